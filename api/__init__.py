@@ -1,0 +1,1 @@
+"""The controller: REST, authentication, event streams, the dashboard and the command line."""

@@ -1,0 +1,1 @@
+"""The `brainformer` command line; one module per command group."""

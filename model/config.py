@@ -1,0 +1,53 @@
+"""What a model is built from: the genome and the proxy's shapes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from search.genome import Genome
+from search.spec import Proxy
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """Shapes and rules of one stacked model.
+
+    Attributes:
+        compute_dtype: Of matrix products; parameters, router and loss stay float32.
+        routing: `causal`, or the paper's leaking rule as a labelled reproduction mode.
+        scan: Whether the stacked blocks are scanned rather than unrolled.
+        remat: Whether each block is recomputed in the backward pass.
+    """
+
+    genome: Genome
+    blocks: int
+    experts: int
+    head_dim: int
+    vocab_size: int
+    sequence_length: int
+    batch_size: int
+    compute_dtype: Literal["float32", "bfloat16"] = "float32"
+    routing: Literal["causal", "paper"] = "causal"
+    load_balance_weight: float = 0.01
+    router_z_weight: float = 0.001
+    scan: bool = False
+    remat: bool = False
+
+    @classmethod
+    def of_proxy(cls, genome: Genome, proxy: Proxy, *, platform: str) -> ModelConfig:
+        """Returns the config of a trial; precision `auto` is float32 on CPU, else bfloat16."""
+        auto = "float32" if platform == "cpu" else "bfloat16"
+        return cls(
+            genome=genome,
+            blocks=proxy.blocks,
+            experts=proxy.experts,
+            head_dim=proxy.head_dim,
+            vocab_size=proxy.vocab_size,
+            sequence_length=proxy.sequence_length,
+            batch_size=proxy.batch_size,
+            compute_dtype=auto if proxy.precision == "auto" else proxy.precision,  # type: ignore[arg-type]
+            routing=proxy.routing,
+            load_balance_weight=proxy.load_balance_weight,
+            router_z_weight=proxy.router_z_weight,
+        )

@@ -1,0 +1,247 @@
+"""The one tree of errors that this project raises.
+
+BrainformerError
+├── InvalidInput                 what a caller gave breaks a rule
+│   ├── InvalidGenome
+│   ├── InvalidSpace
+│   ├── InvalidSpec
+│   ├── InvalidMeasurement
+│   ├── InvalidMesh
+│   └── InvalidData
+├── NotFound                     a search, trial, data set, preset ... that is not there
+├── Conflict                     the request contradicts the present state
+│   ├── IllegalTransition
+│   ├── StaleVersion
+│   ├── LeaseLost
+│   ├── IdempotencyMismatch
+│   ├── IdempotencyInFlight
+│   └── DataMismatch
+├── SpaceExhausted               every genome within reach has been tried
+├── StorageError                 the database cannot serve
+│   ├── StorageUnavailable
+│   ├── SchemaMismatch
+│   └── StoreLocked
+├── EnvironmentProblem           something that the machine should offer is missing
+└── ControllerUnreachable        a worker or the command line cannot reach the controller
+
+Constructors take values and build the message: the rule, the value met, what to do.
+No HTTP here: `api/errors.py` maps each class to a problem+json answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+class BrainformerError(Exception):
+    """Base of every error that this project raises on purpose.
+
+    Attributes:
+        message: One sentence that says what is wrong and what to do.
+    """
+
+    code = "error"
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message
+
+
+class InvalidInput(BrainformerError):
+    """What a caller gave breaks a rule.
+
+    Attributes:
+        pointer: JSON pointer to the offending field ("" for the whole document).
+    """
+
+    code = "invalid_input"
+
+    def __init__(self, rule: str, value: object = None, pointer: str = "") -> None:
+        met = "" if value is None else f" (got {value!r})"
+        where = f" at {pointer}" if pointer else ""
+        super().__init__(f"{rule}{met}{where}")
+        self.rule = rule
+        self.value = value
+        self.pointer = pointer
+
+
+class InvalidGenome(InvalidInput):
+    """A genome whose shapes or fields cannot work."""
+
+    code = "invalid_genome"
+
+
+class InvalidSpace(InvalidInput):
+    """A space definition that contradicts itself."""
+
+    code = "invalid_space"
+
+
+class InvalidSpec(InvalidInput):
+    """A search spec that breaks a rule."""
+
+    code = "invalid_spec"
+
+
+class InvalidMeasurement(InvalidInput):
+    """A missing, NaN or infinite measurement where a finite number is required."""
+
+    code = "invalid_measurement"
+
+
+class InvalidMesh(InvalidInput):
+    """A device mesh that does not divide the model or the devices."""
+
+    code = "invalid_mesh"
+
+
+class InvalidData(InvalidInput):
+    """Training data that is corrupt, truncated, of the wrong encoding or too small."""
+
+    code = "invalid_data"
+
+
+class NotFound(BrainformerError):
+    """A named thing is not there."""
+
+    code = "not_found"
+
+    def __init__(self, kind: str, name: object, known: Sequence[str] = ()) -> None:
+        hint = f"; known: {', '.join(known)}" if known else ""
+        super().__init__(f"no {kind} {name!s}{hint}")
+        self.kind = kind
+        self.name = name
+
+
+class Conflict(BrainformerError):
+    """The request contradicts the present state."""
+
+    code = "conflict"
+
+
+class IllegalTransition(Conflict):
+    """A status change that the table of legal transitions does not hold."""
+
+    code = "illegal_transition"
+
+    def __init__(self, kind: str, name: object, status: str, wanted: str) -> None:
+        super().__init__(f"{kind} {name} is {status}, so it cannot become {wanted}")
+        self.status = status
+        self.wanted = wanted
+
+
+class StaleVersion(Conflict):
+    """The row changed since the caller read it."""
+
+    code = "stale_version"
+
+    def __init__(self, kind: str, name: object, expected: int, actual: int) -> None:
+        super().__init__(
+            f"{kind} {name} is at version {actual}, not {expected}; read it again and retry"
+        )
+
+
+class LeaseLost(Conflict):
+    """A report from an attempt that no longer holds the trial; it is kept for audit."""
+
+    code = "lease_lost"
+
+    def __init__(self, trial_id: int, attempt: int, why: str) -> None:
+        super().__init__(f"attempt {attempt} no longer holds trial {trial_id}: {why}")
+
+
+class IdempotencyMismatch(Conflict):
+    """An idempotency key was used before with another body."""
+
+    code = "idempotency_mismatch"
+
+    def __init__(self, key: str) -> None:
+        super().__init__(f"idempotency key {key!r} was used with another body; choose a new key")
+
+
+class IdempotencyInFlight(Conflict):
+    """A request with the same idempotency key is still being served."""
+
+    code = "idempotency_in_flight"
+
+    def __init__(self, key: str) -> None:
+        super().__init__(f"a request with idempotency key {key!r} is in flight; retry shortly")
+
+
+class DataMismatch(Conflict):
+    """A worker's copy of a data set differs from the one that the search recorded."""
+
+    code = "data_mismatch"
+
+    def __init__(self, dataset: str, expected: str, actual: str) -> None:
+        super().__init__(
+            f"data set {dataset!r} has hash {actual[:12]}, but the search recorded "
+            f"{expected[:12]}; prepare it again from the same files"
+        )
+
+
+class SpaceExhausted(BrainformerError):
+    """Every genome within reach has been tried."""
+
+    code = "space_exhausted"
+
+    def __init__(self, tried: int, attempts: int) -> None:
+        super().__init__(
+            f"no untried genome found in {attempts} attempts ({tried} tried so far); "
+            "widen the space or end the search"
+        )
+
+
+class StorageError(BrainformerError):
+    """The database cannot serve."""
+
+    code = "storage_error"
+
+
+class StorageUnavailable(StorageError):
+    """The database cannot be reached, is read-only or its disk is full."""
+
+    code = "storage_unavailable"
+
+    def __init__(self, why: str) -> None:
+        super().__init__(f"the database cannot serve right now: {why}")
+
+
+class SchemaMismatch(StorageError):
+    """The database's schema is not the one that this version works with."""
+
+    code = "schema_mismatch"
+
+    def __init__(self, found: str, expected: str, what_to_do: str) -> None:
+        super().__init__(
+            f"the database is at schema {found}, this version needs {expected}; {what_to_do}"
+        )
+
+
+class StoreLocked(StorageError):
+    """Another controller holds this SQLite file."""
+
+    code = "store_locked"
+
+    def __init__(self, path: str) -> None:
+        super().__init__(
+            f"another controller already serves {path}; stop it, or use PostgreSQL for several"
+        )
+
+
+class EnvironmentProblem(BrainformerError):
+    """Something that the machine should offer is missing or not permitted."""
+
+    code = "environment_problem"
+
+    def __init__(self, what: str, what_to_do: str) -> None:
+        super().__init__(f"{what}; {what_to_do}")
+
+
+class ControllerUnreachable(BrainformerError):
+    """The controller does not answer, or answers nonsense."""
+
+    code = "controller_unreachable"
+
+    def __init__(self, url: str, why: str) -> None:
+        super().__init__(f"no usable answer from the controller at {url}: {why}")

@@ -1,0 +1,155 @@
+"""Spaces: the choices per field of a genome, as data.
+
+Table 1 of arXiv:2306.00008 is the preset `brainformer-100m32e`; `nano` has the same shape at a
+size that a CPU trains in seconds.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib.resources import files
+from typing import Annotated, Any
+
+import numpy as np
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from search.errors import InvalidSpace, NotFound
+from search.genome import LAYER_KINDS, Genome, Layer
+
+Choice = int | float | str
+Choices = Annotated[tuple[Choice, ...], Field(min_length=1, max_length=256)]
+
+
+class Space(BaseModel):
+    """The choices per field and the block length range.
+
+    Attributes:
+        layers: Per allowed kind of sub-layer, the choices of each field; fields that are not
+            named keep their default.
+        min_layers: Shortest block.
+        max_layers: Longest block; equal to `min_layers` for a fixed length.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
+    model_dim: Annotated[tuple[int, ...], Field(min_length=1, max_length=256)]
+    min_layers: Annotated[int, Field(ge=1, le=64)]
+    max_layers: Annotated[int, Field(ge=1, le=64)]
+    layers: Annotated[dict[str, dict[str, Choices]], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Space:
+        if self.min_layers > self.max_layers:
+            raise ValueError(
+                f"min_layers must be at most max_layers, got {self.min_layers} > {self.max_layers}"
+            )
+        for kind, fields in self.layers.items():
+            if kind not in LAYER_KINDS:
+                raise ValueError(f"layers.{kind}: unknown kind; known: {sorted(LAYER_KINDS)}")
+            _check_fields(kind, fields)
+        return self
+
+    def sample(self, *, rng: np.random.Generator) -> Genome:
+        """Returns a random genome: each field uniform over its choices."""
+        length = int(rng.integers(self.min_layers, self.max_layers + 1))
+        layers = tuple(self.sample_layer(rng=rng) for _ in range(length))
+        return Genome(model_dim=_pick(self.model_dim, rng), layers=layers)
+
+    def sample_layer(self, *, kind: str | None = None, rng: np.random.Generator) -> Layer:
+        """Returns a random sub-layer, of `kind` if one is given."""
+        kind = kind or _pick(tuple(self.layers), rng)
+        fields = {name: _pick(choices, rng) for name, choices in self.layers[kind].items()}
+        return LAYER_KINDS[kind].model_validate(fields)
+
+    def contains(self, genome: Genome) -> bool:
+        """Returns whether every field of `genome` is one of this space's choices."""
+        if genome.model_dim not in self.model_dim:
+            return False
+        if not self.min_layers <= len(genome.layers) <= self.max_layers:
+            return False
+        return all(self._holds(layer) for layer in genome.layers)
+
+    def _holds(self, layer: Layer) -> bool:
+        if layer.kind not in self.layers:
+            return False
+        choices = self.layers[layer.kind]
+        for name, info in type(layer).model_fields.items():
+            if name == "kind":
+                continue
+            allowed = choices.get(name, (info.default,))
+            if getattr(layer, name) not in allowed:
+                return False
+        return True
+
+    def size(self) -> int:
+        """Returns the number of distinct genomes."""
+        per_layer = sum(_product(fields) for fields in self.layers.values())
+        lengths = range(self.min_layers, self.max_layers + 1)
+        blocks: int = sum(per_layer**length for length in lengths)
+        return len(self.model_dim) * blocks
+
+
+def preset_names() -> list[str]:
+    """Returns the names of the built-in spaces."""
+    names = (path.name for path in (files("search") / "presets").iterdir())
+    return sorted(name.removesuffix(".yaml") for name in names if name.endswith(".yaml"))
+
+
+@cache
+def load_preset(name: str) -> Space:
+    """Returns the built-in space of that name.
+
+    Raises:
+        NotFound: there is none; the message lists what there is.
+    """
+    if name not in preset_names():
+        raise NotFound("space", name, preset_names())
+    return parse_space((files("search") / "presets" / f"{name}.yaml").read_text("utf-8"))
+
+
+def parse_space(data: object) -> Space:
+    """Returns the space in YAML or JSON text, or in plain data.
+
+    Raises:
+        InvalidSpace: names the first field that breaks a rule.
+    """
+    if isinstance(data, str | bytes):
+        try:
+            data = yaml.safe_load(data)
+        except yaml.YAMLError as error:
+            raise InvalidSpace(f"the space is not YAML: {str(error).splitlines()[0]}") from None
+    try:
+        return Space.model_validate(data)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        raise InvalidSpace(first["msg"], pointer="/" + "/".join(map(str, first["loc"]))) from None
+
+
+def _check_fields(kind: str, fields: dict[str, tuple[Choice, ...]]) -> None:
+    model = LAYER_KINDS[kind]
+    names = [name for name in model.model_fields if name != "kind"]
+    unknown = set(fields) - set(names)
+    if unknown:
+        raise ValueError(f"layers.{kind}: unknown fields {sorted(unknown)}; known: {names}")
+    missing = [n for n in names if model.model_fields[n].is_required() and n not in fields]
+    if missing:
+        raise ValueError(f"layers.{kind}: choices missing for {missing}")
+    first: dict[str, Any] = {name: choices[0] for name, choices in fields.items()}
+    for name, choices in fields.items():
+        if len(set(choices)) != len(choices):
+            raise ValueError(f"layers.{kind}.{name}: a choice stands twice in {list(choices)}")
+        for choice in choices:
+            model.model_validate(first | {name: choice})
+
+
+def _pick(choices: tuple[Any, ...], rng: np.random.Generator) -> Any:
+    return choices[int(rng.integers(len(choices)))]
+
+
+def _product(fields: dict[str, tuple[Choice, ...]]) -> int:
+    count = 1
+    for choices in fields.values():
+        count *= len(choices)
+    return count

@@ -1,0 +1,132 @@
+"""Trials: kinds, statuses with their legal transitions, outcomes and measurements."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+FiniteFloat = Annotated[float, Field(allow_inf_nan=False)]
+NonNegativeFloat = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+NonNegativeInt = Annotated[int, Field(ge=0, le=2**62)]
+Fraction = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+
+
+class TrialKind(StrEnum):
+    """Why a trial is run."""
+
+    BASELINE = "baseline"
+    CANDIDATE = "candidate"
+    CONFIRMATION = "confirmation"
+    PROMOTION = "promotion"
+
+
+class TrialStatus(StrEnum):
+    """Where a trial stands."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    COMPLETED = "completed"
+    PRUNED = "pruned"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+TRIAL_TRANSITIONS: dict[TrialStatus, frozenset[TrialStatus]] = {
+    TrialStatus.QUEUED: frozenset({TrialStatus.RUNNING, TrialStatus.CANCELLED}),
+    TrialStatus.RUNNING: frozenset(
+        {
+            TrialStatus.COMPLETED,
+            TrialStatus.PRUNED,
+            TrialStatus.FAILED,
+            TrialStatus.CANCELLED,
+            TrialStatus.QUEUED,  # an expired or preempted attempt; the next one follows
+        }
+    ),
+    TrialStatus.COMPLETED: frozenset(),
+    TrialStatus.PRUNED: frozenset(),
+    TrialStatus.FAILED: frozenset(),
+    TrialStatus.CANCELLED: frozenset(),
+}
+
+
+class Outcome(StrEnum):
+    """How one attempt ended; only infrastructure outcomes are retried."""
+
+    COMPLETED = "completed"
+    PRUNED = "pruned"
+    PREEMPTED = "preempted"
+    TIMED_OUT = "timed_out"
+    OUT_OF_MEMORY = "out_of_memory"
+    DIVERGED = "diverged"
+    INFEASIBLE = "infeasible"
+    LEAKS_FUTURE = "leaks_future"
+    ERROR = "error"
+    EXPIRED = "expired"
+    CANCELLED = "cancelled"
+
+
+# Causes outside the genome: the trial is queued again until `max_attempts`.
+INFRASTRUCTURE_OUTCOMES = frozenset(
+    {Outcome.PREEMPTED, Outcome.TIMED_OUT, Outcome.ERROR, Outcome.EXPIRED}
+)
+
+OUTCOME_STATUS: dict[Outcome, TrialStatus] = {
+    Outcome.COMPLETED: TrialStatus.COMPLETED,
+    Outcome.PRUNED: TrialStatus.PRUNED,
+    Outcome.PREEMPTED: TrialStatus.FAILED,
+    Outcome.TIMED_OUT: TrialStatus.FAILED,
+    Outcome.OUT_OF_MEMORY: TrialStatus.FAILED,
+    Outcome.DIVERGED: TrialStatus.FAILED,
+    Outcome.INFEASIBLE: TrialStatus.FAILED,
+    Outcome.LEAKS_FUTURE: TrialStatus.FAILED,
+    Outcome.ERROR: TrialStatus.FAILED,
+    Outcome.EXPIRED: TrialStatus.FAILED,
+    Outcome.CANCELLED: TrialStatus.CANCELLED,
+}
+
+
+class CurvePoint(BaseModel):
+    """One point of a learning curve; losses in nats a token, times in training seconds."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    fraction: Fraction
+    step: NonNegativeInt
+    training_seconds: NonNegativeFloat
+    training_loss: FiniteFloat | None = None
+    validation_loss: FiniteFloat | None = None
+    drop_fraction: Fraction | None = None
+    gradient_norm: NonNegativeFloat | None = None
+
+
+class Measurements(BaseModel):
+    """What one attempt measured. Losses in nats a token; null where it was not reached."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    validation_loss: FiniteFloat | None = None
+    bits_per_byte: FiniteFloat | None = None
+    step_time_ms: NonNegativeFloat | None = None
+    step_time_spread_ms: NonNegativeFloat | None = None
+    inference_time_ms: NonNegativeFloat | None = None
+    steps: NonNegativeInt | None = None
+    tokens: NonNegativeInt | None = None
+    training_seconds: NonNegativeFloat | None = None
+    elapsed_seconds: NonNegativeFloat | None = None
+    occupied_seconds: NonNegativeFloat | None = None
+    compile_seconds: NonNegativeFloat | None = None
+    parameters: NonNegativeInt | None = None
+    activated_parameters: NonNegativeInt | None = None
+    peak_memory_bytes: NonNegativeInt | None = None
+    estimated_memory_bytes: NonNegativeInt | None = None
+    drop_fraction: Fraction | None = None
+    expert_load: Annotated[tuple[FiniteFloat, ...], Field(max_length=4096)] | None = None
+    gradient_norm: NonNegativeFloat | None = None
+    utilisation: Annotated[float, Field(ge=0, le=2, allow_inf_nan=False)] | None = None
+    contention: NonNegativeFloat | None = None
+    clock: str | None = None
+    platform: str | None = None
+    device: str | None = None
+    curve: Annotated[tuple[CurvePoint, ...], Field(max_length=256)] = ()

@@ -1,0 +1,1 @@
+"""Tests; names are behaviours, folders mirror the source."""
