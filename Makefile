@@ -1,0 +1,66 @@
+# One virtual environment, installed from the lock files; every target works in an empty clone.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-slow check format serve lock browser clean
+
+help: ## list the targets
+	@grep -hE '^[a-z%-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
+
+demo: $(VENV)/worker.installed ## search, watch and export a block on this machine
+	@$(BIN)/brainformer demo
+
+serve: $(VENV)/worker.installed ## the controller alone, on http://127.0.0.1:8700
+	@$(BIN)/brainformer serve
+
+test: $(VENV)/dev.installed browser ## the whole suite but the cases marked slow
+	$(BIN)/python -m pytest -m "not slow"
+
+test-slow: $(VENV)/dev.installed browser ## the cases marked slow; CI runs them too
+	$(BIN)/python -m pytest -m slow
+
+check: $(VENV)/dev.installed ## format, lint, types, layers
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(VENV)/dev.installed ## format and mend what can be mended
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench-%: $(VENV)/dev.installed ## run one benchmark: make bench-ask-tell
+	$(BIN)/python -m benchmarks.$(subst -,_,$*)
+
+lock: ## resolve the lock files anew (needs uv)
+	for extra in "" cpu cuda tpu dev; do \
+	  uv pip compile --quiet --universal --python-version 3.11 --fork-strategy requires-python \
+	    --generate-hashes --no-emit-index-url --no-header $${extra:+--extra $$extra} \
+	    pyproject.toml -o requirements/$${extra:-controller}.txt || exit 1; \
+	done
+
+browser: # the dashboard's tests drive a real Chromium
+	@.ci/install-browser
+
+clean: ## remove what the targets made, the demo's search included
+	rm -rf $(VENV) demo build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(None if (3, 11) <= v < (3, 14) else \
+	  f"brainformer-search needs Python 3.11 to 3.13, this is {v.major}.{v.minor}; try make PYTHON=python3.12 ...")'
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/worker.installed: requirements/cpu.txt pyproject.toml | $(VENV)/bin/python
+	@echo "installing the locked packages (a minute or two, once) ..."
+	@test -e $(VENV)/dev.installed || $(PIP) install --require-hashes -r requirements/cpu.txt
+	@$(PIP) install --no-deps --no-build-isolation -e . 2>/dev/null || $(PIP) install --no-deps -e .
+	@touch $@
+
+$(VENV)/dev.installed: requirements/dev.txt pyproject.toml | $(VENV)/bin/python
+	@echo "installing the locked packages (a minute or two, once) ..."
+	@$(PIP) install --require-hashes -r requirements/dev.txt
+	@$(PIP) install --no-deps --no-build-isolation -e . 2>/dev/null || $(PIP) install --no-deps -e .
+	@touch $@ $(VENV)/worker.installed

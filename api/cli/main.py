@@ -1,0 +1,64 @@
+"""`brainformer`: every command, and how its errors end the process."""
+
+from __future__ import annotations
+
+import sys
+from importlib.metadata import version
+from typing import Annotated
+
+import typer
+
+from api.cli import data, db, demo, doctor, export, search, serve, token, worker
+from api.cli.exit_codes import ERROR, INTERRUPTED, exit_code
+from api.cli.output import say
+from search.errors import BrainformerError
+
+app = typer.Typer(
+    name="brainformer",
+    help="Discover better transformer blocks under a fixed training budget.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+app.command("serve")(serve.serve)
+app.command("worker")(worker.worker)
+app.command("demo")(demo.demo)
+app.add_typer(search.app, name="search")
+app.command("export")(export.export)
+app.add_typer(data.app, name="data")
+app.add_typer(token.app, name="token")
+app.add_typer(db.app, name="db")
+app.command("doctor")(doctor.doctor)
+
+
+@app.callback()
+def common(
+    show_version: Annotated[
+        bool, typer.Option("--version", help="Print the version and exit.", is_eager=True)
+    ] = False,
+) -> None:
+    """Discover better transformer blocks under a fixed training budget."""
+    if show_version:
+        sys.stdout.write(f"brainformer {version('brainformer-search')}\n")
+        raise typer.Exit
+
+
+def main() -> None:
+    """Runs the command line; an expected error is one sentence and a documented exit code."""
+    try:
+        app()
+    except BrainformerError as error:
+        say(f"error: {error.message}")
+        sys.exit(exit_code(error))
+    except KeyboardInterrupt:
+        say("interrupted")
+        sys.exit(INTERRUPTED)
+    except OSError as error:
+        where = f" {error.filename}" if error.filename else ""
+        say(f"error: {error.strerror or error}{where}")
+        sys.exit(ERROR)
+
+
+if __name__ == "__main__":
+    main()

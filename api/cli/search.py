@@ -1,0 +1,184 @@
+"""`brainformer search`: create, list, show, watch, pause, resume, stop and cancel searches."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from api.cli.controller_client import ControllerClient
+from api.cli.exit_codes import SEARCH_FAILED
+from api.cli.options import URL, AsJson, SearchName, Token, Url, connect
+from api.cli.output import number, print_json, say, stdout, table
+from search.errors import ControllerUnreachable, InvalidSpec
+from search.spec import parse_spec
+
+ENDED = frozenset({"completed", "stopped", "cancelled", "failed"})
+
+app = typer.Typer(no_args_is_help=True, help="Launch searches and look after them.")
+
+
+@app.command()
+def create(
+    file: Annotated[
+        Path, typer.Option("--file", "-f", help="The spec, YAML or JSON.", show_default=False)
+    ],
+    idempotency_key: Annotated[
+        str | None,
+        typer.Option(help="Repeating the command with the same key never creates twice."),
+    ] = None,
+    url: Url = URL,
+    token: Token = None,
+    as_json: AsJson = False,
+) -> None:
+    """Launch a search; its id goes to stdout."""
+    spec = parse_spec(read_spec(file)).model_dump(mode="json")
+    key = idempotency_key or hashlib.sha256(f"{json.dumps(spec)}{time.time_ns()}".encode()).hexdigest()
+    record = connect(url, token).post("/searches", spec, Idempotency_Key=key)
+    if as_json:
+        print_json(record)
+    else:
+        stdout().print(record["id"])
+        say(f"search {record['name']} is {record['status']}; watch it: {url}/?search={record['id']}")
+
+
+@app.command("list")
+def list_searches(url: Url = URL, token: Token = None, as_json: AsJson = False) -> None:
+    """List the searches, newest first."""
+    client = connect(url, token)
+    records: list[dict[str, Any]] = []
+    cursor: str | None = None
+    while True:
+        page = client.get("/searches", cursor=cursor, limit=100)
+        records += page["items"]
+        cursor = page.get("next_cursor")
+        if cursor is None:
+            break
+    if as_json:
+        print_json(records)
+    elif not records:
+        say("no searches yet; launch one with 'brainformer search create -f SPEC'")
+    else:
+        rows = [
+            (r["id"], r["name"], r["status"], _progress(r), number(r["best_fitness"]))
+            for r in records
+        ]
+        stdout().print(table(("id", "name", "status", "trials>", "best fitness>"), rows))
+
+
+@app.command()
+def show(search: SearchName, url: Url = URL, token: Token = None, as_json: AsJson = False) -> None:
+    """Show where a search stands."""
+    record = connect(url, token).get(f"/searches/{search}")
+    if as_json:
+        print_json(record)
+        return
+    counts = ", ".join(f"{count} {name}" for name, count in record["counts"].items() if count)
+    rows = [
+        ("id", record["id"]),
+        ("name", record["name"]),
+        ("status", record["status"] + (f" ({record['reason']})" if record["reason"] else "")),
+        ("candidates", _progress(record)),
+        ("trials", counts or "none yet"),
+        ("best fitness", number(record["best_fitness"])),
+        ("best trial", str(record["best_trial_number"] or "–")),
+    ]
+    stdout().print(table(("", ""), rows))
+
+
+@app.command()
+def watch(search: SearchName, url: Url = URL, token: Token = None, as_json: AsJson = False) -> None:
+    """Follow a search until it ends; a dropped connection resumes where it was."""
+    client = connect(url, token)
+    record = client.get(f"/searches/{search}")
+    seen = 0
+    failures = 0
+    while record["status"] not in ENDED:
+        try:
+            for event in client.events(record["id"], after=seen):
+                seen = int(event.get("id", seen))
+                failures = 0
+                _print_event(event, as_json=as_json)
+                if event["data"].get("status") in ENDED:
+                    break
+            record = client.get(f"/searches/{record['id']}")
+        except ControllerUnreachable:
+            failures += 1
+            if failures > 20:
+                raise
+            say("the connection dropped; trying again ...")
+            time.sleep(min(2.0**failures / 4, 15))
+    say(f"search {record['name']} {record['status']}, best fitness {number(record['best_fitness'])}")
+    if record["status"] == "failed":
+        raise typer.Exit(SEARCH_FAILED)
+
+
+@app.command()
+def pause(search: SearchName, url: Url = URL, token: Token = None, as_json: AsJson = False) -> None:
+    """Start no new trials; the running ones finish."""
+    _act(connect(url, token), search, "pause", as_json=as_json)
+
+
+@app.command()
+def resume(search: SearchName, url: Url = URL, token: Token = None, as_json: AsJson = False) -> None:
+    """Go on with a paused search."""
+    _act(connect(url, token), search, "resume", as_json=as_json)
+
+
+@app.command()
+def stop(search: SearchName, url: Url = URL, token: Token = None, as_json: AsJson = False) -> None:
+    """Start no new trials, let the running ones finish, and end."""
+    _act(connect(url, token), search, "stop", as_json=as_json)
+
+
+@app.command()
+def cancel(search: SearchName, url: Url = URL, token: Token = None, as_json: AsJson = False) -> None:
+    """End at once; running trials are given up."""
+    _act(connect(url, token), search, "cancel", as_json=as_json)
+
+
+def read_spec(file: Path) -> str:
+    """Returns the text of a spec file.
+
+    Raises:
+        InvalidSpec: it cannot be read.
+    """
+    try:
+        return file.read_text("utf-8")
+    except OSError as error:
+        raise InvalidSpec(f"cannot read the spec {file}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise InvalidSpec(f"the spec {file} is not UTF-8 text") from None
+
+
+def _act(client: ControllerClient, search: str, action: str, *, as_json: bool) -> None:
+    record = client.post(f"/searches/{search}/{action}")
+    if as_json:
+        print_json(record)
+    else:
+        stdout().print(f"{record['name']} is {record['status']}", markup=False)
+
+
+def _progress(record: dict[str, Any]) -> str:
+    limit = record["spec"]["limits"].get("trials")
+    done = record["candidates_finished"]
+    return f"{done}/{limit}" if limit else str(done)
+
+
+def _print_event(event: dict[str, Any], *, as_json: bool) -> None:
+    data = event["data"]
+    if as_json:
+        print_json({"id": event.get("id"), "event": event.get("event"), "data": data})
+        return
+    kind = event.get("event") or data.get("kind") or "event"
+    told = data.get("data") if isinstance(data.get("data"), dict) else data
+    words = " ".join(f"{name}={_short(value)}" for name, value in told.items() if value is not None)
+    stdout().print(f"{kind:<20} {words}", markup=False)
+
+
+def _short(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

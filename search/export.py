@@ -1,0 +1,67 @@
+"""The exported genome file: a block with where it came from, checked by its digest."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from search.errors import InvalidGenome, NotFound
+from search.genome import Genome
+from search.spec import Proxy
+from search.trial import Measurements
+
+FORMAT = "brainformer-genome"
+
+
+class GenomeExport(BaseModel):
+    """One exported genome.
+
+    Attributes:
+        digest: SHA-256 of the genome's canonical JSON; `read_export` checks it.
+        proxy: What the trial shared with all others: blocks stacked, experts, head dim, data ...
+        fitness: Nats a token better than the baseline on the same pool.
+        baseline: The baseline's figures on that pool.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format: Literal["brainformer-genome"] = FORMAT
+    schema_version: Literal[1] = 1
+    digest: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    genome: Genome
+    proxy: Proxy
+    search_id: str
+    search_name: str
+    trial_number: int
+    fitness: float | None = None
+    confidence: float | None = None
+    measurements: Measurements = Measurements()
+    baseline: dict[str, Any] | None = None
+
+    def to_json(self) -> str:
+        """Returns readable JSON, the genome in its canonical form."""
+        data = self.model_dump(mode="json", exclude_none=True)
+        data["genome"] = self.genome.canonical()
+        return json.dumps(data, indent=2) + "\n"
+
+
+def read_export(path: Path) -> GenomeExport:
+    """Returns the genome exported to `path`.
+
+    Raises:
+        NotFound: there is no such file.
+        InvalidGenome: it is not an export, or its digest does not match its genome.
+    """
+    try:
+        export = GenomeExport.model_validate_json(path.read_text("utf-8"))
+    except FileNotFoundError:
+        raise NotFound("file", path) from None
+    except (ValidationError, UnicodeDecodeError) as error:
+        first = str(error).splitlines()[0]
+        raise InvalidGenome(f"{path} is not an exported genome: {first}") from None
+    if export.digest != export.genome.digest:
+        raise InvalidGenome(f"the digest in {path} does not match its genome", export.digest[:12])
+    return export
