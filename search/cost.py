@@ -1,0 +1,232 @@
+"""Analytic costs of a genome under a proxy: parameters, FLOPs, memory, and what cannot train.
+
+Counts follow the one reading that fits Table 2 of arXiv:2306.00008: gated dense layers have three
+matrices, experts as many as their activation asks for, top-2 activates two of them, embeddings
+stand apart. `cost_analysis()` of a compiler counts the body of a scan once, so FLOPs are ours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from search.errors import InvalidGenome
+from search.genome import MAX_WIDTH, Attention, FeedForward, Genome, MoE, SubLayer
+from search.spec import Proxy
+
+TOP_K = {"top_1": 1, "top_2": 2}
+FLOAT32_BYTES = 4
+# Adam keeps two moments; Adafactor's factored second moment is rows + columns, about nothing.
+OPTIMIZER_FLOATS = {"adam": 2.0, "adafactor": 0.02}
+# A gradient step holds every gradient once; updates are written over them.
+GRADIENT_FLOATS = 1.0
+FACTORED_MINIMUM = 128
+
+
+@dataclass(frozen=True)
+class LayerCost:
+    """Cost of one sub-layer.
+
+    Attributes:
+        parameters: Matrices, router, convolutions and the norm.
+        activated: Of these, what one token meets.
+        forward_flops: A token, in the forward pass of a training step.
+        saved_floats: A token, kept from the forward pass for the backward pass.
+        peak_floats: A token, alive beside the saved ones while this sub-layer runs.
+    """
+
+    parameters: int
+    activated: int
+    forward_flops: float
+    saved_floats: float
+    peak_floats: float
+
+
+def is_gated(activation: str) -> bool:
+    """Returns whether an activation has a third matrix that multiplies it."""
+    return activation.startswith("gated_")
+
+
+def matrix_count(activation: str) -> int:
+    """Returns the number of matrices of a feed-forward layer with that activation."""
+    return 3 if is_gated(activation) else 2
+
+
+def experts_per_token(layer: MoE, experts: int) -> float:
+    """Returns how many experts compute a token on average in training.
+
+    A capacity factor below k leaves top-k fewer slots than choices: the rest are dropped.
+    """
+    if layer.gating == "expert_choice":
+        return min(layer.capacity_factor, experts)
+    k = min(TOP_K[layer.gating], experts)
+    return min(k, layer.capacity_factor) if layer.capacity_factor > 0 else k
+
+
+def norm_parameters(layer: SubLayer, model_dim: int) -> int:
+    """Returns the parameters of a sub-layer's norm: a scale, for layer norm also a shift."""
+    return model_dim * (2 if layer.norm == "layer_norm" else 1)
+
+
+def _attention(layer: Attention, dim: int, proxy: Proxy) -> LayerCost:
+    width = layer.heads * proxy.head_dim
+    matrices = 4 * dim * width
+    convolution = 3 * layer.conv_width * width
+    parameters = matrices + convolution + norm_parameters(layer, dim)
+    # Causal attention looks at half the sequence on average, in scores and in values.
+    scores = 2.0 * proxy.sequence_length * width
+    flops = 2.0 * (matrices + convolution) + scores
+    saved = 2 * dim + 4 * width + (3 * width if layer.conv_width else 0)
+    peak = layer.heads * proxy.sequence_length * 2.0
+    return LayerCost(parameters, parameters, flops, saved, peak)
+
+
+def _feed_forward(layer: FeedForward, dim: int, proxy: Proxy) -> LayerCost:
+    del proxy
+    count = matrix_count(layer.activation)
+    rank = layer.rank
+    matrix = rank * (dim + layer.hidden_dim) if rank else dim * layer.hidden_dim
+    parameters = count * matrix + norm_parameters(layer, dim)
+    saved = 2 * dim + (count - 1) * layer.hidden_dim + count * rank
+    return LayerCost(parameters, parameters, 2.0 * count * matrix, saved, 2.0 * layer.hidden_dim)
+
+
+def _moe(layer: MoE, dim: int, proxy: Proxy) -> LayerCost:
+    experts = proxy.experts
+    count = matrix_count(layer.activation)
+    expert = count * dim * layer.hidden_dim
+    router = dim * experts
+    shared = router + norm_parameters(layer, dim)
+    k = TOP_K.get(layer.gating)
+    nominal = min(k if k else layer.capacity_factor, experts)
+    computed = experts_per_token(layer, experts)
+    slots = min(layer.capacity_factor, experts) if layer.capacity_factor else computed
+    saved = 2 * dim + experts + slots * (2 * dim + (count - 1) * layer.hidden_dim)
+    return LayerCost(
+        parameters=experts * expert + shared,
+        activated=round(nominal * expert) + shared,
+        forward_flops=2.0 * (router + computed * expert),
+        saved_floats=saved,
+        peak_floats=slots * 2.0 * layer.hidden_dim,
+    )
+
+
+COSTS: dict[str, Callable[[Any, int, Proxy], LayerCost]] = {
+    "attention": _attention,
+    "feed_forward": _feed_forward,
+    "moe": _moe,
+}
+
+
+def layer_costs(genome: Genome, proxy: Proxy) -> list[LayerCost]:
+    """Returns the cost of each sub-layer of one block, in order."""
+    return [COSTS[layer.kind](layer, genome.model_dim, proxy) for layer in genome.layers]
+
+
+def embedding_parameters(genome: Genome, proxy: Proxy) -> int:
+    """Returns the parameters of the token embedding and of the output projection."""
+    return 2 * proxy.vocab_size * genome.model_dim
+
+
+def non_embedding_parameters(genome: Genome, proxy: Proxy) -> int:
+    """Returns the parameters of the stacked blocks and of the last norm."""
+    block = sum(cost.parameters for cost in layer_costs(genome, proxy))
+    return proxy.blocks * block + genome.model_dim
+
+
+def parameters(genome: Genome, proxy: Proxy) -> int:
+    """Returns all parameters, embeddings too."""
+    return non_embedding_parameters(genome, proxy) + embedding_parameters(genome, proxy)
+
+
+def activated_parameters(genome: Genome, proxy: Proxy) -> int:
+    """Returns the parameters that one token meets, embeddings apart (Table 2's reading).
+
+    Top-k activates k experts whatever is dropped, expert choice its capacity factor on average.
+    """
+    block = sum(cost.activated for cost in layer_costs(genome, proxy))
+    return proxy.blocks * block + genome.model_dim
+
+
+def flops_per_token(genome: Genome, proxy: Proxy) -> float:
+    """Returns the useful FLOPs a token of one training step, forward and backward.
+
+    Backward counts twice the forward pass; causal attention counts half of S x S; slots that
+    padding fills and recomputation count nothing.
+    """
+    block = sum(cost.forward_flops for cost in layer_costs(genome, proxy))
+    forward = proxy.blocks * block + 2.0 * proxy.vocab_size * genome.model_dim
+    return 3.0 * forward
+
+
+def memory_bytes(genome: Genome, proxy: Proxy, *, platform: str = "cpu") -> int:
+    """Returns the peak bytes of a training step: parameters, optimiser, gradients, activations.
+
+    Args:
+        platform: `cpu` computes in float32 under precision `auto`, accelerators in bfloat16.
+    """
+    tokens = proxy.batch_size * proxy.sequence_length
+    half = proxy.precision == "bfloat16" or (proxy.precision == "auto" and platform != "cpu")
+    activation_bytes = 2 if half else FLOAT32_BYTES
+    costs = layer_costs(genome, proxy)
+    saved = proxy.blocks * sum(cost.saved_floats for cost in costs)
+    peak = max(cost.peak_floats for cost in costs)
+    held = 1.0 + OPTIMIZER_FLOATS[proxy.optimizer] + GRADIENT_FLOATS
+    state = parameters(genome, proxy) * held * FLOAT32_BYTES
+    logits = 3.0 * proxy.vocab_size * FLOAT32_BYTES
+    return int(state + tokens * ((saved + peak) * activation_bytes + logits))
+
+
+def check_trainable(genome: Genome, proxy: Proxy) -> None:
+    """Refuses a genome whose shapes cannot work under this proxy.
+
+    Raises:
+        InvalidGenome: names the field, its value and the rule.
+    """
+    for index, layer in enumerate(genome.layers):
+        pointer = f"/layers/{index}"
+        if isinstance(layer, Attention):
+            _check_attention(layer, pointer, proxy)
+        elif isinstance(layer, MoE):
+            _check_moe(layer, pointer, proxy)
+
+
+def _check_attention(layer: Attention, pointer: str, proxy: Proxy) -> None:
+    width = layer.heads * proxy.head_dim
+    if width > MAX_WIDTH:
+        rule = f"heads x head_dim ({proxy.head_dim}) must be at most {MAX_WIDTH}"
+        raise InvalidGenome(rule, layer.heads, f"{pointer}/heads")
+    if layer.conv_width > proxy.sequence_length:
+        rule = f"conv_width must be at most sequence_length ({proxy.sequence_length})"
+        raise InvalidGenome(rule, layer.conv_width, f"{pointer}/conv_width")
+
+
+def _check_moe(layer: MoE, pointer: str, proxy: Proxy) -> None:
+    tokens = proxy.batch_size * proxy.sequence_length
+    experts = proxy.experts
+    if experts > tokens:
+        rule = f"experts must be at most the tokens of a step, batch x sequence ({tokens})"
+        raise InvalidGenome(rule, experts, f"{pointer}/experts")
+    if layer.gating == "top_2" and experts < 2:
+        raise InvalidGenome("top_2 gating needs at least 2 experts", experts, f"{pointer}/gating")
+    if layer.capacity_factor > experts:
+        rule = f"capacity_factor must be at most experts ({experts})"
+        raise InvalidGenome(rule, layer.capacity_factor, f"{pointer}/capacity_factor")
+    choosers, what = tokens, "batch_size x sequence_length"
+    if layer.gating == "expert_choice":
+        causal = proxy.routing == "causal"
+        choosers = proxy.batch_size if causal else proxy.sequence_length
+        what = "batch_size" if causal else "sequence_length"
+    if layer.capacity_factor and slots_per_expert(layer, experts, choosers) < 1:
+        rule = (
+            f"capacity_factor x {what} ({choosers}) / experts ({experts}) must be at least 1, "
+            "so that every expert has a token"
+        )
+        raise InvalidGenome(rule, layer.capacity_factor, f"{pointer}/capacity_factor")
+
+
+def slots_per_expert(layer: MoE, experts: int, choosers: int) -> int:
+    """Returns how many of `choosers` tokens one expert takes: capacity factor x share, floored."""
+    # The small term keeps 1.1 x 10 / 1 from flooring to 10 when floats fall just short.
+    return min(choosers, int(layer.capacity_factor * choosers / experts + 1e-6))
