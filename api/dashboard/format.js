@@ -1,0 +1,86 @@
+// Numbers, times and names as people read them. A missing value is an en dash.
+
+export const NONE = "–";
+const MINUS = "−";
+
+export function fixed(value, digits) {
+  if (!isNumber(value)) return NONE;
+  return value.toFixed(digits).replace("-", MINUS);
+}
+
+// Fitness in nats a token, always with a sign: "+0.042".
+export function fitness(value) {
+  if (!isNumber(value)) return NONE;
+  const text = Math.abs(value).toFixed(3);
+  return `${value < 0 ? MINUS : "+"}${text}`;
+}
+
+export function milliseconds(value) {
+  if (!isNumber(value)) return NONE;
+  return `${fixed(value, value < 10 ? 2 : value < 100 ? 1 : 0)} ms`;
+}
+
+// A count with three significant digits: "1.87M".
+export function count(value) {
+  if (!isNumber(value)) return NONE;
+  for (const [unit, size] of [["T", 1e12], ["B", 1e9], ["M", 1e6], ["K", 1e3]]) {
+    if (Math.abs(value) >= size) return `${Number((value / size).toPrecision(3))}${unit}`;
+  }
+  return String(value);
+}
+
+export function whole(value) {
+  return isNumber(value) ? value.toLocaleString("en-GB") : NONE;
+}
+
+export function bytes(value) {
+  if (!isNumber(value)) return NONE;
+  for (const [unit, size] of [["GiB", 2 ** 30], ["MiB", 2 ** 20], ["KiB", 2 ** 10]]) {
+    if (value >= size) return `${Number((value / size).toPrecision(3))} ${unit}`;
+  }
+  return `${value} B`;
+}
+
+export function percent(fraction, digits = 0) {
+  return isNumber(fraction) ? `${fixed(fraction * 100, digits)} %` : NONE;
+}
+
+// Seconds as the two largest units: "2 h 05 min".
+export function duration(seconds) {
+  if (!isNumber(seconds)) return NONE;
+  const s = Math.max(0, Math.round(seconds));
+  if (seconds < 10) return `${fixed(Math.max(0, seconds), 1)} s`;
+  if (s < 60) return `${s} s`;
+  const two = (n) => String(n).padStart(2, "0");
+  if (s < 3600) return `${Math.floor(s / 60)} min ${two(s % 60)} s`;
+  if (s < 86400) return `${Math.floor(s / 3600)} h ${two(Math.floor((s % 3600) / 60))} min`;
+  return `${Math.floor(s / 86400)} d ${two(Math.floor((s % 86400) / 3600))} h`;
+}
+
+export function clock(date) {
+  return date.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", second: "2-digit" });
+}
+
+// "gated_gelu" as "gated GeLU": the names of the field.
+const NAMES = {
+  relu: "ReLU",
+  gelu: "GeLU",
+  gated_relu: "gated ReLU",
+  gated_gelu: "gated GeLU",
+  squared_relu: "squared ReLU",
+  top_1: "top-1",
+  top_2: "top-2",
+  expert_choice: "expert choice",
+  rms_norm: "RMS norm",
+  layer_norm: "layer norm",
+  feed_forward: "feed-forward",
+  moe: "mixture of experts",
+};
+
+export function name(value) {
+  return NAMES[value] ?? String(value).replaceAll("_", " ");
+}
+
+function isNumber(value) {
+  return typeof value === "number" && Number.isFinite(value);
+}

@@ -1,0 +1,80 @@
+// The trials of the open search as the page keeps them: slim rows by number, brought up to date
+// by differences (`after_seq`), never by reading the whole search again. Learning curves and
+// genomes stay on the controller; a trial's detail is read when it is selected.
+
+export class TrialSet {
+  constructor() {
+    this.rows = new Map();
+    this.seq = 0;
+    this.lastNumber = 0;
+  }
+
+  // Takes records of the controller; returns whether anything changed.
+  merge(records) {
+    let changed = false;
+    for (const record of records) {
+      const known = this.rows.get(record.number);
+      if (known && known.seq >= record.seq) continue;
+      this.rows.set(record.number, slim(record));
+      this.seq = Math.max(this.seq, record.seq);
+      this.lastNumber = Math.max(this.lastNumber, record.number);
+      changed = true;
+    }
+    return changed;
+  }
+
+  get(number) {
+    return this.rows.get(number);
+  }
+
+  get size() {
+    return this.rows.size;
+  }
+
+  // Returns the rows in order of their number.
+  inOrder() {
+    return [...this.rows.values()].sort((a, b) => a.number - b.number);
+  }
+}
+
+// Returns the best fitness so far at every trial number where it rose, for a line of steps.
+export function runningBest(rows) {
+  const line = { numbers: [], values: [] };
+  let best = -Infinity;
+  for (const row of rows) {
+    if (row.kind !== "candidate" || row.status !== "completed" || row.fitness === null) continue;
+    if (row.fitness <= best) continue;
+    best = row.fitness;
+    line.numbers.push(row.number);
+    line.values.push(best);
+  }
+  return line;
+}
+
+function slim(record) {
+  const measured = record.measurements ?? {};
+  const started = record.started_at ? Date.parse(record.started_at) : null;
+  const finished = record.finished_at ? Date.parse(record.finished_at) : null;
+  return {
+    number: record.number,
+    seq: record.seq,
+    kind: record.kind,
+    status: record.status,
+    outcome: record.outcome ?? null,
+    fitness: record.fitness ?? null,
+    inPopulation: record.in_population === true,
+    loss: measured.validation_loss ?? null,
+    bitsPerByte: measured.bits_per_byte ?? null,
+    stepTimeMs: measured.step_time_ms ?? null,
+    parameters: measured.parameters ?? record.parameters ?? null,
+    layers: (record.genome?.layers ?? []).map((layer) => layer.kind),
+    modelDim: record.genome?.model_dim ?? null,
+    origin: record.origin ?? "",
+    parent: record.parent_number ?? null,
+    mutation: record.mutation ?? "",
+    message: record.message ?? "",
+    digest: record.digest ?? "",
+    pool: record.pool ?? "",
+    seconds: started !== null && finished !== null ? (finished - started) / 1000 : null,
+  };
+}
