@@ -13,8 +13,6 @@ from search.genome import Genome
 from search.spec import Proxy
 from search.trial import Measurements
 
-FORMAT = "brainformer-genome"
-
 
 class GenomeExport(BaseModel):
     """One exported genome.
@@ -28,7 +26,7 @@ class GenomeExport(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    format: Literal["brainformer-genome"] = FORMAT
+    format: Literal["brainformer-genome"] = "brainformer-genome"
     schema_version: Literal[1] = 1
     digest: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
     genome: Genome

@@ -1,4 +1,4 @@
-"""`brainformer demo`: controller, local Ray and dispatcher on this machine, from start to export."""
+"""`brainformer demo`: controller, local Ray and dispatcher on this machine, start to export."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from api.cli.export import fetch_export
 from api.cli.output import number, say, stdout, table, write_atomically
 from api.cli.processes import Family
 from api.cli.search import ENDED, read_spec
+from api.cli.worker_packages import require_worker_packages
 from search.errors import ControllerUnreachable, EnvironmentProblem
 from search.spec import SearchSpec, parse_spec
 
@@ -59,14 +60,7 @@ def _default_spec() -> str:
 
 def _check_ready(folder: Path) -> None:
     """Raises EnvironmentProblem before anything starts if the demo could not end well."""
-    from importlib.util import find_spec
-
-    for package in ("jax", "ray"):
-        if find_spec(package) is None:
-            raise EnvironmentProblem(
-                f"the demo trains models, and {package} is not installed",
-                "install the worker's packages: pip install 'brainformer-search[cpu]'",
-            )
+    require_worker_packages("jax", "ray")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         probe = folder / ".writable"
@@ -164,7 +158,12 @@ def _comparison(client: ControllerClient, record: dict[str, Any], best: dict[str
     base, trial = best["baseline"] or {}, best["trial"]
     measured, parameters = trial["measurements"], trials[0] if trials else {}
     rows = [
-        ("validation loss (nats/token)", base.get("validation_loss"), measured["validation_loss"], 3),
+        (
+            "validation loss (nats/token)",
+            base.get("validation_loss"),
+            measured["validation_loss"],
+            3,
+        ),
         ("bits per byte", base.get("bits_per_byte"), measured["bits_per_byte"], 3),
         ("step time (ms)", base.get("step_time_ms"), measured["step_time_ms"], 1),
         ("parameters", parameters.get("parameters"), trial["parameters"], 0),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
@@ -38,7 +38,7 @@ class DemoProgress:
         )
         self._task = self._bar.add_task("", total=self._total, best="", left="starting Ray ...")
 
-    def __enter__(self) -> DemoProgress:
+    def __enter__(self) -> Self:
         self._bar.start()
         return self
 

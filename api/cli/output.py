@@ -49,7 +49,7 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, title: str =
 
 def number(value: float | None, digits: int = 3) -> str:
     """Returns a figure for a table, or a dash where there is none."""
-    return "–" if value is None else f"{value:,.{digits}f}"
+    return "-" if value is None else f"{value:,.{digits}f}"
 
 
 def write_atomically(path: Path, text: str) -> None:

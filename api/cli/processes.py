@@ -42,7 +42,7 @@ class Family:
                 stderr=subprocess.STDOUT,
                 env={**os.environ, MARK: self._mark},
                 start_new_session=True,
-                preexec_fn=_end_with_parent(),  # noqa: PLW1509
+                preexec_fn=_end_with_parent(),
             )
         self._children[name] = child
         return child
@@ -62,14 +62,14 @@ class Family:
             if child.poll() is None:
                 child.send_signal(signal.SIGTERM)
                 _wait(child, grace_seconds)
-        for process in self._members():
+        for process in self.members():
             _signal(process, signal.SIGTERM)
-        _, alive = psutil.wait_procs(self._members(), timeout=2)
+        _, alive = psutil.wait_procs(self.members(), timeout=2)
         for process in alive:
             _signal(process, signal.SIGKILL)
         psutil.wait_procs(alive, timeout=2)
 
-    def _members(self) -> list[psutil.Process]:
+    def members(self) -> list[psutil.Process]:
         """Returns every living process that carries the family's mark."""
         members = []
         for process in psutil.process_iter():

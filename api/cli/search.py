@@ -37,13 +37,18 @@ def create(
 ) -> None:
     """Launch a search; its id goes to stdout."""
     spec = parse_spec(read_spec(file)).model_dump(mode="json")
-    key = idempotency_key or hashlib.sha256(f"{json.dumps(spec)}{time.time_ns()}".encode()).hexdigest()
+    key = (
+        idempotency_key
+        or hashlib.sha256(f"{json.dumps(spec)}{time.time_ns()}".encode()).hexdigest()
+    )
     record = connect(url, token).post("/searches", spec, Idempotency_Key=key)
     if as_json:
         print_json(record)
     else:
         stdout().print(record["id"])
-        say(f"search {record['name']} is {record['status']}; watch it: {url}/?search={record['id']}")
+        say(
+            f"search {record['name']} is {record['status']}; watch it: {url}/?search={record['id']}"
+        )
 
 
 @app.command("list")
@@ -85,7 +90,7 @@ def show(search: SearchName, url: Url = URL, token: Token = None, as_json: AsJso
         ("candidates", _progress(record)),
         ("trials", counts or "none yet"),
         ("best fitness", number(record["best_fitness"])),
-        ("best trial", str(record["best_trial_number"] or "–")),
+        ("best trial", str(record["best_trial_number"] or "-")),
     ]
     stdout().print(table(("", ""), rows))
 
@@ -112,7 +117,9 @@ def watch(search: SearchName, url: Url = URL, token: Token = None, as_json: AsJs
                 raise
             say("the connection dropped; trying again ...")
             time.sleep(min(2.0**failures / 4, 15))
-    say(f"search {record['name']} {record['status']}, best fitness {number(record['best_fitness'])}")
+    say(
+        f"search {record['name']} {record['status']}, best fitness {number(record['best_fitness'])}"
+    )
     if record["status"] == "failed":
         raise typer.Exit(SEARCH_FAILED)
 
@@ -124,7 +131,9 @@ def pause(search: SearchName, url: Url = URL, token: Token = None, as_json: AsJs
 
 
 @app.command()
-def resume(search: SearchName, url: Url = URL, token: Token = None, as_json: AsJson = False) -> None:
+def resume(
+    search: SearchName, url: Url = URL, token: Token = None, as_json: AsJson = False
+) -> None:
     """Go on with a paused search."""
     _act(connect(url, token), search, "resume", as_json=as_json)
 
@@ -136,7 +145,9 @@ def stop(search: SearchName, url: Url = URL, token: Token = None, as_json: AsJso
 
 
 @app.command()
-def cancel(search: SearchName, url: Url = URL, token: Token = None, as_json: AsJson = False) -> None:
+def cancel(
+    search: SearchName, url: Url = URL, token: Token = None, as_json: AsJson = False
+) -> None:
     """End at once; running trials are given up."""
     _act(connect(url, token), search, "cancel", as_json=as_json)
 

@@ -24,4 +24,6 @@ def serve(
     from api.settings import load_settings
 
     given: dict[str, Any] = {"host": host, "port": port, "database_url": database}
-    run(load_settings(config, **{name: value for name, value in given.items() if value is not None}))
+    run(
+        load_settings(config, **{name: value for name, value in given.items() if value is not None})
+    )

@@ -36,9 +36,7 @@ def create(
     """Create a token; its secret is shown once, on stdout."""
     seconds = None if days is None else days * 86_400
     with open_database(database) as store:
-        record, secret = store.create_token(
-            name, scope, expires_in_seconds=seconds, actor=OPERATOR
-        )
+        record, secret = store.create_token(name, scope, expires_in_seconds=seconds, actor=OPERATOR)
     if as_json:
         print_json({**record.model_dump(mode="json"), "secret": secret})
     else:

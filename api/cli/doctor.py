@@ -1,0 +1,5 @@
+"""Stand-in while the dispatcher lands."""
+
+
+def doctor() -> None:
+    """Stand-in."""

@@ -1,0 +1,5 @@
+"""Stand-in while the dispatcher lands."""
+
+
+def worker() -> None:
+    """Stand-in."""

@@ -1,0 +1,51 @@
+"""Exports: whole, checked by their digest."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from search.errors import InvalidGenome, NotFound
+from search.export import GenomeExport, read_export
+from search.genome import parse_genome
+from search.spec import Proxy
+from tests.search.test_genome import EXAMPLE
+
+
+def _export() -> GenomeExport:
+    genome = parse_genome(EXAMPLE)
+    return GenomeExport(
+        digest=genome.digest,
+        genome=genome,
+        proxy=Proxy(),
+        search_id="s-1",
+        search_name="a",
+        trial_number=7,
+        fitness=0.1,
+    )
+
+
+def test_an_export_reads_back_as_it_was(tmp_path: Path) -> None:
+    path = tmp_path / "block.json"
+    path.write_text(_export().to_json())
+    assert read_export(path) == _export()
+
+
+def test_a_changed_genome_does_not_pass(tmp_path: Path) -> None:
+    data = json.loads(_export().to_json())
+    data["genome"]["model_dim"] = 512
+    path = tmp_path / "block.json"
+    path.write_text(json.dumps(data))
+    with pytest.raises(InvalidGenome, match="digest"):
+        read_export(path)
+
+
+def test_what_is_no_export_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "block.json"
+    with pytest.raises(NotFound):
+        read_export(path)
+    path.write_text("{}")
+    with pytest.raises(InvalidGenome, match="not an exported genome"):
+        read_export(path)

@@ -1,0 +1,57 @@
+"""Search specs: YAML in, one clear error out."""
+
+from __future__ import annotations
+
+import pytest
+
+from search.errors import InvalidSpec, NotFound
+from search.space import load_preset
+from search.spec import SEARCH_TRANSITIONS, SearchSpec, SearchStatus, parse_spec
+
+MINIMAL = "name: a\nspace: nano\nlimits: {trials: 3}\n"
+
+
+def test_a_minimal_spec_gets_the_papers_proxy() -> None:
+    spec = parse_spec(MINIMAL)
+    assert (spec.proxy.blocks, spec.baseline, spec.proxy.routing) == (3, "glam", "causal")
+    assert spec.resolved_space() == load_preset("nano")
+
+
+def test_json_round_trip_keeps_the_spec() -> None:
+    spec = parse_spec(MINIMAL)
+    assert SearchSpec.model_validate_json(spec.model_dump_json()) == spec
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("name: [", "not YAML"),
+        ("- a list", "mapping"),
+        ("name: a\nspace: nano", "limits"),
+        ("name: a\nspace: nano\nlimits: {}", "limits need trials, hours or both"),
+        ("name: 'A b'\nspace: nano\nlimits: {trials: 1}", "/name"),
+        (MINIMAL + "population_size: 4\ntournament_size: 5", "at most population_size = 4"),
+        (MINIMAL + "proxy: {budget_seconds: .inf}", "/proxy/budget_seconds"),
+        (MINIMAL + "proxy: {dataset: ../../etc/passwd}", "/proxy/dataset"),
+        (MINIMAL + "sede: 3", "/sede"),
+    ],
+)
+def test_an_invalid_spec_says_what_is_wrong(text: str, message: str) -> None:
+    with pytest.raises(InvalidSpec, match=message):
+        parse_spec(text)
+
+
+def test_an_unknown_preset_lists_the_known_ones() -> None:
+    spec = parse_spec(MINIMAL.replace("nano", "nanoo"))
+    with pytest.raises(NotFound, match="brainformer-100m32e, nano"):
+        spec.resolved_space()
+
+
+def test_ended_searches_stay_ended() -> None:
+    ended = {status for status, after in SEARCH_TRANSITIONS.items() if not after}
+    assert ended == {
+        SearchStatus.COMPLETED,
+        SearchStatus.STOPPED,
+        SearchStatus.CANCELLED,
+        SearchStatus.FAILED,
+    }
