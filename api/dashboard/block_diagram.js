@@ -33,9 +33,9 @@ export const DRAWINGS = {
     glyph: (layer, place, { modelDim }) => widening(layer.hidden_dim / modelDim, place),
   },
   moe: {
-    title: "Experts",
+    title: "Mixture of experts",
     lines: (layer, { proxy, modelDim }) => [
-      `${proxy.experts} × ${layer.hidden_dim}, ${ratio(layer.hidden_dim, modelDim)}`,
+      `${proxy.experts} × ${layer.hidden_dim} wide, ${ratio(layer.hidden_dim, modelDim)}`,
       format.name(layer.activation),
       gating(layer),
     ],

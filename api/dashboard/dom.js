@@ -16,7 +16,7 @@ export function svg(tag, attributes = {}, ...children) {
 
 // Replaces the children of `parent`; strings become text.
 export function replace(parent, ...children) {
-  parent.replaceChildren(...children.flat().filter((child) => child !== null && child !== undefined));
+  parent.replaceChildren(...children.flat(Infinity).filter((child) => child !== null && child !== undefined));
 }
 
 // Sets the text of `node` only if it differs, so that screen readers are not told twice.
@@ -33,7 +33,7 @@ function fill(node, attributes, children) {
       node.setAttribute(name, value === true ? "" : String(value));
     }
   }
-  for (const child of children.flat()) {
+  for (const child of children.flat(Infinity)) {
     if (child !== null && child !== undefined && child !== false) node.append(child);
   }
   return node;

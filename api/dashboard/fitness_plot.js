@@ -253,7 +253,10 @@ export class FitnessPlot {
   }
 
   drawLegend(groups) {
-    const items = Object.entries(SERIES).map(([key, series]) =>
+    const present = Object.entries(SERIES).filter(
+      ([key]) => groups[key].length > 0 || this.hidden.has(key),
+    );
+    const items = present.map(([key, series]) =>
       element(
         "button",
         {

@@ -2,7 +2,7 @@
 // and of changes of the system's own theme.
 
 const ORDER = ["system", "light", "dark"];
-const LABELS = { system: "System", light: "Light", dark: "Dark" };
+const LABELS = { system: "Auto", light: "Light", dark: "Dark" };
 
 export function installThemeToggle(button, onChange) {
   const root = document.documentElement;
@@ -10,7 +10,7 @@ export function installThemeToggle(button, onChange) {
     const theme = root.dataset.theme ?? "system";
     button.dataset.theme = theme;
     button.textContent = LABELS[theme];
-    button.setAttribute("aria-label", `Colour theme: ${LABELS[theme]}. Change it.`);
+    button.setAttribute("aria-label", `Colour theme: ${LABELS[theme]}`);
   };
   button.addEventListener("click", () => {
     const now = ORDER.indexOf(root.dataset.theme ?? "system");

@@ -141,7 +141,7 @@ export class TrialTable {
       cell("column-layers", strip(row.layers, row.modelDim)),
       cell("numeric strong", row.status === "completed" ? format.fitness(row.fitness) : format.NONE),
       cell("numeric", format.fixed(row.loss, 3)),
-      cell("numeric", format.fixed(row.bitsPerByte, 3)),
+      cell("numeric column-bits", format.fixed(row.bitsPerByte, 3)),
       cell("numeric", format.milliseconds(row.stepTimeMs)),
       cell("numeric", format.count(row.parameters)),
       element("td", { class: "column-origin", title: from }, from),
