@@ -1,8 +1,8 @@
-"""Calibration: a step's time on the quiet machine, measured on a machine that may not be quiet.
+"""Calibration: the reference kernel, and how fast the quiet machine runs it.
 
-Short blocks of training steps alternate with a fixed reference kernel of the same character on
-the same cores. Both suffer alike from a throttled or shared machine, so their ratio does not; the
-kernel's time on the quiet machine, recorded once per machine, turns the ratio back into seconds.
+The kernel has the character of a training step. Run beside one on the same cores, it suffers
+alike from a throttled or shared machine, so their ratio does not; its time on the quiet machine,
+recorded once per machine, turns the ratio back into seconds (`worker/step_time.py`).
 """
 
 from __future__ import annotations
@@ -10,10 +10,9 @@ from __future__ import annotations
 import json
 import os
 import platform
-import statistics
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from worker.clock import Clock, ProcessorClock, SystemClock
@@ -23,23 +22,6 @@ REFERENCE_WIDTH = 64
 REFERENCE_HIDDEN = 256
 QUIET_SAMPLES = 60
 CALIBRATION_FILE = "reference-speed.json"
-
-
-@dataclass(frozen=True)
-class Calibration:
-    """A step's time as the quiet machine would have it.
-
-    Attributes:
-        step_seconds: Calibrated seconds a step.
-        raw_step_seconds: The same as met, before the correction by the reference kernel.
-        reference_seconds: The reference kernel's time as met beside it.
-        samples: Blocks measured.
-    """
-
-    step_seconds: float
-    raw_step_seconds: float
-    reference_seconds: float
-    samples: int
 
 
 def cores() -> int:
@@ -57,62 +39,17 @@ def meter(core_count: int) -> Clock:
     return ProcessorClock() if core_count == 1 else SystemClock()
 
 
-class Calibrator:
-    """Collects paired samples of training steps and of the reference kernel.
-
-    Args:
-        reference: Runs the reference kernel once, to the end.
-        quiet_reference_seconds: Its time on the quiet machine.
-        clock: What samples are measured by.
-    """
-
-    def __init__(
-        self, reference: Callable[[], None], quiet_reference_seconds: float, *, clock: Clock
-    ) -> None:
-        self._reference = reference
-        self._quiet = quiet_reference_seconds
-        self._clock = clock
-        self._step_seconds: list[float] = []
-        self._reference_seconds: list[float] = []
-
-    def sample(self, block: Callable[[], None], steps: int) -> None:
-        """Measures one block of `steps` training steps and the kernel right after it."""
-        start = self._clock.now()
-        block()
-        middle = self._clock.now()
-        self._reference()
-        self._step_seconds.append((middle - start) / steps)
-        self._reference_seconds.append(self._clock.now() - middle)
-
-    def result(self) -> Calibration:
-        """Returns the calibration from the samples so far.
-
-        The lower quartile of each series is robust against bursts of a neighbour, which only
-        ever lengthen a sample, and less fragile than the minimum.
-        """
-        step = lower_quartile(self._step_seconds)
-        reference = lower_quartile(self._reference_seconds)
-        return Calibration(
-            step_seconds=step * self._quiet / reference,
-            raw_step_seconds=step,
-            reference_seconds=reference,
-            samples=len(self._step_seconds),
-        )
-
-    @property
-    def spread_seconds(self) -> float:
-        """The standard deviation of the step samples, as met."""
-        return statistics.pstdev(self._step_seconds) if self._step_seconds else 0.0
-
-
 def lower_quartile(values: list[float]) -> float:
     """Returns the value below which a quarter of `values` lie."""
     ordered = sorted(values)
     return ordered[(len(ordered) - 1) // 4]
 
 
+@cache
 def reference_kernel() -> Callable[[], None]:
     """Returns the compiled reference kernel: a small feed-forward network, forward only.
+
+    Compiled once a process.
 
     Its shapes are those of a nano trial: matrix products that fit the cache, an element-wise
     activation, a reduction.

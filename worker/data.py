@@ -232,7 +232,7 @@ def read_manifest(place: Path) -> Manifest:
 def content_digest(tokens: Tokens) -> str:
     """Returns the SHA-256 of the tokens as little-endian numbers of their own width."""
     contiguous = np.ascontiguousarray(tokens, tokens.dtype.newbyteorder("<"))
-    return hashlib.sha256(memoryview(contiguous.view(np.uint8))).hexdigest()
+    return hashlib.sha256(contiguous.view(np.uint8).data).hexdigest()
 
 
 def token_dtype(vocab_size: int) -> np.dtype[np.unsignedinteger]:

@@ -1,0 +1,37 @@
+from pathlib import Path
+
+import pytest
+
+from search.errors import NotFound
+from search.proxies import PROXIES, load_proxy
+from search.spec import Proxy, parse_spec
+
+EXAMPLES = sorted((Path(__file__).parents[2] / "examples").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_every_example_is_a_valid_spec(path):
+    spec = parse_spec(path.read_text("utf-8"))
+    assert spec.name == path.stem
+    assert spec.resolved_space().size() > 0
+
+
+def test_the_examples_are_there():
+    assert {path.stem for path in EXAMPLES} >= {"laptop", "one-gpu", "tpu-slice"}
+
+
+def test_the_laptop_example_is_the_nano_proxy():
+    text = next(path for path in EXAMPLES if path.stem == "laptop").read_text("utf-8")
+    ours = parse_spec(text).proxy.model_copy(update={"clock": "auto"})
+    assert ours == PROXIES["nano"]
+
+
+def test_proxies_have_the_paper_s_three_blocks():
+    assert all(proxy.blocks == 3 for proxy in PROXIES.values())
+    assert load_proxy("100m32e").experts == 32
+    assert isinstance(load_proxy("nano"), Proxy)
+
+
+def test_an_unknown_proxy_names_the_known_ones():
+    with pytest.raises(NotFound, match="100m32e, nano"):
+        load_proxy("huge")

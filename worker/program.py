@@ -1,0 +1,185 @@
+"""The compiled program of one trial: initial state, training step, evaluation step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple, TypeAlias
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from flax import nnx
+
+from model.config import ModelConfig
+from model.decoder import Decoder, build_model, next_token_loss
+from search.spec import Proxy
+from worker.clock import Clock
+from worker.optimizer import Optimizer, build_optimizer, learning_rate
+
+Tree: TypeAlias = Any
+
+
+class TrainingState(NamedTuple):
+    """Everything that a training step changes; its buffers are donated to the next step."""
+
+    parameters: Tree
+    optimizer_state: Tree
+    routing: Tree
+
+
+class StepMetrics(NamedTuple):
+    """Scalars of one step, and the share of tokens that each expert took."""
+
+    cross_entropy: jax.Array
+    gradient_norm: jax.Array
+    drop_fraction: jax.Array
+    expert_load: jax.Array
+
+
+class Program(NamedTuple):
+    """A trial's compiled functions.
+
+    Attributes:
+        initial: Returns a fresh initial state, always the same.
+        step: (state, tokens [batch, length + 1], fraction of the budget) to (state, metrics).
+        evaluate: (state, tokens [batch, length + 1]) to the mean cross-entropy, nats a token.
+        decoder: Merges a state into the model.
+        memory_bytes: What the training step needs by the compiler's own account.
+        compile_seconds: From tracing to the loaded programs.
+        parameters: Number of trained values.
+    """
+
+    initial: Callable[[], TrainingState]
+    step: Callable[[TrainingState, Any, Any], tuple[TrainingState, StepMetrics]]
+    evaluate: Callable[[TrainingState, Any], jax.Array]
+    decoder: Callable[[TrainingState], Decoder]
+    memory_bytes: int
+    compile_seconds: float
+    parameters: int
+
+
+def compile_program(
+    config: ModelConfig, proxy: Proxy, *, seed: int, clock: Clock, cache_folder: Path | None
+) -> Program:
+    """Traces, lowers and compiles the trial's functions; nothing is allocated for training yet.
+
+    Args:
+        config: The model's shapes.
+        proxy: The optimiser and its learning rate.
+        seed: Of the initial parameters.
+        clock: Measures the compilation.
+        cache_folder: Where compiled programs are kept between processes; a per-user folder,
+            since what it holds is run.
+    """
+    if cache_folder is not None:
+        use_compilation_cache(cache_folder)
+    start = clock.now()
+    key = jax.random.key(int(np.random.SeedSequence(seed).generate_state(1)[0]))
+    abstract = nnx.eval_shape(lambda: build_model(config, key=key))
+    graph, parameters, routing = nnx.split(abstract, nnx.Param, ...)
+    optimizer = build_optimizer(proxy, stacked_axes=stacked_axes(parameters, config))
+    shapes = TrainingState(parameters, jax.eval_shape(optimizer.init, parameters), routing)
+    shape = (config.batch_size, config.sequence_length + 1)
+    tokens = jax.ShapeDtypeStruct(shape, jnp.int32)
+    fraction = jax.ShapeDtypeStruct((), jnp.float32)
+    step = jax.jit(_training_step(graph, optimizer, proxy), donate_argnums=0)
+    compiled_step = step.lower(shapes, tokens, fraction).compile()
+    compiled_evaluation = jax.jit(_evaluation_step(graph)).lower(shapes, tokens).compile()
+
+    def initial() -> TrainingState:
+        _, fresh, rules = nnx.split(build_model(config, key=key), nnx.Param, ...)
+        return TrainingState(fresh, optimizer.init(fresh), rules)
+
+    def decoder(state: TrainingState) -> Decoder:
+        merged: Decoder = nnx.merge(graph, state.parameters, state.routing)
+        return merged
+
+    return Program(
+        initial=initial,
+        step=compiled_step,
+        evaluate=compiled_evaluation,
+        decoder=decoder,
+        memory_bytes=_memory_bytes(compiled_step),
+        compile_seconds=clock.now() - start,
+        parameters=sum(leaf.size for leaf in jax.tree.leaves(parameters)),
+    )
+
+
+def use_compilation_cache(folder: Path) -> None:
+    """Keeps compiled programs in `folder` from now on."""
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    jax.config.update("jax_compilation_cache_dir", str(folder))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
+    jax.config.update("jax_persistent_cache_min_entry_size_bytes", 0)
+
+
+def stacked_axes(parameters: Tree, config: ModelConfig) -> Tree:
+    """Returns, per parameter, how many leading axes stack alike matrices.
+
+    Experts stack theirs on one leading axis, a scan over blocks adds another.
+    """
+
+    def count(path: tuple[Any, ...], leaf: Any) -> int:
+        names = {str(getattr(part, "key", getattr(part, "name", ""))) for part in path}
+        scanned = 1 if config.scan and "blocks" in names else 0
+        return scanned + max(0, leaf.ndim - scanned - 2)
+
+    return jax.tree_util.tree_map_with_path(count, parameters)
+
+
+def _training_step(
+    graph: Any, optimizer: Optimizer, proxy: Proxy
+) -> Callable[..., tuple[TrainingState, StepMetrics]]:
+    def step(
+        state: TrainingState, tokens: jax.Array, fraction: jax.Array
+    ) -> tuple[TrainingState, StepMetrics]:
+        def loss(parameters: Tree) -> tuple[jax.Array, tuple[Any, Tree]]:
+            model = nnx.merge(graph, parameters, state.routing)
+            total, report = next_token_loss(model, tokens, training=True)
+            _, _, routing = nnx.split(model, nnx.Param, ...)
+            return total, (report, routing)
+
+        gradients, (report, routing) = jax.grad(loss, has_aux=True)(state.parameters)
+        rate = learning_rate(
+            fraction,
+            peak=proxy.peak_learning_rate,
+            warmup_fraction=proxy.warmup_fraction,
+            schedule=proxy.schedule,
+        )
+        parameters, optimizer_state = optimizer.update(
+            gradients, state.optimizer_state, state.parameters, rate
+        )
+        metrics = StepMetrics(
+            cross_entropy=report.cross_entropy,
+            gradient_norm=optax.tree.norm(gradients),
+            drop_fraction=report.drop_fraction,
+            expert_load=report.expert_load,
+        )
+        return TrainingState(parameters, optimizer_state, routing), metrics
+
+    return step
+
+
+def _evaluation_step(graph: Any) -> Callable[[TrainingState, jax.Array], jax.Array]:
+    def evaluate(state: TrainingState, tokens: jax.Array) -> jax.Array:
+        model = nnx.merge(graph, state.parameters, state.routing)
+        _, report = next_token_loss(model, tokens, training=False)
+        cross_entropy: jax.Array = report.cross_entropy
+        return cross_entropy
+
+    return evaluate
+
+
+def _memory_bytes(compiled: Any) -> int:
+    analysis = compiled.memory_analysis()
+    if analysis is None:  # a backend that does not tell
+        return 0
+    return int(
+        analysis.argument_size_in_bytes
+        + analysis.output_size_in_bytes
+        + analysis.temp_size_in_bytes
+        + analysis.generated_code_size_in_bytes
+        - analysis.alias_size_in_bytes
+    )
