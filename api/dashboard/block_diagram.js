@@ -5,9 +5,11 @@
 import { svg } from "./dom.js";
 import * as format from "./format.js";
 
-const WIDTH = 232;
-const STREAM = 13; // x of the residual stream
-const BOX = 34; // x of the boxes
+const WIDE = 232;
+const COMPACT = 184; // beside another diagram: no glyphs
+const STREAM = 11; // x of the residual stream
+const BOX = 30; // x of the boxes
+const TEXT = BOX + 12;
 const TITLE = 15; // height of a box's first line
 const LINE = 14; // height of every further line
 const PAD = 8;
@@ -44,23 +46,24 @@ export const DRAWINGS = {
 };
 
 // Returns an SVG of the block. `proxy` is the search's proxy; `parent` a genome to mark
-// differences from, or null.
-export function blockDiagram(genome, { proxy, parent = null, label }) {
+// differences from, or null; `compact` makes it fit beside another one.
+export function blockDiagram(genome, { proxy, parent = null, compact = false, label }) {
   const facts = { proxy, modelDim: genome.model_dim };
+  const width = compact ? COMPACT : WIDE;
   const changed = parent ? changedLayers(genome.layers, parent.layers) : new Set();
   let y = TOP;
   const parts = [];
   genome.layers.forEach((layer, index) => {
     const lines = linesOf(layer, facts);
     const height = PAD * 2 + TITLE + lines.length * LINE - 2;
-    parts.push(subLayer(layer, { y, height, lines, changed: changed.has(index), facts }));
+    parts.push(subLayer(layer, { y, height, lines, width, changed: changed.has(index), facts }));
     y += height + GAP;
   });
   const height = y + 12;
   return svg(
     "svg",
     {
-      viewBox: `0 0 ${WIDTH} ${height}`,
+      viewBox: `0 0 ${width} ${height}`,
       class: "block-diagram",
       role: "img",
       "aria-label": `${label}: ${describe(genome, facts)}`,
@@ -110,7 +113,7 @@ export function changedLayers(layers, before) {
   return changed;
 }
 
-function subLayer(layer, { y, height, lines, changed, facts }) {
+function subLayer(layer, { y, height, lines, width, changed, facts }) {
   const drawing = DRAWINGS[layer.kind];
   const known = drawing !== undefined;
   const into = y + 12;
@@ -122,18 +125,18 @@ function subLayer(layer, { y, height, lines, changed, facts }) {
     svg("path", { class: "arrow", d: `M${BOX - 5} ${into - 3}v6l5-3z` }),
     svg("circle", { class: "add", cx: STREAM, cy: out, r: 5 }),
     svg("path", { class: "plus", d: `M${STREAM - 2.6} ${out}h5.2M${STREAM} ${out - 2.6}v5.2` }),
-    svg("rect", { class: "box", x: BOX, y, width: WIDTH - BOX - 2, height, rx: 6 }),
+    svg("rect", { class: "box", x: BOX, y, width: width - BOX - 2, height, rx: 6 }),
     svg("rect", { class: "band", x: BOX, y, width: 4, height, rx: 2 }),
     svg(
       "text",
-      { class: "title", x: BOX + 14, y: y + PAD + 10 },
+      { class: "title", x: TEXT, y: y + PAD + 10 },
       known ? drawing.title : `${layer.kind}?`,
     ),
     ...lines.map((text, index) =>
-      svg("text", { class: "fact", x: BOX + 14, y: y + PAD + 10 + (index + 1) * LINE }, text),
+      svg("text", { class: "fact", x: TEXT, y: y + PAD + 10 + (index + 1) * LINE }, text),
     ),
-    known ? drawing.glyph(layer, { right: WIDTH - 12, y: y + PAD }, facts) : null,
-    changed ? svg("circle", { class: "changed", cx: WIDTH - 2, cy: y + 2, r: 4 }) : null,
+    known && width === WIDE ? drawing.glyph(layer, { right: width - 12, y: y + PAD }, facts) : null,
+    changed ? svg("circle", { class: "changed", cx: width - 2, cy: y + 2, r: 4 }) : null,
   );
 }
 

@@ -168,7 +168,7 @@ export class FitnessPlot {
       },
       yaxis: {
         ...axis,
-        title: { ...axis.title, text: "fitness, nats a token better than the baseline" },
+        title: { ...axis.title, text: "fitness (nats a token)" },
         domain: [0.23, 1],
         tickformat: "+.3~f",
       },

@@ -84,15 +84,16 @@ export class TrialPanel {
 
   drawBlocks({ search, best, subject, parent }, isBest) {
     const { proxy } = search.spec;
+    const compact = best !== null && !isBest;
     const figure = (trial, caption, before) =>
       element(
         "figure",
         {},
         element("figcaption", {}, caption),
-        blockDiagram(trial.genome, { proxy, parent: before?.genome ?? null, label: caption }),
+        blockDiagram(trial.genome, { proxy, parent: before?.genome ?? null, compact, label: caption }),
       );
     const own = figure(subject, `Trial #${subject.number}`, parent);
-    const other = best && !isBest ? figure(best.trial, `Best, #${best.trial.number}`, null) : null;
+    const other = compact ? figure(best.trial, `Best, #${best.trial.number}`, null) : null;
     replace(this.parts.blocks, own, other);
     this.parts.changedNote.hidden = parent === null;
   }
