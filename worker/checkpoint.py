@@ -26,8 +26,8 @@ class SavedProgress(BaseModel):
     Attributes:
         digest: Of the genome; a checkpoint of another one is not used.
         total_steps: Decided by the calibrated clock; None under the wall clock.
-        step_seconds: Calibrated seconds a step, as measured by the first attempt.
-        hindrance_seconds: Seconds from claim to preemption that were not training.
+        occupied_seconds: From claim to preemption, all attempts together.
+        curve: The points so far.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -37,7 +37,6 @@ class SavedProgress(BaseModel):
     steps: Annotated[int, Field(ge=0)]
     total_steps: Annotated[int, Field(ge=1)] | None
     training_seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)]
-    step_seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)]
     occupied_seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
     curve: tuple[CurvePoint, ...] = ()
 

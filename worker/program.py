@@ -78,18 +78,17 @@ def compile_program(
     start = clock.now()
     key = jax.random.key(int(np.random.SeedSequence(seed).generate_state(1)[0]))
     abstract = nnx.eval_shape(lambda: build_model(config, key=key))
-    graph, parameters, routing = nnx.split(abstract, nnx.Param, ...)
+    graph, parameters, routing = _split(abstract)
     optimizer = build_optimizer(proxy, stacked_axes=stacked_axes(parameters, config))
     shapes = TrainingState(parameters, jax.eval_shape(optimizer.init, parameters), routing)
     shape = (config.batch_size, config.sequence_length + 1)
-    tokens = jax.ShapeDtypeStruct(shape, jnp.int32)
-    fraction = jax.ShapeDtypeStruct((), jnp.float32)
+    tokens, fraction = np.zeros(shape, np.int32), np.float32(0.0)
     step = jax.jit(_training_step(graph, optimizer, proxy), donate_argnums=0)
     compiled_step = step.lower(shapes, tokens, fraction).compile()
     compiled_evaluation = jax.jit(_evaluation_step(graph)).lower(shapes, tokens).compile()
 
     def initial() -> TrainingState:
-        _, fresh, rules = nnx.split(build_model(config, key=key), nnx.Param, ...)
+        _, fresh, rules = _split(build_model(config, key=key))
         return TrainingState(fresh, optimizer.init(fresh), rules)
 
     def decoder(state: TrainingState) -> Decoder:
@@ -110,9 +109,9 @@ def compile_program(
 def use_compilation_cache(folder: Path) -> None:
     """Keeps compiled programs in `folder` from now on."""
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    jax.config.update("jax_compilation_cache_dir", str(folder))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
-    jax.config.update("jax_persistent_cache_min_entry_size_bytes", 0)
+    jax.config.update("jax_compilation_cache_dir", str(folder))  # type: ignore[no-untyped-call]
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)  # type: ignore[no-untyped-call]
+    jax.config.update("jax_persistent_cache_min_entry_size_bytes", 0)  # type: ignore[no-untyped-call]
 
 
 def stacked_axes(parameters: Tree, config: ModelConfig) -> Tree:
@@ -124,9 +123,20 @@ def stacked_axes(parameters: Tree, config: ModelConfig) -> Tree:
     def count(path: tuple[Any, ...], leaf: Any) -> int:
         names = {str(getattr(part, "key", getattr(part, "name", ""))) for part in path}
         scanned = 1 if config.scan and "blocks" in names else 0
-        return scanned + max(0, leaf.ndim - scanned - 2)
+        return scanned + max(0, int(leaf.ndim) - scanned - 2)
 
     return jax.tree_util.tree_map_with_path(count, parameters)
+
+
+def wait(values: Tree) -> None:
+    """Returns when the values have been computed."""
+    jax.block_until_ready(values)  # type: ignore[no-untyped-call]
+
+
+def _split(model: Decoder) -> tuple[Any, Tree, Tree]:
+    """Returns the model's structure, its parameters and everything else that it holds."""
+    graph, *states = nnx.split(model, nnx.Param, ...)
+    return graph, states[0], states[1]
 
 
 def _training_step(
@@ -138,7 +148,7 @@ def _training_step(
         def loss(parameters: Tree) -> tuple[jax.Array, tuple[Any, Tree]]:
             model = nnx.merge(graph, parameters, state.routing)
             total, report = next_token_loss(model, tokens, training=True)
-            _, _, routing = nnx.split(model, nnx.Param, ...)
+            _, _, routing = _split(model)
             return total, (report, routing)
 
         gradients, (report, routing) = jax.grad(loss, has_aux=True)(state.parameters)

@@ -17,6 +17,7 @@ import numpy as np
 
 from model.causality import probe
 from model.config import ModelConfig
+from search.cost import activated_parameters
 from search.lease import Directive, Lease, Progress, Result
 from search.trial import CurvePoint, Measurements, Outcome
 from worker.budget import Budget, StepBudget, WallBudget
@@ -31,7 +32,7 @@ from worker.clock import Clock, SystemClock
 from worker.data import Dataset, open_dataset
 from worker.evaluation import FRACTIONS, ValidationSet, bits_per_byte
 from worker.memory import memory_limit_bytes, peak_memory_bytes
-from worker.program import Program, StepMetrics, TrainingState, compile_program
+from worker.program import Program, StepMetrics, TrainingState, compile_program, wait
 from worker.warm_up import WarmUp, warm_up
 
 BLOCK_SECONDS = 0.1  # between looks at the clock, the losses and the stop signal
@@ -158,6 +159,7 @@ class _Attempt:
         self._measured(
             compile_seconds=program.compile_seconds,
             parameters=program.parameters,
+            activated_parameters=activated_parameters(self.lease.genome, proxy),
             estimated_memory_bytes=program.memory_bytes,
         )
         limit = memory_limit_bytes(self.device)
@@ -180,7 +182,7 @@ class _Attempt:
             clock=self.clock,
             platform=self.device.platform,
             cache_folder=self.cache_folder,
-            decided=self.recorded_steps or (self.earlier and self.earlier.total_steps),
+            decided=self.recorded_steps or (self.earlier.total_steps if self.earlier else None),
         )
         state = program.initial()
         if self.earlier is not None and self.checkpoint_folder is not None:
@@ -237,8 +239,8 @@ class _Attempt:
         """Runs `count` training steps under the clock."""
         proxy, first = self.lease.proxy, self.budget.steps
 
-        def steps() -> None:
-            nonlocal state, metrics
+        def steps() -> tuple[TrainingState, StepMetrics]:
+            after = state
             for ahead in range(count):
                 tokens = self.data.train.batch(
                     seed=self.lease.seed,
@@ -247,11 +249,12 @@ class _Attempt:
                     length=proxy.sequence_length + 1,
                 )
                 fraction = np.float32(self.budget.step_fraction(ahead))
-                state, metrics = program.step(state, tokens, fraction)
-            jax.block_until_ready(metrics)
+                after, metrics = program.step(after, tokens, fraction)
+            wait(metrics)
+            return after, metrics
 
-        metrics: StepMetrics
-        self.budget.record(count, self.timer.run(steps, count))
+        (state, metrics), seconds = self.timer.run(steps, count)
+        self.budget.record(count, seconds)
         loss = float(metrics.cross_entropy)
         if not math.isfinite(loss):
             raise _Ended(
@@ -306,7 +309,7 @@ class _Attempt:
             return
         tokens = validation.batches[0]
         seconds = self.timer.measure(
-            lambda: jax.block_until_ready(program.evaluate(state, tokens)), INFERENCE_REPEATS
+            lambda: wait(program.evaluate(state, tokens)), INFERENCE_REPEATS
         )
         self._measured(inference_time_ms=1e3 * seconds)
 

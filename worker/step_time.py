@@ -5,9 +5,12 @@ from __future__ import annotations
 import statistics
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from typing import TypeVar
 
 from worker.calibration import lower_quartile
 from worker.clock import Clock
+
+Done = TypeVar("Done")
 
 
 class StepTimer(ABC):
@@ -22,8 +25,8 @@ class StepTimer(ABC):
     steps: int
 
     @abstractmethod
-    def run(self, block: Callable[[], None], steps: int) -> float:
-        """Runs a block of `steps` steps to its end and returns its real seconds."""
+    def run(self, block: Callable[[], Done], steps: int) -> tuple[Done, float]:
+        """Runs a block of `steps` steps to its end; returns its result and its real seconds."""
 
     @abstractmethod
     def run_reference(self) -> None:
@@ -60,15 +63,15 @@ class WallTimer(StepTimer):
         self.seconds = 0.0
         self.steps = 0
 
-    def run(self, block: Callable[[], None], steps: int) -> float:
+    def run(self, block: Callable[[], Done], steps: int) -> tuple[Done, float]:
         """Runs the block between two looks at the clock."""
         start = self._clock.now()
-        block()
+        done = block()
         seconds = self._clock.now() - start
         self._samples.append(seconds / steps)
         self.seconds += seconds
         self.steps += steps
-        return seconds
+        return done, seconds
 
     def run_reference(self) -> None:
         """Does nothing: real time is what counts."""
@@ -118,15 +121,15 @@ class CalibratedTimer(StepTimer):
         self.seconds = 0.0
         self.steps = 0
 
-    def run(self, block: Callable[[], None], steps: int) -> float:
+    def run(self, block: Callable[[], Done], steps: int) -> tuple[Done, float]:
         """Runs the block under both clocks."""
         start, metered = self._clock.now(), self._meter.now()
-        block()
+        done = block()
         seconds = self._clock.now() - start
         self._samples.append((self._meter.now() - metered) / steps)
         self.seconds += seconds
         self.steps += steps
-        return seconds
+        return done, seconds
 
     def run_reference(self) -> None:
         """Takes one sample of the reference kernel."""

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import jax
 import numpy as np
 
 from search.spec import Proxy
@@ -18,7 +17,7 @@ from worker.calibration import (
 )
 from worker.clock import Clock
 from worker.data import Dataset
-from worker.program import Program, TrainingState
+from worker.program import Program, TrainingState, wait
 from worker.step_time import CalibratedTimer, StepTimer, WallTimer
 
 WARM_UP_STEPS = 2
@@ -112,7 +111,7 @@ class _Dummy:
     def run(self, steps: int) -> None:
         for _ in range(steps):
             self._state, metrics = self._program.step(self._state, self._tokens, np.float32(0.0))
-            jax.block_until_ready(metrics)
+            wait(metrics)
 
 
 def _timer_maker(name: str, clock: Clock, cache_folder: Path | None) -> Callable[[], StepTimer]:
