@@ -1,0 +1,46 @@
+"""Normalisation over the model dim, computed in float32."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Float
+
+EPSILON = 1e-6
+
+
+class RMSNorm(nnx.Module):
+    """x over its root mean square, times a learned scale (arXiv:1910.07467)."""
+
+    def __init__(self, dim: int) -> None:
+        self.scale = nnx.Param(jnp.ones((dim,)))
+
+    def __call__(self, x: Float[Array, "T d"]) -> Float[Array, "T d"]:
+        """Returns the normalised activations in the dtype of `x`."""
+        wide = x.astype(jnp.float32)
+        inverse = jax.lax.rsqrt(jnp.mean(wide * wide, axis=-1, keepdims=True) + EPSILON)
+        return (wide * inverse * self.scale[...]).astype(x.dtype)
+
+
+class LayerNorm(nnx.Module):
+    """x less its mean over its standard deviation, times a scale, plus a bias."""
+
+    def __init__(self, dim: int) -> None:
+        self.scale = nnx.Param(jnp.ones((dim,)))
+        self.bias = nnx.Param(jnp.zeros((dim,)))
+
+    def __call__(self, x: Float[Array, "T d"]) -> Float[Array, "T d"]:
+        """Returns the normalised activations in the dtype of `x`."""
+        wide = x.astype(jnp.float32)
+        centred = wide - jnp.mean(wide, axis=-1, keepdims=True)
+        inverse = jax.lax.rsqrt(jnp.mean(centred * centred, axis=-1, keepdims=True) + EPSILON)
+        return (centred * inverse * self.scale[...] + self.bias[...]).astype(x.dtype)
+
+
+NORMS: dict[str, type[RMSNorm] | type[LayerNorm]] = {"rms_norm": RMSNorm, "layer_norm": LayerNorm}
+
+
+def make_norm(name: str, dim: int) -> RMSNorm | LayerNorm:
+    """Returns the norm of that name over `dim` channels."""
+    return NORMS[name](dim)

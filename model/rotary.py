@@ -1,0 +1,31 @@
+"""Rotary position embedding (arXiv:2104.09864)."""
+
+from __future__ import annotations
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+BASE = 10_000.0
+
+
+def rotary_table(
+    positions: Int[Array, " S"] | np.ndarray, head_dim: int
+) -> tuple[Float[Array, "S half"], Float[Array, "S half"]]:
+    """Returns cosines and sines of the angle of each position and pair of channels."""
+    half = head_dim // 2
+    frequencies = jnp.asarray(BASE ** (-np.arange(half) / half), jnp.float32)
+    angles = jnp.asarray(positions, jnp.float32)[:, None] * frequencies
+    return jnp.cos(angles), jnp.sin(angles)
+
+
+def rotate(
+    x: Float[Array, "*batch heads head_dim"],
+    cosines: Float[Array, "*batch half"],
+    sines: Float[Array, "*batch half"],
+) -> Float[Array, "*batch heads head_dim"]:
+    """Returns `x` with each pair (i, i + half) of channels turned by its position's angle."""
+    first, second = jnp.split(x, 2, axis=-1)
+    cosines, sines = cosines[..., None, :], sines[..., None, :]
+    turned = (first * cosines - second * sines, second * cosines + first * sines)
+    return jnp.concatenate(turned, axis=-1).astype(x.dtype)
