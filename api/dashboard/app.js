@@ -196,6 +196,7 @@ class Page {
       subject: session.detail?.trial ?? null,
       parent: session.detail?.parent ?? null,
       ancestry: session.detail?.ancestry ?? [],
+      missing: session.missing ?? null,
     });
   }
 

@@ -7,6 +7,7 @@ import { TrialSet } from "./trial_set.js";
 
 const ROWS_A_REQUEST = 500;
 const CALM_MS = 400; // between two refreshes
+const AFTER_FAILURE_MS = 3000;
 const RUNNING_TRIAL_MS = 4000; // a selected running trial's curve grows without events
 
 export class SearchSession {
@@ -68,18 +69,24 @@ export class SearchSession {
     this.refreshing = true;
     while (this.wanted && !this.closed) {
       this.wanted = false;
-      await this.guarded(() => this.readAll());
-      await new Promise((resolve) => setTimeout(resolve, Math.max(CALM_MS, 4 * this.costMs)));
+      const problem = await this.guarded(() => this.readAll());
+      if (problem?.status === 404) break;
+      if (problem) this.wanted = true;
+      const pause = problem ? AFTER_FAILURE_MS : Math.max(CALM_MS, 4 * this.costMs);
+      await new Promise((resolve) => setTimeout(resolve, pause));
     }
     this.refreshing = false;
   }
 
+  // Tells the listener of the change or of the error; returns the error, or null.
   async guarded(read) {
     try {
       await read();
       if (!this.closed) this.listener.onChange();
+      return null;
     } catch (error) {
       if (!this.closed && error.name !== "AbortError") this.listener.onError(error);
+      return error;
     }
   }
 
@@ -123,6 +130,7 @@ export class SearchSession {
     const number = this.selected ?? this.best?.trial.number ?? null;
     if (number === null) {
       this.detail = null;
+      this.missing = null;
       return;
     }
     const known = this.detail?.trial;

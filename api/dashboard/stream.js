@@ -42,8 +42,13 @@ export class EventStream {
         problem = error;
       }
       if (this.closed) return;
-      if (problem?.status === 404) return this.onState("closed", problem);
-      this.onState("stale", problem);
+      if (problem?.status === 404) {
+        this.onState("closed", problem);
+        return;
+      }
+      // A stream that the controller ended in order is only opened again; the reader hears of it
+      // if that fails.
+      if (problem !== null) this.onState("stale", problem);
       await this.wait(pause * (0.75 + Math.random() / 2));
       pause = Math.min(pause * 2, LONGEST_RETRY_MS);
     }

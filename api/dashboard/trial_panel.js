@@ -35,7 +35,7 @@ export class TrialPanel {
     parts.copy.addEventListener("click", () => this.copy());
   }
 
-  // `view`: {search, best, baselineTrial, subject, parent, ancestry}; `best` is a BestRecord,
+  // `view`: {search, best, baselineTrial, subject, parent, ancestry, missing}; `best` is a BestRecord,
   // the others are trial records, each null where there is none.
   draw(view) {
     const { parts } = this;
@@ -43,6 +43,8 @@ export class TrialPanel {
     this.subject = subject;
     parts.empty.hidden = subject !== null;
     parts.full.hidden = subject === null;
+    parts.missing.hidden = view.missing === null;
+    setText(parts.missing, view.missing === null ? "" : `This search has no trial #${view.missing}.`);
     if (subject === null) return;
     const isBest = best !== null && best.trial.number === subject.number;
     parts.close.hidden = this.state.get("trial") === "";
