@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import jax
 import jax.numpy as jnp
 from flax import nnx
@@ -36,7 +38,7 @@ class Projection(nnx.Module):
         self.matrices = nnx.List(
             [
                 nnx.Param(jax.random.normal(rngs.params(), (a, b)) * a**-0.5)
-                for a, b in zip(widths[:-1], widths[1:], strict=True)
+                for a, b in itertools.pairwise(widths)
             ]
         )
 

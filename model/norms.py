@@ -38,7 +38,7 @@ class LayerNorm(nnx.Module):
         return (centred * inverse * self.scale[...] + self.bias[...]).astype(x.dtype)
 
 
-NORMS: dict[str, type[RMSNorm] | type[LayerNorm]] = {"rms_norm": RMSNorm, "layer_norm": LayerNorm}
+NORMS: dict[str, type[RMSNorm | LayerNorm]] = {"rms_norm": RMSNorm, "layer_norm": LayerNorm}
 
 
 def make_norm(name: str, dim: int) -> RMSNorm | LayerNorm:

@@ -99,7 +99,7 @@ def _moe(layer: MoE, dim: int, proxy: Proxy) -> LayerCost:
     router = dim * experts
     shared = router + norm_parameters(layer, dim)
     k = TOP_K.get(layer.gating)
-    nominal = min(k if k else layer.capacity_factor, experts)
+    nominal = min(k or layer.capacity_factor, experts)
     computed = experts_per_token(layer, experts)
     slots = min(layer.capacity_factor, experts) if layer.capacity_factor else computed
     saved = 2 * dim + experts + slots * (2 * dim + (count - 1) * layer.hidden_dim)

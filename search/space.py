@@ -6,6 +6,8 @@ size that a CPU trains in seconds.
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterator
 from functools import cache
 from importlib.resources import files
 from typing import Annotated, Any
@@ -18,6 +20,9 @@ from search.errors import InvalidSpace, NotFound
 from search.genome import LAYER_KINDS, Genome, Layer
 
 Choice = int | float | str
+OPERATOR_NAMES = frozenset(
+    {"change_field", "change_kind", "insert", "delete", "swap", "change_model_dim"}
+)
 Choices = Annotated[tuple[Choice, ...], Field(min_length=1, max_length=256)]
 
 
@@ -29,6 +34,8 @@ class Space(BaseModel):
             named keep their default.
         min_layers: Shortest block.
         max_layers: Longest block; equal to `min_layers` for a fixed length.
+        mutation_weights: Per operator of `search/mutation.py`, how often it is drawn relative to
+            the others; those not named keep their default.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -38,6 +45,7 @@ class Space(BaseModel):
     min_layers: Annotated[int, Field(ge=1, le=64)]
     max_layers: Annotated[int, Field(ge=1, le=64)]
     layers: Annotated[dict[str, dict[str, Choices]], Field(min_length=1)]
+    mutation_weights: dict[str, Annotated[float, Field(ge=0, allow_inf_nan=False)]] = {}
 
     @model_validator(mode="after")
     def _consistent(self) -> Space:
@@ -45,6 +53,10 @@ class Space(BaseModel):
             raise ValueError(
                 f"min_layers must be at most max_layers, got {self.min_layers} > {self.max_layers}"
             )
+        unknown = set(self.mutation_weights) - OPERATOR_NAMES
+        if unknown:
+            known = sorted(OPERATOR_NAMES)
+            raise ValueError(f"mutation_weights: unknown {sorted(unknown)}; known: {known}")
         for kind, fields in self.layers.items():
             if kind not in LAYER_KINDS:
                 raise ValueError(f"layers.{kind}: unknown kind; known: {sorted(LAYER_KINDS)}")
@@ -82,6 +94,21 @@ class Space(BaseModel):
             if getattr(layer, name) not in allowed:
                 return False
         return True
+
+    def enumerate(self) -> Iterator[Genome]:
+        """Yields every genome; only for spaces whose `size` is small."""
+        every = [layer for kind in self.layers for layer in self.layers_of(kind)]
+        for dim in self.model_dim:
+            for length in range(self.min_layers, self.max_layers + 1):
+                for layers in itertools.product(every, repeat=length):
+                    yield Genome(model_dim=dim, layers=layers)
+
+    def layers_of(self, kind: str) -> list[Layer]:
+        """Returns every sub-layer of one kind."""
+        fields = self.layers[kind]
+        combinations = itertools.product(*fields.values())
+        named = (dict(zip(fields, values, strict=True)) for values in combinations)
+        return [LAYER_KINDS[kind].model_validate(values) for values in named]
 
     def size(self) -> int:
         """Returns the number of distinct genomes."""
