@@ -164,6 +164,8 @@ def memory_bytes(genome: Genome, proxy: Proxy, *, platform: str = "cpu") -> int:
     """Returns the peak bytes of a training step: parameters, optimiser, gradients, activations.
 
     Args:
+        genome: The block.
+        proxy: What all trials share.
         platform: `cpu` computes in float32 under precision `auto`, accelerators in bfloat16.
     """
     tokens = proxy.batch_size * proxy.sequence_length

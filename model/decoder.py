@@ -1,0 +1,178 @@
+"""The decoder: embedding, the block stacked, and next-token loss.
+
+Activations are (tokens, model dim), tokens in row-major order of (batch, position): on CPU the
+same layer in three dimensions takes three times as long.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Float, Int
+
+from model.block import Block, RoutingTotals
+from model.config import ModelConfig
+from model.norms import make_norm
+from model.routing import RoutingReport, RoutingState
+
+State = Any  # flax's generic state: a tree of variables
+
+EMBEDDING_SCALE = 1.0
+
+
+class LossReport(NamedTuple):
+    """The parts of one loss; routing figures are means over the MoE sub-layers.
+
+    Attributes:
+        cross_entropy: Mean next-token loss, nats a token.
+        load_balance: 1 is balanced; 0 without token choice.
+        router_z: Mean squared log-partition.
+        drop_fraction: Choices dropped, or tokens that no expert chose.
+        expert_load: Share of computed tokens per expert; sums to 1, or zeros without MoE.
+    """
+
+    cross_entropy: Float[Array, ""]
+    load_balance: Float[Array, ""]
+    router_z: Float[Array, ""]
+    drop_fraction: Float[Array, ""]
+    expert_load: Float[Array, " E"]
+
+
+class Decoder(nnx.Module):
+    """A decoder-only language model of one block stacked `config.blocks` times.
+
+    Unrolled, `blocks` is a list; scanned, one Block whose variables carry a leading axis.
+    """
+
+    def __init__(self, config: ModelConfig, *, rngs: nnx.Rngs) -> None:
+        dim = config.genome.model_dim
+        self.config = config
+        self.blocks: Any
+        embedding = jax.random.normal(rngs.params(), (config.vocab_size, dim))
+        self.embedding = nnx.Param(embedding * EMBEDDING_SCALE)
+        if config.scan:
+            keys = jax.random.split(rngs.params(), config.blocks)
+            self.blocks = nnx.vmap(lambda key: Block(config, rngs=nnx.Rngs(params=key)))(keys)
+        else:
+            self.blocks = nnx.List([Block(config, rngs=rngs) for _ in range(config.blocks)])
+        self.norm = make_norm("rms_norm", dim)
+        unembedding = jax.random.normal(rngs.params(), (dim, config.vocab_size))
+        # Small, so that training starts from an almost uniform prediction.
+        self.unembedding = nnx.Param(unembedding * 0.1 * dim**-0.5)
+
+    def __call__(
+        self, tokens: Int[Array, "B S"], *, training: bool
+    ) -> tuple[Float[Array, "B S V"], RoutingTotals]:
+        """Returns next-token logits in float32, and the routing totals.
+
+        Args:
+            tokens: Token ids.
+            training: Whether MoE sub-layers follow their training rule (and update their running
+                cut-offs) or the causal rule of evaluation and export.
+        """
+        batch, length = tokens.shape
+        logits, totals = self.flat_logits(tokens, training=training)
+        return logits.reshape(batch, length, -1), totals
+
+    def flat_logits(
+        self, tokens: Int[Array, "B S"], *, training: bool
+    ) -> tuple[Float[Array, "T V"], RoutingTotals]:
+        """Returns logits of all tokens in row-major order, and the routing totals."""
+        dtype = jnp.dtype(self.config.compute_dtype)
+        x = self.embedding[...][tokens.reshape(-1)].astype(dtype)
+        x, totals = self._stack(x, batch=tokens.shape[0], training=training)
+        x = self.norm(x)
+        logits = jnp.matmul(
+            x, self.unembedding[...].astype(dtype), preferred_element_type=jnp.float32
+        )
+        return logits, totals
+
+    def _stack(
+        self, x: Float[Array, "T d"], *, batch: int, training: bool
+    ) -> tuple[Float[Array, "T d"], RoutingTotals]:
+        if self.config.scan:
+            return self._scan(x, batch=batch, training=training)
+        totals = RoutingTotals.zero(self.config.experts)
+        for index, block in enumerate(self.blocks):
+            if self.config.remat:
+                x, part, self.blocks[index] = _remat(block, x, batch=batch, training=training)
+            else:
+                x, part = block(x, batch=batch, training=training)
+            totals = totals.add(part)
+        return x, totals
+
+    def _scan(
+        self, x: Float[Array, "T d"], *, batch: int, training: bool
+    ) -> tuple[Float[Array, "T d"], RoutingTotals]:
+        graphdef, routing, rest = _split_routing(self.blocks)
+
+        def body(x: Array, states: tuple[State, State]) -> tuple[Array, Any]:
+            block = nnx.merge(graphdef, *states)
+            x, part = block(x, batch=batch, training=training)
+            return x, (nnx.state(block, RoutingState), part)
+
+        if self.config.remat:
+            body = jax.checkpoint(body)
+        x, (routing, parts) = jax.lax.scan(body, x, (routing, rest))
+        self.blocks = nnx.merge(graphdef, routing, rest)
+        return x, jax.tree.map(lambda part: part.sum(axis=0), parts)
+
+
+def _remat(
+    block: Block, x: Float[Array, "T d"], *, batch: int, training: bool
+) -> tuple[Float[Array, "T d"], RoutingTotals, Block]:
+    """Returns what the block does, computed a second time in the backward pass, and the block."""
+    graphdef, routing, rest = _split_routing(block)
+
+    def pure(routing: State, rest: State, x: Array) -> tuple[Array, RoutingTotals, State]:
+        copy = nnx.merge(graphdef, routing, rest)
+        x, part = copy(x, batch=batch, training=training)
+        return x, part, nnx.state(copy, RoutingState)
+
+    x, part, routing = jax.checkpoint(pure)(routing, rest, x)
+    return x, part, nnx.merge(graphdef, routing, rest)
+
+
+def _split_routing(module: nnx.Module) -> tuple[Any, State, State]:
+    graphdef, *states = nnx.split(module, RoutingState, ...)
+    return graphdef, states[0], states[1]
+
+
+def build_model(config: ModelConfig, *, key: Array) -> Decoder:
+    """Returns a freshly initialised model; the same key gives the same parameters."""
+    return Decoder(config, rngs=nnx.Rngs(params=key))
+
+
+def next_token_loss(
+    model: Decoder, tokens: Int[Array, "B S+1"], *, training: bool
+) -> tuple[Float[Array, ""], LossReport]:
+    """Returns the loss to minimise and its parts.
+
+    Training adds the weighted auxiliary losses, summed over MoE sub-layers; evaluation is the
+    cross-entropy alone, under the causal rule.
+    """
+    logits, totals = model.flat_logits(tokens[:, :-1], training=training)
+    losses = cross_entropy(logits, tokens[:, 1:].reshape(-1))
+    report = _report(jnp.mean(losses), totals)
+    if not training:
+        return report.cross_entropy, report
+    config = model.config
+    auxiliary = config.load_balance_weight * totals.report.load_balance
+    auxiliary += config.router_z_weight * totals.report.router_z
+    return report.cross_entropy + auxiliary, report
+
+
+def cross_entropy(logits: Float[Array, "T V"], targets: Int[Array, " T"]) -> Float[Array, " T"]:
+    """Returns each token's loss in nats."""
+    wanted = jnp.arange(logits.shape[-1]) == targets[:, None]
+    picked = jnp.sum(jnp.where(wanted, logits, 0.0), axis=-1)
+    return jax.nn.logsumexp(logits, axis=-1) - picked
+
+
+def _report(loss: Float[Array, ""], totals: RoutingTotals) -> LossReport:
+    count = jnp.maximum(totals.layers, 1.0)
+    mean: RoutingReport = jax.tree.map(lambda part: part / count, totals.report)
+    return LossReport(loss, *mean)
