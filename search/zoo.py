@@ -2,7 +2,7 @@
 
 A zoo genome is written at the scale of Table 2 of arXiv:2306.00008 (d=768, hidden 3072) and moved
 to a space: the model dim is the space's middle choice, hidden dims keep their ratio to it, and
-every field takes the nearest choice that the space offers. What a space does not offer at all (a kind,
+every field takes the nearest choice that the space offers. What a space does not offer (a kind,
 an activation) stays as the literature has it, so a baseline may lie outside its space.
 """
 
