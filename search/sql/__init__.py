@@ -1,0 +1,1 @@
+"""The SQL behind `search/sql_store.py`, one concept a module."""
