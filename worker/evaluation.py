@@ -1,4 +1,4 @@
-"""Evaluation: the validation loss on a fixed set of windows, and what is derived from it."""
+"""Evaluation: losses on a fixed set of windows, and what is derived from them."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from search.spec import Proxy
 from worker.data import Batch, Dataset
 
 FRACTIONS = (0.25, 0.5, 0.75, 1.0)
+SUSPICIOUS_MOVE = 1e-3
 
 
 class ValidationSet:
@@ -28,8 +29,26 @@ class ValidationSet:
 
     def loss(self, evaluate: Callable[[Any], Any]) -> float:
         """Returns the mean cross-entropy in nats a token; not finite for a diverged model."""
-        values = [evaluate(batch) for batch in self.batches]
-        return float(np.mean([float(value) for value in values]))
+        return float(np.mean([np.mean(evaluate(batch)) for batch in self.batches]))
+
+
+def prefix_move(evaluate: Callable[[Any], Any], tokens: Batch, *, vocab_size: int) -> float:
+    """Returns how far any token's loss moves when only later tokens change, in nats.
+
+    0 up to rounding for a causal model. It costs two evaluation steps and no compilation; a
+    move above `SUSPICIOUS_MOVE` is a reason for the full probe of `model.causality`.
+
+    Args:
+        evaluate: Tokens [batch, length + 1] to losses [batch, length].
+        tokens: One batch.
+        vocab_size: Changed tokens stay below it.
+    """
+    kept = tokens.shape[1] // 2
+    changed = tokens.copy()
+    changed[:, kept:] = (changed[:, kept:] + 1 + np.arange(tokens.shape[1] - kept)) % vocab_size
+    before, after = np.asarray(evaluate(tokens)), np.asarray(evaluate(changed))
+    # The loss at t judges the prediction of token t + 1, so kept - 1 of them are comparable.
+    return float(np.max(np.abs(before - after)[:, : max(1, kept - 1)]))
 
 
 def bits_per_byte(loss: float, bytes_per_token: float) -> float:

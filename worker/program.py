@@ -7,13 +7,12 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import optax
 from flax import nnx
 
 from model.config import ModelConfig
-from model.decoder import Decoder, build_model, next_token_loss
+from model.decoder import Decoder, build_model, cross_entropy, next_token_loss
 from search.spec import Proxy
 from worker.clock import Clock
 from worker.optimizer import Optimizer, build_optimizer, learning_rate
@@ -44,7 +43,8 @@ class Program(NamedTuple):
     Attributes:
         initial: Returns a fresh initial state, always the same.
         step: (state, tokens [batch, length + 1], fraction of the budget) to (state, metrics).
-        evaluate: (state, tokens [batch, length + 1]) to the mean cross-entropy, nats a token.
+        evaluate: (state, tokens [batch, length + 1]) to each token's loss [batch, length] in
+            nats, under the causal rule of evaluation and export.
         decoder: Merges a state into the model.
         memory_bytes: What the training step needs by the compiler's own account.
         compile_seconds: From tracing to the loaded programs.
@@ -92,7 +92,7 @@ def compile_program(
         return TrainingState(fresh, optimizer.init(fresh), rules)
 
     def decoder(state: TrainingState) -> Decoder:
-        merged: Decoder = nnx.merge(graph, state.parameters, state.routing)
+        merged: Decoder = nnx.merge(graph, state.parameters, state.routing, copy=True)
         return merged
 
     return Program(
@@ -110,7 +110,7 @@ def use_compilation_cache(folder: Path) -> None:
     """Keeps compiled programs in `folder` from now on."""
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     jax.config.update("jax_compilation_cache_dir", str(folder))  # type: ignore[no-untyped-call]
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)  # type: ignore[no-untyped-call]
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)  # type: ignore[no-untyped-call]
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", 0)  # type: ignore[no-untyped-call]
 
 
@@ -146,7 +146,7 @@ def _training_step(
         state: TrainingState, tokens: jax.Array, fraction: jax.Array
     ) -> tuple[TrainingState, StepMetrics]:
         def loss(parameters: Tree) -> tuple[jax.Array, tuple[Any, Tree]]:
-            model = nnx.merge(graph, parameters, state.routing)
+            model = nnx.merge(graph, parameters, state.routing, copy=True)
             total, report = next_token_loss(model, tokens, training=True)
             _, _, routing = _split(model)
             return total, (report, routing)
@@ -174,10 +174,9 @@ def _training_step(
 
 def _evaluation_step(graph: Any) -> Callable[[TrainingState, jax.Array], jax.Array]:
     def evaluate(state: TrainingState, tokens: jax.Array) -> jax.Array:
-        model = nnx.merge(graph, state.parameters, state.routing)
-        _, report = next_token_loss(model, tokens, training=False)
-        cross_entropy: jax.Array = report.cross_entropy
-        return cross_entropy
+        model = nnx.merge(graph, state.parameters, state.routing, copy=True)
+        logits, _ = model.flat_logits(tokens[:, :-1], training=False)
+        return cross_entropy(logits, tokens[:, 1:].reshape(-1)).reshape(tokens.shape[0], -1)
 
     return evaluate
 

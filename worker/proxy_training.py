@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import jax
@@ -19,7 +20,8 @@ from model.causality import probe
 from model.config import ModelConfig
 from search.cost import activated_parameters
 from search.lease import Directive, Lease, Progress, Result
-from search.trial import CurvePoint, Measurements, Outcome
+from search.trial import CurvePoint, Outcome
+from worker.attempt_record import AttemptRecord
 from worker.budget import Budget, StepBudget, WallBudget
 from worker.checkpoint import (
     SavedProgress,
@@ -30,9 +32,10 @@ from worker.checkpoint import (
 )
 from worker.clock import Clock, SystemClock
 from worker.data import Dataset, open_dataset
-from worker.evaluation import FRACTIONS, ValidationSet, bits_per_byte
-from worker.memory import memory_limit_bytes, peak_memory_bytes
+from worker.evaluation import FRACTIONS, SUSPICIOUS_MOVE, ValidationSet, prefix_move
+from worker.memory import memory_limit_bytes
 from worker.program import Program, StepMetrics, TrainingState, compile_program, wait
+from worker.step_time import StepTimer
 from worker.warm_up import WarmUp, warm_up
 
 BLOCK_SECONDS = 0.1  # between looks at the clock, the losses and the stop signal
@@ -98,51 +101,51 @@ class _Ended(Exception):
         self.message = message
 
 
-class _Attempt:
-    """The phases of one attempt, in order, and what they measured."""
+@dataclass
+class _Session:
+    """What training needs once the warm-up is over."""
 
-    def __init__(
-        self,
-        *,
-        lease: Lease,
-        on_progress: Callable[[Progress], Directive],
-        data: Dataset,
-        clock: Clock,
-        cache_folder: Path | None,
-        checkpoint_folder: Path | None,
-        stop: threading.Event,
-        recorded_steps: int | None,
-    ) -> None:
-        self.lease = lease
-        self.on_progress = on_progress
-        self.data = data
-        self.clock = clock
-        self.cache_folder = cache_folder
-        self.checkpoint_folder = checkpoint_folder
-        self.stop = stop
-        self.recorded_steps = recorded_steps
+    program: Program
+    validation: ValidationSet
+    budget: Budget
+    timer: StepTimer
+    total_steps: int | None
+    block_steps: int
+
+
+@dataclass
+class _Attempt:
+    """The phases of one attempt, in order."""
+
+    lease: Lease
+    on_progress: Callable[[Progress], Directive]
+    data: Dataset
+    clock: Clock
+    cache_folder: Path | None
+    checkpoint_folder: Path | None
+    stop: threading.Event
+    recorded_steps: int | None
+
+    def __post_init__(self) -> None:
         self.device = jax.devices()[0]
-        self.started = clock.now()
-        self.measurements = Measurements(
-            platform=self.device.platform, device=self.device.device_kind
-        )
-        self.curve: list[CurvePoint] = []
-        self.losses: list[float] = []
-        self.earlier: SavedProgress | None = None
+        self.record = AttemptRecord(self.lease, self.device, self.clock)
+        self.session: _Session | None = None
 
     def run(self) -> Result:
         """Returns how the attempt ended."""
+        outcome, message = Outcome.COMPLETED, ""
         try:
             program = self._compile()
-            validation = ValidationSet(self.data, self.lease.proxy)
-            state = self._start(program)
-            state = self._train(program, validation, state)
-            self._check_causality(program, state)
+            session, state = self._start(program)
+            state = self._train(session, state)
+            self._check_causality(session, state)
         except _Ended as end:
-            return self._result(end.outcome, end.message)
-        if self.checkpoint_folder is not None:
+            outcome, message = end.outcome, end.message
+        if self.checkpoint_folder is not None and outcome is not Outcome.PREEMPTED:
             discard_checkpoint(self.checkpoint_folder)
-        return self._result(Outcome.COMPLETED, "")
+        budget = self.session.budget if self.session else None
+        timer = self.session.timer if self.session else None
+        return self.record.result(outcome, message, budget=budget, timer=timer)
 
     def _compile(self) -> Program:
         """Compiles; ends the attempt if the program needs more memory than there is."""
@@ -156,7 +159,7 @@ class _Attempt:
         program = compile_program(
             config, proxy, seed=self.lease.seed, clock=self.clock, cache_folder=self.cache_folder
         )
-        self._measured(
+        self.record.measured(
             compile_seconds=program.compile_seconds,
             parameters=program.parameters,
             activated_parameters=activated_parameters(self.lease.genome, proxy),
@@ -171,42 +174,45 @@ class _Attempt:
             )
         return program
 
-    def _start(self, program: Program) -> TrainingState:
-        """Warms up, decides the budget and returns the state that training begins with."""
-        proxy = self.lease.proxy
-        self.earlier = self._saved()
+    def _start(self, program: Program) -> tuple[_Session, TrainingState]:
+        """Warms up, decides the budget and restores the state that training begins with."""
+        earlier, state = self._resumed(program.initial())
         warm = warm_up(
             program,
-            proxy,
+            self.lease.proxy,
             self.data,
             clock=self.clock,
             platform=self.device.platform,
             cache_folder=self.cache_folder,
-            decided=self.recorded_steps or (self.earlier.total_steps if self.earlier else None),
+            decided=self.recorded_steps or (earlier.total_steps if earlier else None),
         )
-        state = program.initial()
-        if self.earlier is not None and self.checkpoint_folder is not None:
-            restored = restore_state(self.checkpoint_folder, state)
-            self.earlier = self.earlier if restored is not None else None
-            state = state if restored is None else restored
-        self.warm: WarmUp = warm
-        self.timer = warm.timer
-        self.budget = self._budget(warm)
-        self.curve = list(self.earlier.curve) if self.earlier else []
-        self.block_steps = max(1, round(BLOCK_SECONDS / max(warm.step_seconds, 1e-9)))
-        self._measured(clock=warm.clock_name)
-        return state
+        self.record.measured(clock=warm.clock_name)
+        self.session = _Session(
+            program=program,
+            validation=ValidationSet(self.data, self.lease.proxy),
+            budget=self._budget(warm, earlier),
+            timer=warm.timer,
+            total_steps=warm.total_steps,
+            block_steps=max(1, round(BLOCK_SECONDS / max(warm.step_seconds, 1e-9))),
+        )
+        return self.session, state
 
-    def _saved(self) -> SavedProgress | None:
+    def _resumed(self, fresh: TrainingState) -> tuple[SavedProgress | None, TrainingState]:
+        """Returns what an earlier attempt left, or None and the fresh state."""
         if self.checkpoint_folder is None:
-            return None
-        return read_progress(
-            self.checkpoint_folder, digest=self.lease.genome.digest, seed=self.lease.seed
-        )
+            return None, fresh
+        lease = self.lease
+        saved = read_progress(self.checkpoint_folder, digest=lease.genome.digest, seed=lease.seed)
+        restored = restore_state(self.checkpoint_folder, fresh) if saved else None
+        if saved is None or restored is None:
+            return None, fresh
+        self.record.curve = list(saved.curve)
+        self.record.earlier_occupied_seconds = saved.occupied_seconds
+        return saved, restored
 
-    def _budget(self, warm: WarmUp) -> Budget:
-        steps = self.earlier.steps if self.earlier else 0
-        seconds = self.earlier.training_seconds if self.earlier else 0.0
+    def _budget(self, warm: WarmUp, earlier: SavedProgress | None) -> Budget:
+        steps = earlier.steps if earlier else 0
+        seconds = earlier.training_seconds if earlier else 0.0
         if warm.total_steps is not None:
             return StepBudget(warm.total_steps, steps=steps, training_seconds=seconds)
         return WallBudget(
@@ -216,109 +222,86 @@ class _Attempt:
             training_seconds=seconds,
         )
 
-    def _train(
-        self, program: Program, validation: ValidationSet, state: TrainingState
-    ) -> TrainingState:
+    def _train(self, session: _Session, state: TrainingState) -> TrainingState:
         """Trains to each fraction in turn and reports there."""
-        next_reference = self.budget.fraction
+        budget, next_reference = session.budget, session.budget.fraction
+        reported = {point.fraction for point in self.record.curve}
+        metrics: StepMetrics | None = None
         for target in FRACTIONS:
-            if self.budget.fraction >= target and self.earlier is not None:
-                continue
-            while self.budget.fraction < target:
-                count = min(self.block_steps, self.budget.steps_until(target))
-                state, metrics = self._block(program, state, count)
-                if self.budget.fraction >= next_reference:
-                    self.timer.run_reference()
+            while budget.fraction < target:
+                if self.stop.is_set():
+                    self._preempt(session, state)
+                count = min(session.block_steps, budget.steps_until(target))
+                state, metrics = self._block(session, state, count)
+                if budget.fraction >= next_reference:
+                    session.timer.run_reference()
                     next_reference += REFERENCE_EVERY
-            self._report(program, validation, state, metrics, target)
+            if target not in reported and metrics is not None:
+                self._report(session, state, metrics, target)
         return state
 
     def _block(
-        self, program: Program, state: TrainingState, count: int
+        self, session: _Session, state: TrainingState, count: int
     ) -> tuple[TrainingState, StepMetrics]:
         """Runs `count` training steps under the clock."""
-        proxy, first = self.lease.proxy, self.budget.steps
+        proxy, budget = self.lease.proxy, session.budget
 
         def steps() -> tuple[TrainingState, StepMetrics]:
             after = state
             for ahead in range(count):
                 tokens = self.data.train.batch(
                     seed=self.lease.seed,
-                    step=first + ahead,
+                    step=budget.steps + ahead,
                     batch_size=proxy.batch_size,
                     length=proxy.sequence_length + 1,
                 )
-                fraction = np.float32(self.budget.step_fraction(ahead))
-                after, metrics = program.step(after, tokens, fraction)
+                fraction = np.float32(budget.step_fraction(ahead))
+                after, metrics = session.program.step(after, tokens, fraction)
             wait(metrics)
             return after, metrics
 
-        (state, metrics), seconds = self.timer.run(steps, count)
-        self.budget.record(count, seconds)
+        (state, metrics), seconds = session.timer.run(steps, count)
+        budget.record(count, seconds)
         loss = float(metrics.cross_entropy)
         if not math.isfinite(loss):
-            raise _Ended(
-                Outcome.DIVERGED, f"the training loss is {loss} at step {self.budget.steps}"
-            )
-        self.losses.append(loss)
-        if self.stop.is_set():
-            self._preempted(state)
+            raise _Ended(Outcome.DIVERGED, f"the training loss is {loss} at step {budget.steps}")
+        self.record.add_loss(loss)
         return state, metrics
 
     def _report(
-        self,
-        program: Program,
-        validation: ValidationSet,
-        state: TrainingState,
-        metrics: StepMetrics,
-        target: float,
+        self, session: _Session, state: TrainingState, metrics: StepMetrics, target: float
     ) -> None:
         """Evaluates beside the clock, reports the point and obeys the answer."""
-        loss = validation.loss(lambda tokens: program.evaluate(state, tokens))
+        loss = session.validation.loss(lambda tokens: session.program.evaluate(state, tokens))
         if not math.isfinite(loss):
             raise _Ended(Outcome.DIVERGED, f"the validation loss is {loss}")
-        norm = float(metrics.gradient_norm)
-        drop = min(1.0, max(0.0, float(metrics.drop_fraction)))
-        point = CurvePoint(
-            fraction=target,
-            step=self.budget.steps,
-            training_seconds=self.budget.training_seconds,
-            training_loss=float(np.mean(self.losses)),
+        point = self.record.add_point(
+            target,
+            budget=session.budget,
             validation_loss=loss,
-            drop_fraction=drop,
-            gradient_norm=norm if math.isfinite(norm) else None,
+            metrics=metrics,
+            bytes_per_token=self.data.manifest.bytes_per_token,
         )
-        self.losses = []
-        self.curve.append(point)
-        self._measured(
-            validation_loss=loss,
-            bits_per_byte=bits_per_byte(loss, self.data.manifest.bytes_per_token),
-            drop_fraction=drop,
-            gradient_norm=point.gradient_norm,
-            expert_load=tuple(float(x) for x in np.ravel(metrics.expert_load)) or None,
-        )
-        self._measure_inference(program, validation, state)
+        if self.lease.inference_time and self.record.measurements.inference_time_ms is None:
+            self._measure_inference(session, state)
         if target < FRACTIONS[-1]:
-            self._obey(point)
+            self._obey(session, point)
 
-    def _measure_inference(
-        self, program: Program, validation: ValidationSet, state: TrainingState
-    ) -> None:
-        """Measures one evaluation batch, under the rule of export, once where it is asked for."""
-        if not self.lease.inference_time or self.measurements.inference_time_ms is not None:
-            return
-        tokens = validation.batches[0]
-        seconds = self.timer.measure(
-            lambda: wait(program.evaluate(state, tokens)), INFERENCE_REPEATS
+    def _measure_inference(self, session: _Session, state: TrainingState) -> None:
+        """Measures one evaluation batch: the forward pass under the rule of export."""
+        tokens = session.validation.batches[0]
+        seconds = session.timer.measure(
+            lambda: wait(session.program.evaluate(state, tokens)), INFERENCE_REPEATS
         )
-        self._measured(inference_time_ms=1e3 * seconds)
+        self.record.measured(inference_time_ms=1e3 * seconds)
 
-    def _obey(self, point: CurvePoint) -> None:
+    def _obey(self, session: _Session, point: CurvePoint) -> None:
+        """Tells the controller and ends the attempt if it says so."""
         directive = self.on_progress(
             Progress(
                 point=point,
-                step_time_ms=1e3 * self.timer.step_seconds,
-                inference_time_ms=self.measurements.inference_time_ms,
+                step_time_ms=1e3 * session.timer.step_seconds,
+                inference_time_ms=self.record.measurements.inference_time_ms,
                 phase="training",
             )
         )
@@ -326,56 +309,34 @@ class _Attempt:
             word = directive.reason.split(maxsplit=1)[0].strip(":,.") if directive.reason else ""
             raise _Ended(STOP_OUTCOMES.get(word, Outcome.PRUNED), directive.reason)
 
-    def _preempted(self, state: TrainingState) -> None:
+    def _preempt(self, session: _Session, state: TrainingState) -> None:
         """Saves where the attempt stands and ends it."""
+        budget = session.budget
         if self.checkpoint_folder is not None:
             progress = SavedProgress(
                 digest=self.lease.genome.digest,
                 seed=self.lease.seed,
-                steps=self.budget.steps,
-                total_steps=self.warm.total_steps,
-                training_seconds=self.budget.training_seconds,
-                occupied_seconds=self._occupied_seconds(),
-                curve=tuple(self.curve),
+                steps=budget.steps,
+                total_steps=session.total_steps,
+                training_seconds=budget.training_seconds,
+                occupied_seconds=self.record.occupied_seconds,
+                curve=tuple(self.record.curve),
             )
             save_checkpoint(self.checkpoint_folder, state, progress)
-        raise _Ended(Outcome.PREEMPTED, f"asked to stop at step {self.budget.steps}")
+        raise _Ended(Outcome.PREEMPTED, f"asked to stop after {budget.steps} steps")
 
-    def _check_causality(self, program: Program, state: TrainingState) -> None:
-        """Ends the attempt if the trained model's logits depend on later tokens."""
-        if self.lease.proxy.routing == "paper":
+    def _check_causality(self, session: _Session, state: TrainingState) -> None:
+        """Ends the attempt if the trained model's predictions depend on later tokens."""
+        proxy = self.lease.proxy
+        if proxy.routing == "paper":
             return  # the labelled reproduction of a rule that leaks
-        leak = probe(program.decoder(state), key=jax.random.key(0))
-        if not leak.causal:
-            raise _Ended(Outcome.LEAKS_FUTURE, str(leak))
-
-    def _occupied_seconds(self) -> float:
-        earlier = self.earlier.occupied_seconds if self.earlier else 0.0
-        return earlier + self.clock.now() - self.started
-
-    def _measured(self, **values: object) -> None:
-        self.measurements = self.measurements.model_copy(update=values)
-
-    def _result(self, outcome: Outcome, message: str) -> Result:
-        occupied = self._occupied_seconds()
-        self._measured(
-            elapsed_seconds=occupied,
-            occupied_seconds=occupied,
-            peak_memory_bytes=peak_memory_bytes(self.device),
-            curve=tuple(self.curve),
+        move = prefix_move(
+            lambda tokens: session.program.evaluate(state, tokens),
+            session.validation.batches[0],
+            vocab_size=proxy.vocab_size,
         )
-        budget: Budget | None = getattr(self, "budget", None)
-        if budget is not None and budget.steps:
-            proxy = self.lease.proxy
-            self._measured(
-                steps=budget.steps,
-                tokens=budget.steps * proxy.batch_size * proxy.sequence_length,
-                training_seconds=budget.training_seconds,
-                step_time_ms=1e3 * self.timer.step_seconds,
-                step_time_spread_ms=1e3 * self.timer.spread_seconds,
-                contention=self.timer.contention,
-                utilisation=min(2.0, budget.training_seconds / occupied) if occupied else None,
-            )
-        # Revalidated, so that no NaN or negative number leaves as a measurement.
-        measurements = Measurements.model_validate(self.measurements.model_dump())
-        return Result(outcome=outcome, measurements=measurements, message=message[:2000])
+        if move <= SUSPICIOUS_MOVE:
+            return
+        report = probe(session.program.decoder(state), key=jax.random.key(0))
+        if not report.causal:
+            raise _Ended(Outcome.LEAKS_FUTURE, str(report))
