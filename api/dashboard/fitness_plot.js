@@ -1,14 +1,14 @@
 // The live scatter of fitness over trial number, with the running best, the baseline and its
-// noise, and lanes for the trials that have no fitness. Drawn by Plotly: as SVG while it is small
-// and crisp, by WebGL above that. Zoom and selection outlive every update.
+// noise, and lanes for the trials that have no fitness. Plotly draws axes and lines and zooms; the
+// points are a layer of our own. Zoom and selection outlive every update.
 
 import { element, replace, svg } from "./dom.js";
 import * as format from "./format.js";
+import { PointLayer } from "./point_layer.js";
 import { LANES, SERIES, seriesOf } from "./series.js";
 import { cssColor } from "./theme_toggle.js";
 import { runningBest } from "./trial_set.js";
 
-const WEBGL_ABOVE = 1500; // points
 const NOISE_BAND = 2; // standard deviations to each side
 
 let loading = null;
@@ -29,10 +29,13 @@ export class FitnessPlot {
   constructor(box, legend, { onSelect, onHide }) {
     this.box = box;
     this.legend = legend;
-    this.onSelect = onSelect;
     this.onHide = onHide;
     this.hidden = new Set();
     this.bound = false;
+    this.layer = new PointLayer(box, {
+      facts: (row) => facts(row, this.fitnessOf(row)),
+      onSelect,
+    });
     this.drawMs = 0;
   }
 
@@ -43,48 +46,53 @@ export class FitnessPlot {
     this.view = view;
     this.hidden = view.hidden;
     const groups = group(view.rows);
-    await plotly.react(this.box, this.traces(groups), this.layout(), {
+    await plotly.react(this.box, this.traces(), this.layout(), {
       responsive: true,
       displaylogo: false,
       displayModeBar: "hover",
-      modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d", "toImage"],
+      modeBarButtons: [["zoom2d", "pan2d", "zoomIn2d", "zoomOut2d", "resetScale2d"]],
       doubleClick: "reset",
     });
     this.bind();
+    this.layer.show(this.points(groups), this.rings());
     this.drawLegend(groups);
     this.describe(groups);
     this.drawMs = performance.now() - started;
   }
 
-  traces(groups) {
-    const webgl = this.view.rows.length > WEBGL_ABOVE;
-    const type = webgl ? "scattergl" : "scatter";
-    const traces = Object.keys(SERIES).map((key) => this.points(key, groups[key], type));
-    return [this.bestLine(), ...traces.reverse(), this.ring()];
+  // The running best, and unseen points that tell Plotly how far the axes reach.
+  traces() {
+    const values = this.view.rows.map((row) => (laneOf(row) ? null : this.fitnessOf(row)));
+    const known = values.filter((value) => value !== null);
+    const reach = known.reduce(([a, b], v) => [Math.min(a, v), Math.max(b, v)], [-0.05, 0.05]);
+    const unseen = { type: "scatter", mode: "markers", marker: { opacity: 0, size: 14 } };
+    return [
+      { ...unseen, x: [0, 0], y: reach, showlegend: false },
+      { ...unseen, x: [0], y: [0], yaxis: "y2", showlegend: false },
+      this.bestLine(),
+    ];
   }
 
-  points(key, rows, type) {
-    const series = SERIES[key];
-    const color = cssColor(series.color);
-    return {
-      name: series.label,
-      type,
-      mode: "markers",
-      x: Float64Array.from(rows, (row) => row.number),
-      y: series.lane ? rows.map(() => series.lane) : rows.map((row) => this.fitnessOf(row)),
-      yaxis: series.lane ? "y2" : "y",
-      text: rows.map((row) => hoverText(row, this.fitnessOf(row))),
-      hovertemplate: "%{text}<extra></extra>",
-      visible: !this.hidden.has(key),
-      showlegend: false,
-      marker: {
-        symbol: series.symbol,
-        size: rows.length > 3000 ? Math.max(4, series.size - 3) : series.size,
-        color,
-        opacity: key === "aged" ? 0.75 : 0.95,
-        line: { color, width: series.symbol.includes("open") || key === "failed" ? 1.6 : 0 },
-      },
-    };
+  // The points by series, those in front last.
+  points(groups) {
+    return Object.keys(SERIES)
+      .filter((key) => !this.hidden.has(key))
+      .reverse()
+      .map((key) => ({ key, points: groups[key].map((row) => this.point(row)) }));
+  }
+
+  point(row) {
+    return { row, x: row.number, y: this.fitnessOf(row) };
+  }
+
+  rings() {
+    const { best, selected } = this.view;
+    const rings = [];
+    if (best) rings.push({ point: this.point(best), radius: 8, color: "--ink", width: 1.3 });
+    if (selected && seriesOf(selected)) {
+      rings.push({ point: this.point(selected), radius: 10, color: "--accent", width: 2.4 });
+    }
+    return rings.map((ring) => ({ ...ring, key: seriesOf(ring.point.row) }));
   }
 
   // A baseline trial's fitness is its distance to the mean of the repeats.
@@ -113,24 +121,6 @@ export class FitnessPlot {
     };
   }
 
-  ring() {
-    const marks = [this.view.best, this.view.selected].filter((row) => row);
-    return {
-      type: "scatter",
-      mode: "markers",
-      x: marks.map((row) => row.number),
-      y: marks.map((row) => (seriesOf(row) && SERIES[seriesOf(row)].lane ? null : this.fitnessOf(row))),
-      hoverinfo: "skip",
-      showlegend: false,
-      marker: {
-        symbol: "circle-open",
-        size: marks.map((row) => (row === this.view.selected ? 19 : 15)),
-        color: marks.map((row) => cssColor(row === this.view.selected ? "--accent" : "--ink")),
-        line: { width: marks.map((row) => (row === this.view.selected ? 2.5 : 1.3)) },
-      },
-    };
-  }
-
   layout() {
     const ink = cssColor("--muted");
     const grid = cssColor("--grid");
@@ -145,20 +135,13 @@ export class FitnessPlot {
     };
     return {
       uirevision: this.view.searchId,
-      datarevision: performance.now(),
       paper_bgcolor: "rgba(0,0,0,0)",
       plot_bgcolor: "rgba(0,0,0,0)",
       font: { family: getComputedStyle(this.box).fontFamily, size: 12 },
       margin: { l: 56, r: 14, t: 12, b: 42 },
-      hovermode: "closest",
-      hoverdistance: 14,
+      hovermode: false,
+      modebar: { bgcolor: "rgba(0,0,0,0)", color: ink, activecolor: cssColor("--accent") },
       dragmode: "zoom",
-      hoverlabel: {
-        bgcolor: cssColor("--raised"),
-        bordercolor: cssColor("--line"),
-        font: { color: cssColor("--ink"), size: 12 },
-        align: "left",
-      },
       xaxis: {
         ...axis,
         title: { ...axis.title, text: "trial" },
@@ -176,12 +159,11 @@ export class FitnessPlot {
         ...axis,
         title: { text: "" },
         domain: [0, 0.16],
-        type: "category",
-        categoryarray: LANES,
         range: [-0.6, LANES.length - 0.4],
         fixedrange: true,
         tickmode: "array",
-        tickvals: LANES,
+        tickvals: LANES.map((_, index) => index),
+        ticktext: LANES,
       },
       shapes: this.baselineShapes(),
       annotations: this.annotations(),
@@ -244,12 +226,9 @@ export class FitnessPlot {
   bind() {
     if (this.bound) return;
     this.bound = true;
-    this.box.on("plotly_click", (event) => this.onSelect(event.points[0].x));
-    this.box.on("plotly_webglcontextlost", () => {
-      globalThis.Plotly.purge(this.box);
-      this.bound = false;
-      this.draw(this.view);
-    });
+    for (const event of ["plotly_afterplot", "plotly_relayouting"]) {
+      this.box.on(event, () => this.layer.redraw());
+    }
   }
 
   drawLegend(groups) {
@@ -306,23 +285,22 @@ function group(rows) {
   return groups;
 }
 
-// Plotly reads a little markup in hover texts, so angle brackets are written out.
-function hoverText(row, fitness) {
-  const head = `<b>#${row.number}</b>  ${escape(row.outcome ?? row.status)}`;
-  const lines = [head];
+function laneOf(row) {
+  const key = seriesOf(row);
+  return key === null || SERIES[key].lane;
+}
+
+// Returns the lines that say what a trial is when the pointer is over its point.
+function facts(row, fitness) {
+  const lines = [`#${row.number}  ${format.name(row.outcome ?? row.status)}`];
   if (fitness !== null && row.status === "completed") {
     lines.push(
       `fitness ${format.fitness(fitness)}, loss ${format.fixed(row.loss, 3)}`,
       `step ${format.milliseconds(row.stepTimeMs)}, ${format.count(row.parameters)} parameters`,
     );
   }
-  if (row.parent !== null) lines.push(escape(`from #${row.parent}: ${row.mutation}`));
-  return lines.join("<br>");
-}
-
-function escape(text) {
-  const short = text.length > 80 ? `${text.slice(0, 79)}…` : text;
-  return short.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
+  if (row.parent !== null) lines.push(`from #${row.parent}: ${row.mutation}`);
+  return lines;
 }
 
 // Returns the mark of a series as a small picture, the same shape as in the plot.
@@ -331,10 +309,10 @@ export function symbol(key) {
     circle: () => svg("circle", { cx: 6, cy: 6, r: 4.2, class: "filled" }),
     "circle-open": () => svg("circle", { cx: 6, cy: 6, r: 3.8, class: "open" }),
     "square-open": () => svg("rect", { x: 2.4, y: 2.4, width: 7.2, height: 7.2, class: "open" }),
-    "hexagram-open": () => svg("path", { d: "M6 1 10.3 8.5H1.7ZM6 11 1.7 3.5h8.6Z", class: "open" }),
+    "star-open": () => svg("path", { d: "M6 1 10.3 8.5H1.7ZM6 11 1.7 3.5h8.6Z", class: "open" }),
     diamond: () => svg("path", { d: "M6 1 11 6 6 11 1 6Z", class: "filled" }),
     "triangle-down": () => svg("path", { d: "M1.2 2.2h9.6L6 10.6Z", class: "filled" }),
-    "x-thin": () => svg("path", { d: "M2.2 2.2 9.8 9.8M9.8 2.2 2.2 9.8", class: "open" }),
+    cross: () => svg("path", { d: "M2.2 2.2 9.8 9.8M9.8 2.2 2.2 9.8", class: "open" }),
   };
   return svg(
     "svg",

@@ -150,7 +150,7 @@ function baselineFigure(search) {
 function spent(search) {
   const parts = ["pruned", "failed"]
     .filter((status) => (search.counts[status] ?? 0) > 0)
-    .map((status) => `${search.counts[status]} ${status}`);
+    .map((status) => `${format.whole(search.counts[status])} ${status}`);
   return parts.join(", ") || "finished";
 }
 

@@ -26,7 +26,7 @@ export const SERIES = {
   },
   confirmation: {
     label: "Confirmation",
-    symbol: "hexagram-open",
+    symbol: "star-open",
     color: "--series-confirmation",
     size: 10,
     hint: "fresh-seed repeats of the best, and promotions",
@@ -49,7 +49,7 @@ export const SERIES = {
   },
   failed: {
     label: "Failed",
-    symbol: "x-thin",
+    symbol: "cross",
     color: "--series-failed",
     size: 8,
     lane: "failed",
