@@ -1,0 +1,140 @@
+"""The controller's app: REST below /api/v1, the dashboard at /, health and metrics."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import Any
+
+from fastapi import APIRouter, FastAPI
+from fastapi.middleware.gzip import GZipMiddleware
+from fastapi.openapi.utils import get_openapi
+from fastapi.routing import APIRoute
+from starlette.concurrency import run_in_threadpool
+
+from api import errors
+from api.admission import KnownDataSets
+from api.auth import Authenticator
+from api.dependencies import Controller
+from api.errors import Problem
+from api.events import EventHub, StreamLimit
+from api.metrics import Metrics
+from api.middleware import RequestGate
+from api.rate_limit import RateLimit
+from api.routes import catalogue, events, leases, operation, reference, searches, tokens, trials
+from api.settings import Settings
+from search.spec import SearchSpec
+from search.store import SearchStore
+
+ROOT = "/api/v1"
+DESCRIPTION = (
+    "Searches for better transformer blocks under a fixed training budget. Send a bearer token "
+    "unless the controller is open to its own machine. Errors are application/problem+json with a "
+    "stable code. Listings are pages: follow next_cursor or the Link header."
+)
+
+
+def create_app(settings: Settings, *, store: SearchStore | None = None) -> FastAPI:
+    """Returns the app on `store`, or on the one that the settings name.
+
+    The store is closed when the app ends.
+
+    Raises:
+        StorageError: the database cannot be opened.
+    """
+    parts = assemble(settings, store if store is not None else _open(settings))
+    app = FastAPI(
+        title="Brainformer search",
+        version=operation.VERSION,
+        description=DESCRIPTION,
+        openapi_url=f"{ROOT}/openapi.json",
+        docs_url=None,
+        redoc_url=None,
+        generate_unique_id_function=_operation_id,
+        lifespan=partial(_lifespan, parts),
+        redirect_slashes=False,
+    )
+    app.state.controller = parts
+    errors.install(app)
+    # The last one added is the outermost.
+    app.add_middleware(GZipMiddleware, minimum_size=2_000, compresslevel=1)
+    app.add_middleware(RequestGate, settings=settings, metrics=parts.metrics)
+    rest = APIRouter(prefix=ROOT)
+    for module in (searches, trials, events, leases, catalogue, tokens):
+        rest.include_router(module.router)
+    app.include_router(rest)
+    app.include_router(operation.router)
+    app.include_router(reference.router)
+    if importlib.util.find_spec("api.dashboard_files") is not None:
+        from api import dashboard_files
+
+        app.include_router(dashboard_files.router)
+    app.openapi = _schema_maker(app)  # type: ignore[method-assign]
+    return app
+
+
+def assemble(settings: Settings, store: SearchStore) -> Controller:
+    """Returns the parts of a controller on `store`."""
+    failures = RateLimit(
+        settings.failed_logins_per_minute / 60, max(10, settings.failed_logins_per_minute)
+    )
+    return Controller(
+        settings=settings,
+        store=store,
+        hub=EventHub(store, poll_seconds=settings.poll_seconds, reap_seconds=settings.reap_seconds),
+        metrics=Metrics(store.statistics),
+        authenticator=Authenticator(
+            store,
+            loopback=settings.is_loopback,
+            cache_seconds=settings.token_cache_seconds,
+            failures=failures,
+        ),
+        datasets=KnownDataSets(settings.datasets),
+        streams=StreamLimit(settings.max_streams, settings.max_streams_per_client),
+        claims=RateLimit(settings.claims_per_second, 2 * settings.claims_per_second),
+    )
+
+
+@asynccontextmanager
+async def _lifespan(parts: Controller, _app: FastAPI) -> AsyncIterator[None]:
+    await parts.hub.start()
+    try:
+        yield
+    finally:
+        await parts.hub.stop()
+        await run_in_threadpool(parts.store.close)
+
+
+def _open(settings: Settings) -> SearchStore:
+    from search.sql_store import open_store
+
+    return open_store(settings.database_url)
+
+
+def _operation_id(route: APIRoute) -> str:
+    return route.name
+
+
+def _schema_maker(app: FastAPI) -> Callable[[], dict[str, Any]]:
+    """Returns `openapi` with the models that no route names by itself."""
+
+    def openapi() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            schema = get_openapi(
+                title=app.title,
+                version=app.version,
+                description=app.description,
+                routes=app.routes,
+            )
+            schemas = schema["components"]["schemas"]
+            for model in (Problem, SearchSpec):
+                made = model.model_json_schema(ref_template="#/components/schemas/{model}")
+                for name, inner in made.pop("$defs", {}).items():
+                    schemas.setdefault(name, inner)
+                schemas.setdefault(model.__name__, made)
+            app.openapi_schema = schema
+        return app.openapi_schema
+
+    return openapi

@@ -1,0 +1,149 @@
+"""Who asks and what they may: bearer tokens, the browser's cookie, scopes."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from api.errors import HttpProblem
+from api.rate_limit import RateLimit
+from search.records import TokenRecord
+from search.store import Actor, SearchStore
+
+COOKIE = "brainformer_session"
+MAX_SECRET_LENGTH = 512
+# What each scope lets its holder do beside its own name.
+IMPLIED = {
+    "admin": frozenset({"read", "write", "worker", "admin"}),
+    "write": frozenset({"read", "write"}),
+}
+SCOPES = ("read", "write", "worker", "admin")
+
+
+@dataclass(frozen=True)
+class Principal:
+    """Who asks; holds no secret."""
+
+    name: str
+    scopes: frozenset[str]
+
+    def actor(self, request_id: str) -> Actor:
+        """Returns the name for the audit trail."""
+        return Actor(name=self.name, request_id=request_id)
+
+
+LOCAL = Principal(name="local", scopes=frozenset(SCOPES))
+
+
+def scopes_of(names: Iterable[str]) -> frozenset[str]:
+    """Returns the scopes that a token has, those implied included."""
+    found: set[str] = set()
+    for name in names:
+        found |= IMPLIED.get(name, frozenset({name}))
+    return frozenset(found)
+
+
+class Authenticator:
+    """Turns a secret into a principal.
+
+    Open mode: while the controller is bound to loopback and not one token has ever been made,
+    everybody on this machine may do everything. A revoked token still counts as made, so
+    revoking the last one locks the door instead of opening it.
+    """
+
+    def __init__(
+        self,
+        store: SearchStore,
+        *,
+        loopback: bool,
+        cache_seconds: float,
+        failures: RateLimit,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._store = store
+        self._loopback = loopback
+        self._cache_seconds = cache_seconds
+        self._failures = failures
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._known: dict[str, tuple[float, Principal]] = {}
+        self._open: tuple[float, bool] | None = None
+
+    def principal(self, secret: str | None, client: str) -> Principal:
+        """Returns who holds the secret.
+
+        Raises:
+            HttpProblem: 401 without a live token, 429 after too many wrong ones.
+        """
+        if self.is_open():
+            return LOCAL
+        if secret is None:
+            raise _unauthenticated("this controller wants a token")
+        digest = hashlib.sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()
+        known = self._cached(digest)
+        return known if known is not None else self._look_up(secret, digest, client)
+
+    def is_open(self) -> bool:
+        """Returns whether requests need no token."""
+        if not self._loopback:
+            return False
+        now = self._clock()
+        if self._open is None or now - self._open[0] >= self._cache_seconds:
+            self._open = (now, not self._store.list_tokens())
+        return self._open[1]
+
+    def forget(self) -> None:
+        """Forgets every remembered check; called when a token is made or revoked."""
+        with self._lock:
+            self._known.clear()
+            self._open = None
+
+    def _cached(self, digest: str) -> Principal | None:
+        with self._lock:
+            until, principal = self._known.get(digest, (0.0, None))
+            return principal if self._clock() < until else None
+
+    def _look_up(self, secret: str, digest: str, client: str) -> Principal:
+        wait = self._failures.exhausted(client)
+        if wait:
+            raise HttpProblem(
+                429,
+                "too many wrong tokens from this address; wait",
+                headers={"Retry-After": str(int(wait) + 1)},
+            )
+        token = self._store.find_token(secret) if len(secret) <= MAX_SECRET_LENGTH else None
+        if token is None:
+            self._failures.take(client)
+            raise _unauthenticated("the token is unknown, expired or revoked")
+        principal = Principal(name=f"token:{token.name}", scopes=scopes_of(token.scopes))
+        with self._lock:
+            if len(self._known) > 1_000:
+                self._known.clear()
+            self._known[digest] = (self._until(token), principal)
+        return principal
+
+    def _until(self, token: TokenRecord) -> float:
+        """Returns until when a check may be remembered: never beyond the token's end."""
+        seconds = self._cache_seconds
+        if token.expires_at is not None:
+            left = (token.expires_at - datetime.now(UTC)).total_seconds()
+            seconds = min(seconds, left)
+        return self._clock() + seconds
+
+
+def require(principal: Principal, scope: str) -> None:
+    """Returns if the principal has the scope.
+
+    Raises:
+        HttpProblem: 403.
+    """
+    if scope not in principal.scopes:
+        raise HttpProblem(403, f"this needs a token with scope {scope!r}", code="missing_scope")
+
+
+def _unauthenticated(detail: str) -> HttpProblem:
+    return HttpProblem(401, detail, headers={"WWW-Authenticate": 'Bearer realm="brainformer"'})

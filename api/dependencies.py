@@ -1,0 +1,135 @@
+"""What routes are given: the controller's parts, who asks, parameters that several share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Annotated
+
+from fastapi import Depends, Header, Path, Query, Request, Security
+from fastapi.security import APIKeyCookie, HTTPAuthorizationCredentials, HTTPBearer
+
+from api.admission import KnownDataSets
+from api.auth import COOKIE, Authenticator, Principal, require
+from api.errors import HttpProblem
+from api.events import EventHub, StreamLimit, WaitingClaims
+from api.idempotency import KeysInFlight
+from api.logging_setup import request_id
+from api.metrics import Metrics
+from api.rate_limit import RateLimit
+from api.settings import Settings
+from search.store import Actor, SearchStore
+
+
+@dataclass(frozen=True)
+class Controller:
+    """The parts of one running controller."""
+
+    settings: Settings
+    store: SearchStore
+    hub: EventHub
+    metrics: Metrics
+    authenticator: Authenticator
+    datasets: KnownDataSets
+    streams: StreamLimit
+    claims: RateLimit
+    keys: KeysInFlight = field(default_factory=KeysInFlight)
+    waiting: WaitingClaims = field(default_factory=WaitingClaims)
+
+
+def controller(request: Request) -> Controller:
+    """Returns the parts of the controller that serves this request."""
+    found: Controller = request.app.state.controller
+    return found
+
+
+Parts = Annotated[Controller, Depends(controller)]
+
+bearer = HTTPBearer(auto_error=False, description="A token of `brainformer token create`.")
+cookie = APIKeyCookie(
+    name=COOKIE, auto_error=False, description="A browser's session, made by POST /session."
+)
+
+
+def client_of(request: Request) -> str:
+    """Returns the caller's address."""
+    return request.client.host if request.client else "unknown"
+
+
+def holder(scope: str) -> Callable[..., Principal]:
+    """Returns a dependency that gives whoever asks, if they have the scope."""
+
+    def principal(
+        request: Request,
+        parts: Parts,
+        header: Annotated[HTTPAuthorizationCredentials | None, Security(bearer)],
+        session: Annotated[str | None, Security(cookie)],
+    ) -> Principal:
+        secret = header.credentials if header is not None else session
+        found = parts.authenticator.principal(secret, client_of(request))
+        require(found, scope)
+        return found
+
+    return principal
+
+
+def actor_with(scope: str) -> Callable[..., Actor]:
+    """Returns a dependency that gives the name for the audit trail."""
+    needed = Depends(holder(scope))
+
+    def actor(principal: Principal = needed) -> Actor:
+        return principal.actor(request_id.get())
+
+    return actor
+
+
+Reads = Depends(holder("read"))
+Works = Depends(holder("worker"))
+Administers = Depends(holder("admin"))
+Writer = Annotated[Actor, Depends(actor_with("write"))]
+Administrator = Annotated[Actor, Depends(actor_with("admin"))]
+
+SearchId = Annotated[
+    str,
+    Path(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$",
+        description="The search's id, or its name while it is the only unfinished one of it.",
+    ),
+]
+TrialNumber = Annotated[int, Path(ge=0, le=2**31 - 1, description="The trial's number.")]
+LeaseId = Annotated[str, Path(pattern=r"^[0-9]{1,15}-[0-9]{1,9}$", description="As claimed.")]
+Cursor = Annotated[
+    str | None,
+    Query(
+        pattern=r"^[A-Za-z0-9_=.,:|+/-]{1,512}$",
+        description="`next_cursor` of the page before, with the same filters and sort.",
+    ),
+]
+
+
+def expected_version(
+    if_match: Annotated[
+        str | None,
+        Header(
+            max_length=64,
+            description="The ETag that was read; the change is refused (412) if it is not the "
+            "present one.",
+        ),
+    ] = None,
+) -> int | None:
+    """Returns the version that a change relies on; None takes any.
+
+    Raises:
+        HttpProblem: 412, the tag is not one that we give.
+    """
+    if if_match is None or if_match.strip() == "*":
+        return None
+    text = if_match.strip().removeprefix('"').removesuffix('"')
+    if not text.isdecimal() or not text.isascii() or len(text) > 15:
+        raise HttpProblem(
+            412, "If-Match holds no tag that this controller gives", code="stale_version"
+        )
+    return int(text)
+
+
+Version = Annotated[int | None, Depends(expected_version)]

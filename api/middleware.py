@@ -1,0 +1,162 @@
+"""What every request passes: its id, host and origin checks, size limit, headers, metrics, log."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import time
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from api.errors import HttpProblem, problem_of
+from api.logging_setup import request_id
+from api.metrics import Metrics
+from api.settings import Settings
+
+log = logging.getLogger("brainformer.access")
+failures = logging.getLogger("brainformer.api")
+
+SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+SECURITY_HEADERS = {
+    "content-security-policy": (
+        "default-src 'none'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
+        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    ),
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+    "permissions-policy": "camera=(), geolocation=(), microphone=()",
+    "referrer-policy": "no-referrer",
+    "x-content-type-options": "nosniff",
+    "x-frame-options": "DENY",
+    "cache-control": "no-store",
+}
+
+
+class RequestGate:
+    """The outermost layer of the app, as plain ASGI so that streams pass untouched."""
+
+    def __init__(self, app: ASGIApp, *, settings: Settings, metrics: Metrics) -> None:
+        self.app = app
+        self._settings = settings
+        self._metrics = metrics
+        self._hosts = settings.trusted_hosts
+        self._origins = frozenset(origin.lower().rstrip("/") for origin in settings.allowed_origins)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serves one request; whatever goes wrong inside becomes a problem."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        mark = request_id.set(_request_id(headers.get("x-request-id")))
+        began = time.perf_counter()
+        answer = _Answer(send, request_id.get())
+        try:
+            self._check(scope, headers)
+            await self.app(scope, self._limited(headers, receive), answer.send)
+        except Exception as error:  # noqa: BLE001 the last line of defence, logged below
+            await self._fail(error, scope, receive, answer)
+        finally:
+            self._record(scope, answer.status, time.perf_counter() - began)
+            request_id.reset(mark)
+
+    def _check(self, scope: Scope, headers: Headers) -> None:
+        """Refuses foreign hosts (DNS rebinding), foreign origins (CSRF) and long bodies."""
+        host = headers.get("host", "").lower()
+        name = host.rsplit(":", 1)[0] if not host.endswith("]") else host
+        if "*" not in self._hosts and name not in self._hosts:
+            raise HttpProblem(
+                421, "this controller does not serve that host name; see setting allowed_hosts"
+            )
+        if scope["method"] not in SAFE_METHODS:
+            self._check_origin(headers, host)
+        length = headers.get("content-length", "0")
+        if not length.isdecimal():
+            raise HttpProblem(400, "Content-Length must be a number")
+        if int(length) > self._settings.max_body_bytes:
+            raise self._too_large()
+
+    def _check_origin(self, headers: Headers, host: str) -> None:
+        origin = headers.get("origin")
+        site = headers.get("sec-fetch-site", "none")
+        if origin is None:
+            if site == "cross-site":
+                raise HttpProblem(403, "another site may not ask for this", code="foreign_origin")
+            return
+        own = urlsplit(origin).netloc.lower() == host
+        if not own and origin.lower() not in self._origins:
+            raise HttpProblem(
+                403,
+                "the request comes from a page of another origin; see setting allowed_origins",
+                code="foreign_origin",
+            )
+
+    def _limited(self, headers: Headers, receive: Receive) -> Receive:
+        """Returns `receive` with a count: a chunked body does not say its length."""
+        if "content-length" in headers:
+            return receive  # the server itself lets no more through than was announced
+        taken = 0
+
+        async def counted() -> Message:
+            nonlocal taken
+            message = await receive()
+            taken += len(message.get("body", b""))
+            if taken > self._settings.max_body_bytes:
+                raise self._too_large()
+            return message
+
+        return counted
+
+    def _too_large(self) -> HttpProblem:
+        limit = self._settings.max_body_bytes
+        return HttpProblem(413, f"the body must be at most {limit} bytes")
+
+    async def _fail(
+        self, error: Exception, scope: Scope, receive: Receive, answer: _Answer
+    ) -> None:
+        response = problem_of(error)
+        if response.status_code >= 500 and not isinstance(error, HttpProblem):
+            failures.error("%s %s failed", scope["method"], scope["path"], exc_info=error)
+        if answer.status is None:
+            await response(scope, receive, answer.send)
+
+    def _record(self, scope: Scope, status: int | None, seconds: float) -> None:
+        route = _route_of(scope)
+        self._metrics.request(scope["method"], route, status or 0, seconds)
+        level = logging.INFO if scope["method"] not in SAFE_METHODS else logging.DEBUG
+        if log.isEnabledFor(level):
+            fields = {"status": status, "ms": round(seconds * 1000, 1)}
+            log.log(level, "%s %s", scope["method"], scope["path"], extra={"fields": fields})
+
+
+class _Answer:
+    """Adds the headers to an answer and remembers its status."""
+
+    def __init__(self, send: Send, identity: str) -> None:
+        self._send = send
+        self._identity = identity
+        self.status: int | None = None
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            headers = MutableHeaders(scope=message)
+            headers["x-request-id"] = self._identity
+            for name, value in SECURITY_HEADERS.items():
+                headers.setdefault(name, value)
+        await self._send(message)
+
+
+def _request_id(given: str | None) -> str:
+    """Returns the caller's id if it is harmless, else a new one."""
+    if given and len(given) <= 64 and given.replace("-", "").isalnum() and given.isascii():
+        return given
+    return secrets.token_hex(8)
+
+
+def _route_of(scope: Scope) -> str:
+    """Returns the route's template, so that metrics do not grow with the ids."""
+    route = scope.get("route")
+    return getattr(route, "path", None) or "unmatched"

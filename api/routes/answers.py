@@ -1,0 +1,46 @@
+"""How routes answer: models as JSON without a second validation, tags, links to the next page."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from fastapi import Request, Response
+from pydantic import BaseModel
+
+from search.records import SearchRecord, TrialRecord
+
+JSON = "application/json"
+
+
+def answer(
+    model: BaseModel, *, status: int = 200, headers: Mapping[str, str] | None = None
+) -> Response:
+    """Returns a model as a JSON response."""
+    return Response(
+        model.model_dump_json(), status_code=status, media_type=JSON, headers=dict(headers or {})
+    )
+
+
+def tagged(record: SearchRecord, *, status: int = 200, location: str | None = None) -> Response:
+    """Returns a search with its version as ETag."""
+    headers = {"ETag": f'"{record.version}"'}
+    if location is not None:
+        headers["Location"] = location
+    return answer(record, status=status, headers=headers)
+
+
+def next_link(request: Request, cursor: str | None) -> dict[str, str]:
+    """Returns the Link header that leads to the next page, if there is one."""
+    if cursor is None:
+        return {}
+    url = request.url.include_query_params(cursor=cursor)
+    return {"Link": f'<{url.path}?{url.query}>; rel="next"'}
+
+
+def lean(trial: TrialRecord) -> TrialRecord:
+    """Returns the trial without what makes listings heavy: curve and expert loads."""
+    measured = trial.measurements
+    if not measured.curve and measured.expert_load is None:
+        return trial
+    without = measured.model_copy(update={"curve": (), "expert_load": None})
+    return trial.model_copy(update={"measurements": without})

@@ -1,0 +1,100 @@
+"""Leases: what dispatchers claim, report and hand back."""
+
+from __future__ import annotations
+
+import asyncio
+
+from fastapi import APIRouter, Request, Response
+from starlette.concurrency import run_in_threadpool
+
+from api.dependencies import Controller, LeaseId, Parts, Works, client_of
+from api.errors import HttpProblem, problems
+from api.routes.answers import answer
+from api.strict_json import StrictRoute
+from search.lease import ClaimRequest, ClaimResponse, Directive, Lease, Progress, Receipt, Result
+
+router = APIRouter(prefix="/leases", tags=["leases"], dependencies=[Works], route_class=StrictRoute)
+LINKS = {
+    name: {
+        "operationId": name,
+        "parameters": {"lease_id": "$response.body#/leases/0/lease_id"},
+    }
+    for name in ("report_progress", "report_result", "release_lease")
+}
+
+
+@router.post(
+    "/claim",
+    response_model=ClaimResponse,
+    responses={**problems(413), 200: {"description": "Granted", "links": LINKS}},
+)
+async def claim_leases(request: Request, parts: Parts, wanted: ClaimRequest) -> Response:
+    """Grants up to `count` leases; waits up to `wait_seconds` for the first one."""
+    pause = parts.claims.take(client_of(request))
+    if pause:
+        raise HttpProblem(
+            429, "too many claims from this address", headers={"Retry-After": str(int(pause) + 1)}
+        )
+    parts.datasets.offer(wanted.datasets)
+    granted = await run_in_threadpool(_claim, parts, wanted)
+    if not granted and wanted.wait_seconds:
+        granted = await _wait(request, parts, wanted)
+    if granted:
+        parts.hub.poke()
+    return answer(ClaimResponse(leases=tuple(granted)))
+
+
+@router.post("/{lease_id}/progress", response_model=Directive, responses=problems(404, 409, 413))
+def report_progress(parts: Parts, lease_id: LeaseId, report: Progress) -> Response:
+    """Extends the lease and answers `continue` or `stop`; the worker obeys."""
+    return answer(parts.store.progress(lease_id, report))
+
+
+@router.post("/{lease_id}/result", response_model=Receipt, responses=problems(404, 409, 413))
+def report_result(parts: Parts, lease_id: LeaseId, result: Result) -> Response:
+    """Records how the attempt ended, exactly once: an identical repeat gets the same receipt.
+
+    A late report gets 409 (`lease_lost`) and is kept for audit.
+    """
+    with parts.metrics.timed("tell"):
+        receipt = parts.store.result(lease_id, result)
+    if not receipt.duplicate:
+        parts.metrics.result(result.outcome.value)
+    parts.hub.poke()
+    return answer(receipt)
+
+
+@router.post(
+    "/{lease_id}/release",
+    status_code=204,
+    response_class=Response,
+    responses=problems(404, 409),
+)
+def release_lease(parts: Parts, lease_id: LeaseId) -> Response:
+    """Hands an unstarted lease back: queued again, the attempt not counted."""
+    parts.store.release(lease_id)
+    parts.hub.poke()
+    return Response(status_code=204)
+
+
+def _claim(parts: Controller, wanted: ClaimRequest) -> list[Lease]:
+    with parts.metrics.timed("ask"):
+        return parts.store.claim(wanted)
+
+
+async def _wait(request: Request, parts: Controller, wanted: ClaimRequest) -> list[Lease]:
+    """Returns the first leases to be had in time, without holding a thread meanwhile."""
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + wanted.wait_seconds
+    if parts.waiting.total() >= parts.settings.max_waiting_claims:
+        return []
+    with parts.waiting.counted(), parts.metrics.waiting_claims.track_inprogress():
+        while not parts.hub.closing:
+            left = deadline - loop.time()
+            if left <= 0 or await request.is_disconnected():
+                break
+            await parts.hub.wait(min(left, parts.settings.poll_seconds))
+            granted = await run_in_threadpool(_claim, parts, wanted)
+            if granted:
+                return granted
+    return []

@@ -1,0 +1,44 @@
+"""For whoever operates the controller: liveness, readiness, metrics."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+
+from fastapi import APIRouter, Response
+from prometheus_client import CONTENT_TYPE_LATEST
+
+from api.dependencies import Parts, Reads
+from api.errors import problems
+from api.routes.answers import answer
+from api.schemas import Health
+from search.errors import StorageUnavailable
+
+router = APIRouter(tags=["operation"])
+VERSION = version("brainformer-search")
+METRICS = {"content": {"text/plain": {"schema": {"type": "string"}}}, "description": "Metrics"}
+
+
+@router.get("/healthz", response_model=Health, responses=problems())
+async def get_health() -> Response:
+    """Answers as long as the process lives; says nothing of the database."""
+    return answer(Health(status="ok", version=VERSION))
+
+
+@router.get("/readyz", response_model=Health, responses=problems())
+def get_readiness(parts: Parts) -> Response:
+    """Answers 200 while the database answers and its schema is this version's, else 503."""
+    if parts.hub.closing:
+        raise StorageUnavailable("the controller is shutting down")
+    parts.store.check()
+    return answer(Health(status="ok", version=VERSION))
+
+
+@router.get(
+    "/metrics",
+    response_class=Response,
+    responses={**problems(), 200: METRICS},
+    dependencies=[Reads],
+)
+def get_metrics(parts: Parts) -> Response:
+    """Returns the metrics in Prometheus' text format."""
+    return Response(parts.metrics.text(), media_type=CONTENT_TYPE_LATEST)

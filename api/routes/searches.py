@@ -1,0 +1,201 @@
+"""Searches: create, list, get, change, pause, resume, stop, cancel, delete."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any
+
+import yaml
+from fastapi import APIRouter, Query, Request, Response
+from fastapi.exceptions import RequestValidationError
+from starlette.concurrency import run_in_threadpool
+
+from api.admission import admit
+from api.dependencies import Cursor, Parts, Reads, SearchId, Version, Writer
+from api.errors import HttpProblem, problems, validated
+from api.idempotency import IdempotencyKey
+from api.routes.answers import answer, next_link, tagged
+from api.schemas import SearchChange, SearchPage
+from api.strict_json import StrictRoute
+from search.errors import InvalidSpec
+from search.records import SearchRecord
+from search.spec import SearchSpec, SearchStatus, parse_spec
+
+router = APIRouter(prefix="/searches", tags=["searches"], route_class=StrictRoute)
+
+YAML_TYPES = frozenset({"application/yaml", "application/x-yaml", "text/yaml"})
+# Aliases make a small file a huge value; a spec has no use for them.
+YAML_LIMIT_BYTES = 256 * 1024
+SPEC_EXAMPLE: dict[str, Any] = {
+    "name": "laptop",
+    "space": "nano",
+    "limits": {"trials": 40},
+    "population_size": 10,
+    "tournament_size": 3,
+    "proxy": {"experts": 8, "head_dim": 16, "sequence_length": 64, "batch_size": 16},
+}
+SPEC_SCHEMA = {"$ref": "#/components/schemas/SearchSpec"}
+SPEC_BODY = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/json": {"schema": SPEC_SCHEMA, "example": SPEC_EXAMPLE},
+            "application/yaml": {"schema": SPEC_SCHEMA, "example": SPEC_EXAMPLE},
+        },
+    }
+}
+LINKS = {
+    name: {"operationId": name, "parameters": {"search_id": "$response.body#/id"}}
+    for name in (
+        "get_search",
+        "change_search",
+        "pause_search",
+        "cancel_search",
+        "delete_search",
+        "list_trials",
+        "get_population",
+    )
+}
+
+
+@router.post(
+    "",
+    status_code=201,
+    response_model=SearchRecord,
+    openapi_extra=SPEC_BODY,
+    responses={**problems(409, 413, 415), 201: {"description": "Created", "links": LINKS}},
+)
+async def create_search(
+    request: Request, parts: Parts, actor: Writer, idempotency_key: IdempotencyKey = None
+) -> Response:
+    """Creates a running search from a spec in JSON or YAML.
+
+    With an Idempotency-Key, a repeat with the same body returns the search made before.
+    """
+    spec = await _spec_in(request)
+
+    def create() -> SearchRecord:
+        with parts.keys.held(idempotency_key):
+            admit(spec, parts.settings, parts.datasets)
+            return parts.store.create_search(spec, actor=actor, idempotency_key=idempotency_key)
+
+    record = await run_in_threadpool(create)
+    parts.hub.poke()
+    return tagged(record, status=201, location=f"{request.url.path}/{record.id}")
+
+
+@router.get("", response_model=SearchPage, responses=problems(), dependencies=[Reads])
+def list_searches(
+    request: Request,
+    parts: Parts,
+    cursor: Cursor = None,
+    limit: Annotated[int, Query(ge=1, le=200)] = 50,
+    status: Annotated[list[SearchStatus] | None, Query()] = None,
+) -> Response:
+    """Lists searches, newest first."""
+    page = parts.store.list_searches(cursor=cursor, limit=limit, statuses=status or ())
+    body = SearchPage.model_construct(items=page.items, next_cursor=page.next_cursor)
+    return answer(body, headers=next_link(request, page.next_cursor))
+
+
+@router.get(
+    "/{search_id}", response_model=SearchRecord, responses=problems(404), dependencies=[Reads]
+)
+def get_search(parts: Parts, search_id: SearchId) -> Response:
+    """Returns a search and where it stands; its ETag serves If-Match."""
+    return tagged(parts.store.get_search(search_id))
+
+
+@router.patch("/{search_id}", response_model=SearchRecord, responses=problems(404, 409, 412, 413))
+def change_search(
+    parts: Parts, actor: Writer, search_id: SearchId, change: SearchChange, version: Version
+) -> Response:
+    """Replaces the limits of a search that has not ended."""
+    record = parts.store.change_limits(search_id, change.limits, actor=actor, version=version)
+    parts.hub.poke()
+    return tagged(record)
+
+
+@router.post("/{search_id}/pause", response_model=SearchRecord, responses=problems(404, 409, 412))
+def pause_search(parts: Parts, actor: Writer, search_id: SearchId, version: Version) -> Response:
+    """Starts no new trials; the running ones finish. Asking twice is harmless."""
+    return _become(SearchStatus.PAUSED, parts, actor, search_id, version)
+
+
+@router.post("/{search_id}/resume", response_model=SearchRecord, responses=problems(404, 409, 412))
+def resume_search(parts: Parts, actor: Writer, search_id: SearchId, version: Version) -> Response:
+    """Goes on with a paused search. Asking twice is harmless."""
+    return _become(SearchStatus.RUNNING, parts, actor, search_id, version)
+
+
+@router.post("/{search_id}/stop", response_model=SearchRecord, responses=problems(404, 409, 412))
+def stop_search(parts: Parts, actor: Writer, search_id: SearchId, version: Version) -> Response:
+    """Starts no new trials and ends when the running ones have. Asking twice is harmless."""
+    return _become(SearchStatus.STOPPING, parts, actor, search_id, version)
+
+
+@router.post("/{search_id}/cancel", response_model=SearchRecord, responses=problems(404, 409, 412))
+def cancel_search(parts: Parts, actor: Writer, search_id: SearchId, version: Version) -> Response:
+    """Ends at once; workers give their trials up. Asking twice is harmless."""
+    return _become(SearchStatus.CANCELLED, parts, actor, search_id, version)
+
+
+@router.delete(
+    "/{search_id}",
+    status_code=204,
+    response_class=Response,
+    responses=problems(404, 409, 412),
+)
+def delete_search(parts: Parts, actor: Writer, search_id: SearchId, version: Version) -> Response:
+    """Deletes a search that has ended, with its trials and events."""
+    parts.store.delete_search(search_id, actor=actor, version=version)
+    parts.hub.poke()
+    return Response(status_code=204)
+
+
+def _become(
+    wanted: SearchStatus, parts: Parts, actor: Writer, search_id: str, version: int | None
+) -> Response:
+    record = parts.store.change_status(search_id, wanted, actor=actor, version=version)
+    parts.hub.poke()
+    return tagged(record)
+
+
+async def _spec_in(request: Request) -> SearchSpec:
+    """Returns the spec in the body.
+
+    Raises:
+        HttpProblem: 415, neither JSON nor YAML.
+        InvalidSpec: it breaks a rule (YAML); RequestValidationError names them all (JSON).
+    """
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind in YAML_TYPES:
+        body = await request.body()
+        if len(body) > YAML_LIMIT_BYTES:
+            raise HttpProblem(413, f"a spec in YAML must be at most {YAML_LIMIT_BYTES} bytes")
+        return await run_in_threadpool(_parse_yaml, body)
+    if kind != "application/json":
+        raise HttpProblem(415, "send a spec as application/json or application/yaml")
+    spec: SearchSpec = validated(SearchSpec, await _json(request))
+    return spec
+
+
+async def _json(request: Request) -> Any:
+    try:
+        return await request.json()
+    except json.JSONDecodeError as error:
+        found = {"type": "json_invalid", "loc": ("body",), "msg": error.msg}
+        raise RequestValidationError([{**found, "ctx": {"error": error.msg}}]) from None
+
+
+def _parse_yaml(body: bytes) -> SearchSpec:
+    """Returns the spec in YAML; what may not stand in JSON is refused here too."""
+    try:
+        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(body, yaml.SafeLoader)):
+            raise InvalidSpec("a spec may not use YAML aliases")
+        if "\0" in str(yaml.safe_load(body)):
+            raise InvalidSpec("NUL characters are not allowed")
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
+        why = str(error).partition("\n")[0]
+        raise InvalidSpec(f"the spec is not YAML: {why}") from None
+    return parse_spec(body)

@@ -1,0 +1,170 @@
+"""Trials of a search: listings, one in detail, lineage, population, Pareto front, best."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi.responses import StreamingResponse
+
+from api.dependencies import Controller, Cursor, Parts, Reads, SearchId, TrialNumber, client_of
+from api.errors import problems
+from api.genome_difference import difference
+from api.routes.answers import answer, lean, next_link
+from api.schemas import Baselines, Change, TrialDetail, TrialPage, Trials
+from search.records import BestRecord, TrialRecord
+from search.store import TrialFilter
+from search.trial import TrialKind, TrialStatus
+
+router = APIRouter(prefix="/searches/{search_id}", tags=["trials"], dependencies=[Reads])
+
+Sort = Literal[
+    "number",
+    "-number",
+    "fitness",
+    "-fitness",
+    "step_time_ms",
+    "-step_time_ms",
+    "parameters",
+    "-parameters",
+    "seq",
+    "-seq",
+]
+EXPORT_PAGE = 500
+
+
+def trial_filter(
+    status: Annotated[list[TrialStatus] | None, Query(max_length=10)] = None,
+    kind: Annotated[list[TrialKind] | None, Query(max_length=10)] = None,
+    pool: Annotated[str | None, Query(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")] = None,
+    sort: Annotated[Sort, Query(description="A leading minus is descending.")] = "number",
+    after_seq: Annotated[
+        int | None,
+        Query(ge=0, le=2**53 - 1, description="Only what changed after it, sorted by seq."),
+    ] = None,
+) -> TrialFilter:
+    """Returns which trials are asked for, in which order."""
+    return TrialFilter(
+        statuses=tuple(status or ()),
+        kinds=tuple(kind or ()),
+        pool=pool,
+        sort="seq" if after_seq is not None else sort,
+        after_seq=after_seq,
+    )
+
+
+Filter = Annotated[TrialFilter, Depends(trial_filter)]
+
+
+async def export_slot(request: Request, parts: Parts) -> AsyncIterator[None]:
+    """Holds one of the streams that may be open while an export runs."""
+    with parts.streams.taken(client_of(request)):
+        yield
+
+
+@router.get("/trials", response_model=TrialPage, responses=problems(404))
+def list_trials(
+    request: Request,
+    parts: Parts,
+    search_id: SearchId,
+    where: Filter,
+    cursor: Cursor = None,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+) -> Response:
+    """Lists trials page by page; `after_seq` gives what changed since a listing before."""
+    page = parts.store.list_trials(search_id, where=where, cursor=cursor, limit=limit)
+    items = tuple(lean(trial) for trial in page.items)
+    body = TrialPage.model_construct(items=items, next_cursor=page.next_cursor)
+    return answer(body, headers=next_link(request, page.next_cursor))
+
+
+@router.get(
+    "/trials.jsonl",
+    response_class=StreamingResponse,
+    dependencies=[Depends(export_slot)],
+    responses={
+        **problems(404),
+        200: {
+            "description": "One trial a line, curves included.",
+            "content": {"application/jsonl": {"schema": {"type": "string"}}},
+        },
+    },
+)
+def export_trials(parts: Parts, search_id: SearchId, where: Filter) -> StreamingResponse:
+    """Streams every trial as JSON Lines, curves included."""
+    first = parts.store.list_trials(search_id, where=where, limit=EXPORT_PAGE)
+    lines = _lines(parts, search_id, where, first.items, first.next_cursor)
+    name = f'attachment; filename="{search_id}-trials.jsonl"'
+    return StreamingResponse(
+        lines, media_type="application/jsonl", headers={"Content-Disposition": name}
+    )
+
+
+@router.get("/trials/{number}", response_model=TrialDetail, responses=problems(404))
+def get_trial(parts: Parts, search_id: SearchId, number: TrialNumber) -> Response:
+    """Returns a trial with its curve, its attempts and what differs from its parent."""
+    trial = parts.store.get_trial(search_id, number)
+    attempts = tuple(parts.store.attempts(search_id, number))
+    changes: tuple[Change, ...] = ()
+    if trial.parent_number is not None:
+        parent = parts.store.get_trial(search_id, trial.parent_number)
+        changes = difference(parent.genome, trial.genome)
+    fields = {name: getattr(trial, name) for name in TrialRecord.model_fields}
+    return answer(TrialDetail.model_construct(**fields, attempts=attempts, changes=changes))
+
+
+@router.get("/trials/{number}/ancestry", response_model=Trials, responses=problems(404))
+def get_ancestry(
+    parts: Parts,
+    search_id: SearchId,
+    number: TrialNumber,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 1000,
+) -> Response:
+    """Returns the trial, its parent, its parent's parent ... to the first ancestor."""
+    return _all(parts.store.ancestry(search_id, number, limit=limit))
+
+
+@router.get("/population", response_model=Trials, responses=problems(404))
+def get_population(parts: Parts, search_id: SearchId) -> Response:
+    """Returns the last P completed or pruned candidates, oldest first."""
+    return _all(parts.store.population(search_id))
+
+
+@router.get("/pareto", response_model=Trials, responses=problems(404))
+def get_pareto(parts: Parts, search_id: SearchId) -> Response:
+    """Returns the candidates that no other beats in both loss and step time."""
+    return _all(parts.store.pareto(search_id))
+
+
+@router.get("/best", response_model=BestRecord, responses=problems(404))
+def get_best(parts: Parts, search_id: SearchId) -> Response:
+    """Returns the best trial, and with what confidence it beats the baseline."""
+    return answer(parts.store.best(search_id))
+
+
+@router.get("/baselines", response_model=Baselines, responses=problems(404))
+def get_baselines(parts: Parts, search_id: SearchId) -> Response:
+    """Returns the baseline's figures, pool by pool."""
+    found = tuple(parts.store.baselines(search_id))
+    return answer(Baselines.model_construct(items=found))
+
+
+def _all(trials: list[TrialRecord]) -> Response:
+    return answer(Trials.model_construct(items=tuple(lean(trial) for trial in trials)))
+
+
+def _lines(
+    parts: Controller,
+    search_id: str,
+    where: TrialFilter,
+    items: tuple[TrialRecord, ...],
+    cursor: str | None,
+) -> Iterator[bytes]:
+    """Yields a page's lines at a time; the next page is read when the last was sent."""
+    while True:
+        yield b"".join(trial.model_dump_json().encode() + b"\n" for trial in items)
+        if cursor is None or parts.hub.closing:
+            return
+        page = parts.store.list_trials(search_id, where=where, cursor=cursor, limit=EXPORT_PAGE)
+        items, cursor = page.items, page.next_cursor

@@ -1,0 +1,213 @@
+"""Bodies of the REST interface that are not the search's own records or messages."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from search.genome import Genome
+from search.records import (
+    AttemptRecord,
+    AuditRecord,
+    BaselineSummary,
+    PoolRecord,
+    SearchRecord,
+    TokenRecord,
+    TrialRecord,
+    WorkerRecord,
+)
+from search.space import Space
+from search.spec import Limits, Name, Proxy
+
+Scope = Literal["read", "write", "worker", "admin"]
+
+
+class Body(BaseModel):
+    """Base of the request bodies: no unknown fields."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Answer(BaseModel):
+    """Base of the answers."""
+
+    model_config = ConfigDict(frozen=True)
+
+
+class SearchPage(Answer):
+    """One page of searches, newest first; `next_cursor` is null at the end."""
+
+    items: tuple[SearchRecord, ...]
+    next_cursor: str | None = None
+
+
+class TrialPage(Answer):
+    """One page of trials. Curves and expert loads are left out here: ask for the trial."""
+
+    items: tuple[TrialRecord, ...]
+    next_cursor: str | None = None
+
+
+class Trials(Answer):
+    """Trials that come all at once."""
+
+    items: tuple[TrialRecord, ...]
+
+
+class Baselines(Answer):
+    """The baseline's figures, pool by pool."""
+
+    items: tuple[BaselineSummary, ...]
+
+
+class Workers(Answer):
+    """The workers seen, latest first."""
+
+    items: tuple[WorkerRecord, ...]
+
+
+class Pools(Answer):
+    """The pools seen."""
+
+    items: tuple[PoolRecord, ...]
+
+
+class Tokens(Answer):
+    """All tokens, without secrets."""
+
+    items: tuple[TokenRecord, ...]
+
+
+class AuditPage(Answer):
+    """One page of the audit trail, newest first."""
+
+    items: tuple[AuditRecord, ...]
+    next_cursor: str | None = None
+
+
+class Change(Answer):
+    """One difference between a genome and its parent's.
+
+    `path` is a JSON pointer into the child's canonical form, for `remove` into the parent's.
+    """
+
+    op: Literal["replace", "add", "remove"]
+    path: str
+    before: Any = None
+    after: Any = None
+
+
+class TrialDetail(TrialRecord):
+    """A trial with every attempt and, for a mutation, what differs from its parent."""
+
+    attempts: tuple[AttemptRecord, ...] = ()
+    changes: tuple[Change, ...] = ()
+
+
+class SearchChange(Body):
+    """What may be changed of a search that has not ended."""
+
+    limits: Limits
+
+
+class NewToken(Body):
+    """A token to be made."""
+
+    name: Name
+    scopes: Annotated[tuple[Scope, ...], Field(min_length=1, max_length=4)]
+    expires_in_seconds: Annotated[float, Field(gt=0, le=10 * 365 * 86_400)] | None = None
+
+
+class CreatedToken(Answer):
+    """A token that was made; its secret is shown here only."""
+
+    token: TokenRecord
+    secret: str
+
+
+class Login(Body):
+    """A token that becomes the browser's cookie."""
+
+    token: Annotated[str, Field(min_length=1, max_length=512)]
+
+
+class NamedSpace(Answer):
+    """A built-in space and how many genomes it has."""
+
+    name: str
+    size: Annotated[float, Field(description="Number of distinct genomes.")]
+    space: Space
+
+
+class Spaces(Answer):
+    """The built-in spaces."""
+
+    items: tuple[NamedSpace, ...]
+
+
+class ZooGenome(Answer):
+    """A named genome of the literature, moved to a space."""
+
+    name: str
+    genome: Genome
+    digest: str
+
+
+class Zoo(Answer):
+    """The zoo in one space."""
+
+    space: str
+    items: tuple[ZooGenome, ...]
+
+
+class DataSet(Answer):
+    """A data set id that a search may name, and who offers it."""
+
+    id: str
+    built_in: bool
+    hash: str | None = None
+
+
+class DataSets(Answer):
+    """The data set ids known here."""
+
+    items: tuple[DataSet, ...]
+
+
+class GenomeQuestion(Body):
+    """A genome to be checked and costed under a proxy."""
+
+    genome: Genome
+    proxy: Proxy = Proxy()
+
+
+class GenomeFacts(Answer):
+    """What the cost model says of a genome under a proxy."""
+
+    digest: str
+    genome: Genome
+    parameters: int
+    activated_parameters: int
+    flops_per_token: float
+    memory_bytes: int
+    trainable: bool
+    reason: Annotated[str, Field(description="Why it cannot train here; empty if it can.")] = ""
+
+
+class Event(Answer):
+    """The data of one server-sent event, beside the fields of its kind."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    seq: int
+    search_id: str | None
+    at: datetime
+
+
+class Health(Answer):
+    """Whether the controller lives, or is ready."""
+
+    status: Literal["ok"]
+    version: str

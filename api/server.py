@@ -1,0 +1,126 @@
+"""Runs the controller: checks first, then uvicorn, then an end in good time."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import socket
+from datetime import UTC, datetime
+
+import uvicorn
+from fastapi import FastAPI
+
+from api.app import create_app
+from api.dependencies import Controller
+from api.logging_setup import set_up_logging
+from api.settings import Settings
+from search.errors import EnvironmentProblem
+from search.store import SearchStore
+
+log = logging.getLogger("brainformer.server")
+
+
+class Server(uvicorn.Server):
+    """Ends event streams and waiting claims first, so that the end does not wait for them."""
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Closes the streams, then what uvicorn closes."""
+        app = self.config.app
+        if isinstance(app, FastAPI):
+            parts: Controller = app.state.controller
+            parts.hub.close()
+        await super().shutdown(sockets)
+
+
+def serve(settings: Settings) -> None:
+    """Serves until SIGINT or SIGTERM.
+
+    Raises:
+        EnvironmentProblem: the port is in use, the address is not this machine's, or it is not
+            loopback and there is no token.
+        StorageError: the database cannot be opened.
+    """
+    from search.sql_store import open_store
+
+    set_up_logging(settings.log_level, settings.log_format)
+    listener = bind(settings.host, settings.port)
+    with listener:
+        store = open_store(settings.database_url)
+        try:
+            refuse_open_door(settings, store)
+            app = create_app(settings, store=store)
+            host, port = listener.getsockname()[:2]
+            shown = f"[{host}]" if ":" in host else host
+            log.info("serving on http://%s:%s", shown, port)
+            _server(app, settings).run(sockets=[listener])
+        finally:
+            store.close()
+
+
+def refuse_open_door(settings: Settings, store: SearchStore) -> None:
+    """Returns if the address is loopback or a token is needed to get in.
+
+    Raises:
+        EnvironmentProblem: everybody on the network could do everything, or nobody anything.
+    """
+    if settings.is_loopback:
+        return
+    now = datetime.now(UTC)
+    live = [
+        token
+        for token in store.list_tokens()
+        if token.revoked_at is None and (token.expires_at is None or token.expires_at > now)
+    ]
+    if not live:
+        raise EnvironmentProblem(
+            f"{settings.host} can be reached from other machines, and there is no token yet",
+            "make one with 'brainformer token create NAME --scope admin', or bind 127.0.0.1",
+        )
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """Returns a listening socket.
+
+    Raises:
+        EnvironmentProblem: one sentence on why it cannot be had.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+        listener.listen(512)
+    except OSError as error:
+        listener.close()
+        raise _bind_problem(host, port, error) from None
+    listener.set_inheritable(False)
+    return listener
+
+
+def _bind_problem(host: str, port: int, error: OSError) -> EnvironmentProblem:
+    if error.errno == errno.EADDRINUSE:
+        return EnvironmentProblem(
+            f"port {port} on {host} is in use", "stop what uses it, or choose another with --port"
+        )
+    if error.errno == errno.EACCES:
+        return EnvironmentProblem(
+            f"port {port} needs more rights than this user has", "choose one above 1023"
+        )
+    return EnvironmentProblem(
+        f"cannot bind {host}:{port}: {error.strerror or error}",
+        "choose an address of this machine with --host",
+    )
+
+
+def _server(app: FastAPI, settings: Settings) -> Server:
+    return Server(
+        uvicorn.Config(
+            app,
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=settings.shutdown_seconds,
+            timeout_keep_alive=30,
+            h11_max_incomplete_event_size=64 * 1024,
+        )
+    )
