@@ -27,7 +27,7 @@ from flax import nnx
 from jaxtyping import Array, Int
 
 from model.config import ModelConfig
-from model.decoder import Decoder, build_model, next_token_loss
+from model.decoder import Decoder, build_model, next_token_loss, split_parameters
 
 PROBE_ROWS = 4
 PROBE_LENGTH = 64
@@ -152,7 +152,7 @@ def train_on_noise(
     Nothing can be remembered or predicted, so whatever it learns is a leak.
     """
     start, draw = jax.random.split(key)
-    graph, *states = nnx.split(build_model(config, key=start), nnx.Param, ...)
+    graph, initial, routing = split_parameters(build_model(config, key=start))
 
     def step(state: tuple[Any, Any, Any], number: Array) -> tuple[tuple[Any, Any, Any], None]:
         parameters, moments, routing = state
@@ -161,7 +161,7 @@ def train_on_noise(
             model = nnx.merge(graph, parameters, routing)
             tokens = _noise(config, jax.random.fold_in(draw, number))
             total, _ = next_token_loss(model, tokens, training=True)
-            return total, nnx.split(model, nnx.Param, ...)[1:][1]
+            return total, split_parameters(model)[2]
 
         gradients, routing = jax.grad(loss, has_aux=True)(parameters)
         # RMSProp by hand: model/ carries no optimiser library.
@@ -180,7 +180,7 @@ def train_on_noise(
         (parameters, _, routing), _ = jax.lax.scan(step, start, jnp.arange(steps))
         return parameters, routing
 
-    trained: Decoder = nnx.merge(graph, *train(states[0], states[1]))
+    trained: Decoder = nnx.merge(graph, *train(initial, routing))
     return trained
 
 

@@ -84,11 +84,14 @@ class Decoder(nnx.Module):
         dtype = jnp.dtype(self.config.compute_dtype)
         x = self.embedding[...][tokens.reshape(-1)].astype(dtype)
         x, totals = self._stack(x, batch=tokens.shape[0], training=training)
+        return self.unembed(x), totals
+
+    def unembed(self, x: Float[Array, "T d"]) -> Float[Array, "T V"]:
+        """Returns logits in float32 of the last block's residual stream."""
         x = self.norm(x)
-        logits = jnp.matmul(
-            x, self.unembedding[...].astype(dtype), preferred_element_type=jnp.float32
-        )
-        return logits, totals
+        matrix = self.unembedding[...].astype(x.dtype)
+        logits: Array = jnp.matmul(x, matrix, preferred_element_type=jnp.float32)
+        return logits
 
     def _stack(
         self, x: Float[Array, "T d"], *, batch: int, training: bool
@@ -144,6 +147,12 @@ def _split_routing(module: nnx.Module) -> tuple[Any, State, State]:
 def build_model(config: ModelConfig, *, key: Array) -> Decoder:
     """Returns a freshly initialised model; the same key gives the same parameters."""
     return Decoder(config, rngs=nnx.Rngs(params=key))
+
+
+def split_parameters(model: Decoder) -> tuple[Any, State, State]:
+    """Returns the model's structure, its parameters, and its running routing estimates."""
+    graph, *states = nnx.split(model, nnx.Param, ...)
+    return graph, states[0], states[1]
 
 
 def next_token_loss(
