@@ -12,6 +12,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from search.spec import Proxy
@@ -32,11 +33,12 @@ class Optimizer(NamedTuple):
 
     Attributes:
         init: Parameters to state.
-        update: (gradients, state, parameters, learning rate) to (parameters, state).
+        update: (gradients, state, parameters, learning rate) to (parameters, state, gradient
+            norm before clipping).
     """
 
     init: Callable[[Tree], Tree]
-    update: Callable[[Tree, Tree, Tree, jax.Array], tuple[Tree, Tree]]
+    update: Callable[[Tree, Tree, Tree, jax.Array], tuple[Tree, Tree, jax.Array]]
 
 
 def learning_rate(
@@ -65,7 +67,9 @@ def learning_rate(
     return peak * shapes[schedule]
 
 
-def build_optimizer(proxy: Proxy, *, stacked_axes: Tree | None = None) -> Optimizer:
+def build_optimizer(
+    proxy: Proxy, *, stacked_axes: Tree | None = None, flatten: bool = False
+) -> Optimizer:
     """Returns the proxy's optimiser, gradient clipping included.
 
     Args:
@@ -73,20 +77,50 @@ def build_optimizer(proxy: Proxy, *, stacked_axes: Tree | None = None) -> Optimi
         stacked_axes: Per parameter, how many leading axes only stack alike parameters (blocks
             of a scan, experts); none by default. Adafactor is mapped over them, since what it
             factors and clips is one matrix.
+        flatten: Whether an element-wise optimiser works on all parameters as one vector. On a
+            CPU that is faster, and compiles in a tenth of the time: one loop instead of several
+            a parameter. It copies the parameters, and would gather them if they were sharded.
     """
-    inner = _OPTIMIZERS[proxy.optimizer](stacked_axes)
-    clip = optax.clip_by_global_norm(proxy.gradient_clip) if proxy.gradient_clip > 0 else None
+    optimizer = _clipped(_OPTIMIZERS[proxy.optimizer](stacked_axes), proxy.gradient_clip)
+    return _flattened(optimizer) if flatten and proxy.optimizer in ELEMENT_WISE else optimizer
+
+
+def _clipped(inner: optax.GradientTransformation, limit: float) -> Optimizer:
+    """Returns `inner` after clipping to the global norm `limit`; 0 leaves gradients alone."""
 
     def update(
         gradients: Tree, state: Tree, parameters: Tree, rate: jax.Array
-    ) -> tuple[Tree, Tree]:
-        if clip is not None:
-            gradients, _ = clip.update(gradients, optax.EmptyState())
+    ) -> tuple[Tree, Tree, jax.Array]:
+        norm = optax.tree.norm(gradients)
+        if limit > 0:
+            scale = jnp.minimum(1.0, limit / jnp.maximum(norm, 1e-12))
+            gradients = jax.tree.map(lambda gradient: gradient * scale, gradients)
         directions, state = inner.update(gradients, state, parameters)
         moved = jax.tree.map(lambda p, u: (p - rate * u).astype(p.dtype), parameters, directions)
-        return moved, state
+        return moved, state, norm
 
     return Optimizer(inner.init, update)
+
+
+def _flattened(optimizer: Optimizer) -> Optimizer:
+    """Returns the optimiser, applied to one vector of all parameters."""
+
+    def ravel(tree: Tree) -> jax.Array:
+        return jnp.concatenate([leaf.reshape(-1) for leaf in jax.tree.leaves(tree)])
+
+    def update(
+        gradients: Tree, state: Tree, parameters: Tree, rate: jax.Array
+    ) -> tuple[Tree, Tree, jax.Array]:
+        moved, state, norm = optimizer.update(ravel(gradients), state, ravel(parameters), rate)
+        leaves, structure = jax.tree.flatten(parameters)
+        ends = np.cumsum([leaf.size for leaf in leaves])
+        parts = [
+            moved[end - leaf.size : end].reshape(leaf.shape)
+            for leaf, end in zip(leaves, ends, strict=True)
+        ]
+        return jax.tree.unflatten(structure, parts), state, norm
+
+    return Optimizer(lambda parameters: optimizer.init(ravel(parameters)), update)
 
 
 def adafactor_decay(step: jax.Array, beta2: float) -> jax.Array:
@@ -120,6 +154,10 @@ _OPTIMIZERS: dict[str, Callable[[Tree | None], optax.GradientTransformation]] = 
     "adam": _adam,
     "adafactor": _adafactor,
 }
+
+
+# Those that treat every element alike, whatever parameter it belongs to.
+ELEMENT_WISE = frozenset({"adam"})
 
 
 def _mapped(

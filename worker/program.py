@@ -8,7 +8,6 @@ from typing import Any, NamedTuple, TypeAlias
 
 import jax
 import numpy as np
-import optax
 from flax import nnx
 
 from model.config import ModelConfig
@@ -79,7 +78,11 @@ def compile_program(
     key = jax.random.key(int(np.random.SeedSequence(seed).generate_state(1)[0]))
     abstract = nnx.eval_shape(lambda: build_model(config, key=key))
     graph, parameters, routing = _split(abstract)
-    optimizer = build_optimizer(proxy, stacked_axes=stacked_axes(parameters, config))
+    optimizer = build_optimizer(
+        proxy,
+        stacked_axes=stacked_axes(parameters, config),
+        flatten=jax.default_backend() == "cpu",
+    )
     shapes = TrainingState(parameters, jax.eval_shape(optimizer.init, parameters), routing)
     shape = (config.batch_size, config.sequence_length + 1)
     tokens, fraction = np.zeros(shape, np.int32), np.float32(0.0)
@@ -158,12 +161,12 @@ def _training_step(
             warmup_fraction=proxy.warmup_fraction,
             schedule=proxy.schedule,
         )
-        parameters, optimizer_state = optimizer.update(
+        parameters, optimizer_state, norm = optimizer.update(
             gradients, state.optimizer_state, state.parameters, rate
         )
         metrics = StepMetrics(
             cross_entropy=report.cross_entropy,
-            gradient_norm=optax.tree.norm(gradients),
+            gradient_norm=norm,
             drop_fraction=report.drop_fraction,
             expert_load=report.expert_load,
         )

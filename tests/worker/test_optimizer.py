@@ -75,13 +75,13 @@ def test_stacked_adafactor_equals_unstacked(shape):
     alone = build_optimizer(proxy)
     separate, state = list(parameters), alone.init(parameters)
     for step in gradients:
-        separate, state = alone.update(step, state, separate, RATE)
+        separate, state, _ = alone.update(step, state, separate, RATE)
 
     mapped = build_optimizer(proxy, stacked_axes={"w": 1})
     together = {"w": jnp.stack(parameters)}
     state = mapped.init(together)
     for step in gradients:
-        together, state = mapped.update({"w": jnp.stack(step)}, state, together, RATE)
+        together, state, _ = mapped.update({"w": jnp.stack(step)}, state, together, RATE)
     np.testing.assert_allclose(together["w"], jnp.stack(separate), rtol=1e-5, atol=1e-6)
 
 
@@ -96,7 +96,7 @@ def test_unmapped_adafactor_would_clip_experts_together():
         optimizer = build_optimizer(proxy, stacked_axes={"w": axes})
         state, now = optimizer.init(parameters), parameters
         for step in steps:
-            now, state = optimizer.update({"w": step}, state, now, RATE)
+            now, state, _ = optimizer.update({"w": step}, state, now, RATE)
         moved[axes] = float(now["w"][0, 0, 0])
     assert moved[1] == pytest.approx(-0.02, rel=1e-3)
     assert abs(moved[0]) < 0.0195
@@ -112,12 +112,13 @@ def test_gradients_are_clipped_to_the_global_norm():
     proxy = Proxy(optimizer="adam", gradient_clip=1.0)
     optimizer = build_optimizer(proxy)
     parameters = {"a": jnp.zeros(2), "b": jnp.zeros(2)}
-    _, state = optimizer.update(
+    _, state, norm = optimizer.update(
         {"a": jnp.full(2, 300.0), "b": jnp.full(2, 400.0)},
         optimizer.init(parameters),
         parameters,
         RATE,
     )
+    assert float(norm) == pytest.approx((2 * 300.0**2 + 2 * 400.0**2) ** 0.5)
     first_moment = optax.tree_utils.tree_get(state, "mu")
     assert float(optax.tree.norm(first_moment)) == pytest.approx(0.1, rel=1e-5)
 
@@ -130,7 +131,22 @@ def test_optimizers_descend(name):
     loss = lambda p: jnp.sum((p["w"] - 1.0) ** 2)  # noqa: E731
     before = float(loss(parameters))
     for _ in range(100):
-        parameters, state = optimizer.update(
+        parameters, state, _ = optimizer.update(
             jax.grad(loss)(parameters), state, parameters, jnp.float32(0.05)
         )
     assert float(loss(parameters)) < 0.05 * before
+
+
+@pytest.mark.parametrize("clip", [0, 0.5])
+def test_flattened_adam_equals_adam(clip):
+    proxy = Proxy(optimizer="adam", gradient_clip=clip)
+    moved = []
+    for flatten in (False, True):
+        optimizer = build_optimizer(proxy, flatten=flatten)
+        parameters = {"a": tree((4, 3), 0), "b": tree((2, 2, 2), 1), "c": tree((5,), 2)}
+        state = optimizer.init(parameters)
+        for step in range(3):
+            gradients = jax.tree.map(lambda p, n=step: jnp.sin(p * (n + 1)), parameters)
+            parameters, state, _ = optimizer.update(gradients, state, parameters, RATE)
+        moved.append(parameters)
+    jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-5), *moved)

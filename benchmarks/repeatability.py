@@ -1,0 +1,188 @@
+"""Repeatability of fitness: random nano genomes, quiet first, then beside a processor hog.
+
+Each genome is trained twice with different seeds. The second time, a busy process shares the
+trial's core. What is compared is the validation loss that a search would have recorded.
+
+    python -m benchmarks.repeatability [--genomes 20] [--budget 10]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.report import report
+from search.genome import Genome
+from search.lease import Directive, Lease, Result
+from search.proxies import load_proxy
+from search.space import load_preset
+from search.spec import Proxy
+
+TRIALS = Path(__file__).parent / "objectives" / "nano_trials.jsonl"
+GENOME_SEED = 2306_00008
+# Freed memory is kept, so that a step does not pay for page faults; read when a process starts.
+ALLOCATOR = {
+    "MALLOC_ARENA_MAX": "1",
+    "MALLOC_MMAP_MAX_": "0",
+    "MALLOC_TRIM_THRESHOLD_": str(16 * 2**30),
+    "MALLOC_TOP_PAD_": str(256 * 2**20),
+}
+
+
+def main() -> None:
+    options = _options()
+    if any(os.environ.get(name) != value for name, value in ALLOCATOR.items()):
+        command = [sys.executable, "-m", "benchmarks.repeatability", *sys.argv[1:]]
+        os.execve(sys.executable, command, os.environ | ALLOCATOR)
+    core = max(os.sched_getaffinity(0))
+    os.sched_setaffinity(0, {core})
+    proxy = load_proxy("nano").model_copy(
+        update={"budget_seconds": options.budget, "clock": "calibrated"}
+    )
+    genomes = _genomes(options.genomes)
+    quiet = [_train(genome, proxy, seed=1) for genome in genomes]
+    with _hog(core):
+        hogged = [_train(genome, proxy, seed=2) for genome in genomes]
+    _judge(genomes, quiet, hogged, options)
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--genomes", type=int, default=20)
+    parser.add_argument("--budget", type=float, default=load_proxy("nano").budget_seconds)
+    parser.add_argument("--no-keep", action="store_true", help="write no result, no trials")
+    return parser.parse_args()
+
+
+def _genomes(count: int) -> list[Genome]:
+    space = load_preset("nano")
+    return [space.sample(rng=np.random.default_rng([GENOME_SEED, i])) for i in range(count)]
+
+
+def _train(genome: Genome, proxy: Proxy, *, seed: int) -> Result:
+    from worker.proxy_training import train_proxy
+
+    lease = Lease.model_validate(
+        {
+            "lease_id": "1-1",
+            "search_id": "repeatability",
+            "search_name": "repeatability",
+            "trial_id": 1,
+            "trial_number": 1,
+            "attempt": 1,
+            "kind": "candidate",
+            "pool": "cpu",
+            "genome": genome,
+            "proxy": proxy,
+            "seed": seed,
+            "expires_at": datetime.now(UTC),
+            "lease_seconds": 60,
+        }
+    )
+    result = train_proxy(
+        lease,
+        on_progress=lambda _: Directive(action="continue"),
+        cache_folder=Path.home() / ".cache" / "brainformer" / "compiled",
+    )
+    m = result.measurements
+    print(
+        f"{result.outcome:>10}  d={genome.model_dim:<3} layers={len(genome.layers)} seed={seed}"
+        f"  loss {m.validation_loss}  steps {m.steps}  step {m.step_time_ms} ms"
+        f"  training {m.training_seconds} s  contention {m.contention}"
+        f"  utilisation {m.utilisation}",
+        flush=True,
+    )
+    return result
+
+
+@contextmanager
+def _hog(core: int) -> Iterator[None]:
+    """Runs a busy process on the trials' own core."""
+    process = multiprocessing.get_context("spawn").Process(target=_spin, args=(core,), daemon=True)
+    process.start()
+    try:
+        yield
+    finally:
+        process.kill()
+        process.join()
+
+
+def _spin(core: int) -> None:
+    os.sched_setaffinity(0, {core})
+    while True:
+        pass
+
+
+def _judge(
+    genomes: list[Genome], quiet: list[Result], hogged: list[Result], options: argparse.Namespace
+) -> None:
+    pairs = np.array(
+        [
+            (a.measurements.validation_loss, b.measurements.validation_loss)
+            for a, b in zip(quiet, hogged, strict=True)
+            if a.outcome == b.outcome == "completed"
+        ]
+    )
+    between = float(np.std(pairs.mean(axis=1), ddof=1))
+    within = float(np.sqrt(np.mean((pairs[:, 0] - pairs[:, 1]) ** 2) / 2))
+    rho = _spearman(pairs[:, 0], pairs[:, 1])
+    ratio = between / within if within else float("inf")
+    steps = [
+        (a.measurements.steps, b.measurements.steps) for a, b in zip(quiet, hogged, strict=True)
+    ]
+    drift = [b / a - 1 for a, b in steps if a and b]
+    contention = [r.measurements.contention for r in hogged if r.measurements.contention]
+    print(f"Spearman {rho:.3f}; spread between genomes {between:.4f} nats, of repeats {within:.4f}")
+    report(
+        name="repeatability",
+        value=round(rho, 4),
+        unit="Spearman correlation, quiet against hogged",
+        target="at least 0.9, and spread between genomes at least 4 times that of repeats",
+        ok=bool(rho >= 0.9 and ratio >= 4),
+        details={
+            "genomes": len(pairs),
+            "failed": len(genomes) - len(pairs),
+            "budget_seconds": options.budget,
+            "spread_between_genomes": between,
+            "spread_of_repeats": within,
+            "spread_ratio": ratio,
+            "steps_changed_by_hog_mean": float(np.mean(drift)),
+            "steps_changed_by_hog_worst": float(np.max(np.abs(drift))),
+            "contention_under_hog": float(np.mean(contention)),
+        },
+        keep=not options.no_keep,
+    )
+    if not options.no_keep:
+        _keep_trials(genomes, [(1, quiet), (2, hogged)])
+
+
+def _keep_trials(genomes: list[Genome], runs: list[tuple[int, list[Result]]]) -> None:
+    TRIALS.parent.mkdir(exist_ok=True)
+    with TRIALS.open("a", encoding="utf-8") as file:
+        for seed, results in runs:
+            for genome, result in zip(genomes, results, strict=True):
+                row = {
+                    "genome": genome.canonical(),
+                    "validation_loss": result.measurements.validation_loss,
+                    "step_time_ms": result.measurements.step_time_ms,
+                    "seed": seed,
+                }
+                file.write(json.dumps(row) + "\n")
+
+
+def _spearman(a: np.ndarray, b: np.ndarray) -> float:
+    ranks = [np.argsort(np.argsort(values)) for values in (a, b)]
+    return float(np.corrcoef(*ranks)[0, 1])
+
+
+if __name__ == "__main__":
+    main()
