@@ -26,23 +26,19 @@ from search.lease import Directive, Lease, Result
 from search.proxies import load_proxy
 from search.space import load_preset
 from search.spec import Proxy
+from worker.process_environment import trial_environment
 
 TRIALS = Path(__file__).parent / "objectives" / "nano_trials.jsonl"
 GENOME_SEED = 2306_00008
-# Freed memory is kept, so that a step does not pay for page faults; read when a process starts.
-ALLOCATOR = {
-    "MALLOC_ARENA_MAX": "1",
-    "MALLOC_MMAP_MAX_": "0",
-    "MALLOC_TRIM_THRESHOLD_": str(16 * 2**30),
-    "MALLOC_TOP_PAD_": str(256 * 2**20),
-}
 
 
 def main() -> None:
     options = _options()
-    if any(os.environ.get(name) != value for name, value in ALLOCATOR.items()):
+    environment = trial_environment("cpu", 1)
+    if any(os.environ.get(name) != value for name, value in environment.items()):
+        # The allocator reads its settings when a process starts.
         command = [sys.executable, "-m", "benchmarks.repeatability", *sys.argv[1:]]
-        os.execve(sys.executable, command, os.environ | ALLOCATOR)
+        os.execve(sys.executable, command, os.environ | environment)
     core = max(os.sched_getaffinity(0))
     os.sched_setaffinity(0, {core})
     proxy = load_proxy("nano").model_copy(

@@ -8,6 +8,11 @@ from typing import Literal
 from search.genome import Genome
 from search.spec import Proxy
 
+# Axes of a device mesh. Rows of a batch are split over data x expert.
+DATA_AXIS = "data"
+EXPERT_AXIS = "expert"
+MODEL_AXIS = "model"
+
 
 @dataclass(frozen=True)
 class ModelConfig:
@@ -16,6 +21,9 @@ class ModelConfig:
     Attributes:
         compute_dtype: Of matrix products; parameters, router and loss stay float32.
         routing: `causal`, or the paper's leaking rule as a labelled reproduction mode.
+        expert_groups: Groups of rows in which training routes apart, each with its share of an
+            expert's places; under a mesh, one for each shard of the batch, so that expert
+            parallelism exchanges a fixed number of tokens. Routing depends on it, devices do not.
         scan: Whether the stacked blocks are scanned rather than unrolled.
         remat: Whether each block is recomputed in the backward pass.
     """
@@ -31,6 +39,7 @@ class ModelConfig:
     routing: Literal["causal", "paper"] = "causal"
     load_balance_weight: float = 0.01
     router_z_weight: float = 0.001
+    expert_groups: int = 1
     scan: bool = False
     remat: bool = False
 

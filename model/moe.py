@@ -8,14 +8,15 @@ products cost more than the experts themselves for long sequences.
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
+from jax.sharding import PartitionSpec
 from jaxtyping import Array, Float
 
-from model.config import ModelConfig
+from model.config import DATA_AXIS, EXPERT_AXIS, MODEL_AXIS, ModelConfig
 from model.feed_forward import activate
 from model.routing import (
     CUTOFF_DECAY,
@@ -68,18 +69,96 @@ class MoELayer(nnx.Module):
         self, x: Float[Array, "T d"], *, batch: int, training: bool
     ) -> tuple[Float[Array, "T d"], RoutingReport]:
         """Returns the weighted sum of the chosen experts' outputs, and how tokens were routed."""
-        logits = x.astype(jnp.float32) @ self.router[...]
-        probabilities = jax.nn.softmax(logits, axis=-1)
+        if self._has_places(training=training):
+            out, report, cutoff = self._in_groups(x, batch)
+            if training and self.layer.gating == "expert_choice":
+                self.observe_cutoff(cutoff)
+            return out, report
+        logits, probabilities = scores(self.router[...], x)
         z_loss = router_z_loss(logits)
-        rule = RULES[self.layer.gating]
-        return rule(self, x, probabilities, z_loss, batch, training)
+        if self.layer.gating == "expert_choice":
+            gates = threshold_gates(probabilities, self.cutoff[...])
+            routed = gates > 0
+            missed = jnp.mean(~routed.any(axis=1))
+            report = RoutingReport(jnp.zeros(()), z_loss, missed, _load(routed.sum(0)))
+            return self.compute_sparse(x, gates), report
+        choices = choose_top_k(probabilities, TOP_K[self.layer.gating])
+        gates = top_k_gates(probabilities, choices)
+        balance = load_balance_loss(probabilities, choices)
+        load = _load(any_choice(choices).sum(0))
+        report = RoutingReport(balance, z_loss, jnp.zeros(()), load)
+        return self.compute_dropless(x, gates, len(choices)), report
+
+    def _has_places(self, *, training: bool) -> bool:
+        """Returns whether the rule fills a fixed number of places, rather than all that it needs."""
+        paper = self.config.routing == "paper"
+        limited = self.layer.gating == "expert_choice" or self.layer.capacity_factor > 0
+        return limited and (training or paper)
+
+    def _in_groups(
+        self, x: Float[Array, "T d"], batch: int
+    ) -> tuple[Float[Array, "T d"], RoutingReport, Float[Array, " E"]]:
+        """Returns output, report and cut-offs of a rule with places, each group of rows apart."""
+        groups = self.config.expert_groups
+        if groups == 1:
+            slots, report, cutoff = self.route(self.router[...], x, batch)
+            return self.compute(x, slots), report, cutoff
+        if EXPERT_AXIS in jax.sharding.get_abstract_mesh().axis_names:
+            return self._across_devices(x, batch // groups)
+        shaped = x.reshape(groups, -1, x.shape[-1])
+
+        def one(rows: Array) -> tuple[Array, RoutingReport, Array]:
+            slots, report, cutoff = self.route(self.router[...], rows, batch // groups)
+            return self.compute(rows, slots), report, cutoff
+
+        out, report, cutoff = jax.vmap(one)(shaped)
+        report, cutoff = jax.tree.map(lambda part: part.mean(axis=0), (report, cutoff))
+        return out.reshape(x.shape), report, cutoff
+
+    def _across_devices(
+        self, x: Float[Array, "T d"], rows: int
+    ) -> tuple[Float[Array, "T d"], RoutingReport, Float[Array, " E"]]:
+        """Returns the same on a mesh: each shard routes its rows, experts live on their devices.
+
+        Every shard sends the same number of places to every expert, so one all-to-all of a fixed
+        shape carries tokens there and another carries them back.
+        """
+        tokens = PartitionSpec((DATA_AXIS, EXPERT_AXIS))
+        columns = PartitionSpec(EXPERT_AXIS, None, MODEL_AXIS)
+        weights = {"up": self.up[...], "down": self.down[...]}
+        specs = {"up": columns, "down": PartitionSpec(EXPERT_AXIS, MODEL_AXIS, None)}
+        if is_gated(self.layer.activation):
+            weights["gate"], specs["gate"] = self.gate[...], columns
+
+        def shard(router: Array, weights: dict[str, Array], x: Array) -> tuple[Any, ...]:
+            slots, report, cutoff = self.route(router, x, rows)
+            sent = jax.lax.all_to_all(x[slots.tokens], EXPERT_AXIS, 0, 1, tiled=True)
+            out = jax.lax.psum(self._experts(sent, weights), MODEL_AXIS)
+            out = jax.lax.all_to_all(out, EXPERT_AXIS, 1, 0, tiled=True)
+            report, cutoff = jax.tree.map(
+                lambda part: jax.lax.pmean(part, (DATA_AXIS, EXPERT_AXIS)), (report, cutoff)
+            )
+            return _scatter(x, slots, out), report, cutoff
+
+        whole = PartitionSpec()
+        mapped = jax.shard_map(
+            shard, in_specs=(whole, specs, tokens), out_specs=(tokens, whole, whole)
+        )
+        out, report, cutoff = mapped(self.router[...], weights, x)
+        return out, report, cutoff
+
+    def route(
+        self, router: Float[Array, "d E"], x: Float[Array, "T d"], batch: int
+    ) -> tuple[Slots, RoutingReport, Float[Array, " E"]]:
+        """Returns the places that a rule with fixed places fills, a report, and the cut-offs."""
+        logits, probabilities = scores(router, x)
+        rule = PLACE_RULES[self.layer.gating]
+        return rule(self.layer, self.config, probabilities, router_z_loss(logits), batch)
 
     def compute(self, x: Float[Array, "T d"], slots: Slots) -> Float[Array, "T d"]:
         """Returns the sum over places of weight x expert(token), each token in its row."""
-        rows = x[slots.tokens]
-        out = self._experts(rows, slots.experts) * slots.weights[..., None].astype(x.dtype)
-        flat = out.reshape(-1, x.shape[-1])
-        return jnp.zeros_like(x).at[slots.tokens.reshape(-1)].add(flat)
+        out = self._experts(x[slots.tokens], self._matrices(slots.experts))
+        return _scatter(x, slots, out)
 
     def compute_sparse(
         self, x: Float[Array, "T d"], gates: Float[Array, "T E"]
@@ -97,7 +176,7 @@ class MoELayer(nnx.Module):
 
         def add_block(i: Array, total: Array) -> Array:
             token, owner = packed[i], expert[i]
-            out = self._experts(padded_x[token][None], owner[None])[0]
+            out = self._experts(padded_x[token][None], self._matrices(owner[None]))[0]
             weight = padded_gates[token, owner][:, None].astype(x.dtype)
             return total.at[token].add(out * weight, mode="drop")
 
@@ -126,89 +205,93 @@ class MoELayer(nnx.Module):
         self.cutoff = RoutingState(decay * self.cutoff[...] + (1.0 - decay) * cutoff)
         self.steps = RoutingState(steps + 1.0)
 
-    def _experts(self, rows: Float[Array, "N C d"], experts: Array | None) -> Float[Array, "N C d"]:
-        def matrix(parameter: nnx.Param[Array]) -> Array:
-            value = parameter[...].astype(rows.dtype)
-            return value if experts is None else value[experts]
+    def _matrices(self, experts: Array | None) -> dict[str, Array]:
+        """Returns the matrices of all experts, or of the expert of each row of places."""
+        names = ("up", "gate", "down") if is_gated(self.layer.activation) else ("up", "down")
+        values = {name: getattr(self, name)[...] for name in names}
+        if experts is None:
+            return values
+        return {name: value[experts] for name, value in values.items()}
 
-        hidden = jnp.einsum("ncd,ndh->nch", rows, matrix(self.up))
-        gate = None
-        if is_gated(self.layer.activation):
-            gate = jnp.einsum("ncd,ndh->nch", rows, matrix(self.gate))
+    def _experts(
+        self, rows: Float[Array, "N C d"], matrices: dict[str, Array]
+    ) -> Float[Array, "N C d"]:
+        cast = {name: value.astype(rows.dtype) for name, value in matrices.items()}
+        hidden = jnp.einsum("ncd,ndh->nch", rows, cast["up"])
+        gate = jnp.einsum("ncd,ndh->nch", rows, cast["gate"]) if "gate" in cast else None
         hidden = activate(self.layer.activation, hidden, gate)
-        return jnp.einsum("nch,nhd->ncd", hidden, matrix(self.down))
+        return jnp.einsum("nch,nhd->ncd", hidden, cast["down"])
 
 
-Routed = tuple[Float[Array, "T d"], RoutingReport]
+Placed = tuple[Slots, RoutingReport, Float[Array, " E"]]
 
 
-def _route_top_k(
-    k: int,
-    moe: MoELayer,
-    x: Float[Array, "T d"],
+def _place_top_k(
+    layer: MoE,
+    config: ModelConfig,
     probabilities: Float[Array, "T E"],
     z_loss: Float[Array, ""],
     batch: int,
-    training: bool,
-) -> Routed:
-    """Token choice: dropless, or capacity that accrues with position in training."""
-    factor = moe.layer.capacity_factor
-    choices = choose_top_k(probabilities, min(k, moe.config.experts))
+) -> Placed:
+    """Token choice with a capacity: what finds no room is dropped and counted."""
+    count, experts = probabilities.shape
+    choices = choose_top_k(probabilities, TOP_K[layer.gating])
     gates = top_k_gates(probabilities, choices)
-    balance = load_balance_loss(probabilities, choices)
-    paper = moe.config.routing == "paper"
-    if factor == 0 or not (training or paper):
-        routed = any_choice(choices)
-        sparse = moe.compute_dropless(x, gates, len(choices))
-        return sparse, RoutingReport(balance, z_loss, jnp.zeros(()), _load(routed.sum(0)))
-    if paper:
-        length = x.shape[0] // batch
-        places = max(1, slots_per_expert(moe.layer, moe.config.experts, length))
+    if config.routing == "paper":
+        places = max(1, slots_per_expert(layer, experts, count // batch))
         tokens, filled = paper_top_k(choices, batch=batch, places=places)
     else:
+        factor = layer.capacity_factor
         tokens, filled = turns_with_capacity(choices, batch=batch, capacity_factor=factor)
     taken = filled.sum(axis=1)
-    dropped = 1.0 - taken.sum() / (x.shape[0] * len(choices))
-    out = moe.compute(x, Slots(tokens, weights_of(gates, tokens, filled)))
-    return out, RoutingReport(balance, z_loss, dropped, _load(taken))
+    dropped = 1.0 - taken.sum() / (count * len(choices))
+    balance = load_balance_loss(probabilities, choices)
+    report = RoutingReport(balance, z_loss, dropped, _load(taken))
+    return Slots(tokens, weights_of(gates, tokens, filled)), report, jnp.zeros((experts,))
 
 
-def _route_expert_choice(
-    moe: MoELayer,
-    x: Float[Array, "T d"],
+def _place_expert_choice(
+    layer: MoE,
+    config: ModelConfig,
     probabilities: Float[Array, "T E"],
     z_loss: Float[Array, ""],
     batch: int,
-    training: bool,
-) -> Routed:
-    """Expert choice: across the batch in training, by threshold elsewhere."""
-    experts = moe.config.experts
-    zero = jnp.zeros(())
-    if moe.config.routing == "paper":
-        places = max(1, slots_per_expert(moe.layer, experts, x.shape[0] // batch))
+) -> Placed:
+    """Expert choice across the batch, or over the sequence as the paper has it."""
+    count, experts = probabilities.shape
+    if config.routing == "paper":
+        places = max(1, slots_per_expert(layer, experts, count // batch))
         tokens, cutoff = paper_expert_choice(probabilities, batch=batch, places=places)
-    elif training:
-        rows = max(1, slots_per_expert(moe.layer, experts, batch))
-        tokens, cutoff = choose_across_batch(probabilities, batch=batch, rows=rows)
     else:
-        gates = threshold_gates(probabilities, moe.cutoff[...])
-        routed = gates > 0
-        dropped = jnp.mean(~routed.any(axis=1))
-        report = RoutingReport(zero, z_loss, dropped, _load(routed.sum(0)))
-        return moe.compute_sparse(x, gates), report
-    if training:
-        moe.observe_cutoff(cutoff)
-    met = jnp.zeros(x.shape[0], jnp.bool_).at[tokens.reshape(-1)].set(True)
+        rows = max(1, slots_per_expert(layer, experts, batch))
+        tokens, cutoff = choose_across_batch(probabilities, batch=batch, rows=rows)
+    met = jnp.zeros(count, jnp.bool_).at[tokens.reshape(-1)].set(True)
     load = jnp.full((experts,), 1.0 / experts)
-    out = moe.compute(x, Slots(tokens, weights_of(probabilities, tokens, None)))
-    return out, RoutingReport(zero, z_loss, 1.0 - jnp.mean(met), load)
+    report = RoutingReport(jnp.zeros(()), z_loss, 1.0 - jnp.mean(met), load)
+    return Slots(tokens, weights_of(probabilities, tokens, None)), report, cutoff
 
 
-Rule = Callable[..., Routed]
-RULES: dict[str, Rule] = {
-    **{gating: partial(_route_top_k, k) for gating, k in TOP_K.items()},
-    "expert_choice": _route_expert_choice,
+PLACE_RULES: dict[str, Callable[..., Placed]] = {
+    **dict.fromkeys(TOP_K, _place_top_k),
+    "expert_choice": _place_expert_choice,
 }
+
+
+def scores(
+    router: Float[Array, "d E"], x: Float[Array, "T d"]
+) -> tuple[Float[Array, "T E"], Float[Array, "T E"]]:
+    """Returns the router's logits and probabilities over experts, in float32."""
+    logits = x.astype(jnp.float32) @ router
+    return logits, jax.nn.softmax(logits, axis=-1)
+
+
+def _scatter(
+    x: Float[Array, "T d"], slots: Slots, out: Float[Array, "N C d"]
+) -> Float[Array, "T d"]:
+    """Returns the weighted outputs added to the tokens that they belong to."""
+    weighted = out * slots.weights[..., None].astype(x.dtype)
+    flat = weighted.reshape(-1, x.shape[-1])
+    return jnp.zeros_like(x).at[slots.tokens.reshape(-1)].add(flat)
 
 
 def _load(counts: Array) -> Float[Array, " E"]:

@@ -127,7 +127,9 @@ def backup(url: str, path: Path | str) -> None:
     except FileExistsError:
         raise Conflict(f"{target} exists already; choose a new file") from None
     except (sqlite3.Error, OSError) as error:
-        raise EnvironmentProblem(f"cannot back up to {target}: {error}", "choose another") from error
+        raise EnvironmentProblem(
+            f"cannot back up to {target}: {error}", "choose another"
+        ) from error
     finally:
         part.unlink(missing_ok=True)
 

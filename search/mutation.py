@@ -166,14 +166,16 @@ def mutate(genome: Genome, space: Space, *, rng: np.random.Generator) -> Mutatio
         InvalidSpace: no operator can act, since the space holds a single genome.
     """
     weights = {**DEFAULT_WEIGHTS, **space.mutation_weights}
-    changes = {name: act(genome, space) for name, act in OPERATORS.items() if weights[name] > 0}
-    able = [name for name, found in changes.items() if found]
-    if not able:
-        raise InvalidSpace("no mutation can change a genome of this space", space.name)
-    shares = np.array([weights[name] for name in able])
-    name = able[int(rng.choice(len(able), p=shares / shares.sum()))]
-    found = changes[name]
-    return found[int(rng.integers(len(found)))](rng)
+    names = [name for name in OPERATORS if weights[name] > 0]
+    # Drawing again after an operator that cannot act gives those that can their fair shares.
+    while names:
+        shares = np.array([weights[name] for name in names])
+        name = names[int(np.searchsorted(shares.cumsum() / shares.sum(), rng.random(), "right"))]
+        found = OPERATORS[name](genome, space)
+        if found:
+            return found[int(rng.integers(len(found)))](rng)
+        names.remove(name)
+    raise InvalidSpace("no mutation can change a genome of this space", space.name)
 
 
 def neighbours(genome: Genome, space: Space) -> list[Genome]:

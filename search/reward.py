@@ -122,13 +122,15 @@ def directive(
     baseline: Baseline,
     point: CurvePoint,
     *,
+    judged: bool = False,
     step_time_ms: float | None,
     inference_time_ms: float | None,
 ) -> Directive:
     """Returns whether a candidate goes on after this point of its learning curve.
 
     Judged from a quarter of the budget on: the step time is measured well by then. The loss is
-    judged only near the hurdle, against the baseline's loss there; behind it the trial goes on.
+    judged once (`judged` says that it was), at the first point behind the hurdle. A later point
+    has trained longer than the baseline had, so a late report can only be too kind.
     """
     if point.fraction < HURDLE_FRACTION:
         return GO_ON
@@ -137,7 +139,9 @@ def directive(
     )
     if reason:
         return Directive(action="stop", reason=reason)
-    if not spec.hurdle or baseline.hurdle_loss is None or point.validation_loss is None:
+    if judged or not spec.hurdle:
+        return GO_ON
+    if baseline.hurdle_loss is None or point.validation_loss is None:
         return GO_ON
     limit = baseline.hurdle_loss + MARGIN_DEVIATIONS * (baseline.hurdle_noise or 0.0)
     if point.validation_loss > limit:

@@ -79,7 +79,8 @@ OUTCOME_STATUS: dict[Outcome, TrialStatus] = {
     Outcome.TIMED_OUT: TrialStatus.FAILED,
     Outcome.OUT_OF_MEMORY: TrialStatus.FAILED,
     Outcome.DIVERGED: TrialStatus.FAILED,
-    Outcome.INFEASIBLE: TrialStatus.FAILED,
+    # Too slow or too large is knowledge about the genome: pruned, fitness -1, in the population.
+    Outcome.INFEASIBLE: TrialStatus.PRUNED,
     Outcome.LEAKS_FUTURE: TrialStatus.FAILED,
     Outcome.ERROR: TrialStatus.FAILED,
     Outcome.EXPIRED: TrialStatus.FAILED,

@@ -1,0 +1,80 @@
+"""The baseline of each pool: its repeats and what they showed."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from sqlalchemy import bindparam, insert, select, update
+
+from search.reward import Baseline, summarise
+from search.sql.database import Transaction
+from search.sql.rows import read_measurements
+from search.sql.state import SearchState
+from search.tables import baselines, trials
+from search.trial import TrialKind, TrialStatus
+
+OF_POOL = select(baselines).where(
+    baselines.c.search_id == bindparam("search"), baselines.c.pool == bindparam("pool")
+)
+OF_SEARCH = select(baselines).where(baselines.c.search_id == bindparam("search"))
+
+
+def baseline_row(tx: Transaction, search_id: str, pool: str) -> Any:
+    """Returns the pool's row, None before its first claim."""
+    return tx.run(OF_POOL, {"search": search_id, "pool": pool}).one_or_none()
+
+
+def as_baseline(row: Any) -> Baseline:
+    """Returns the figures that rewards are relative to."""
+    return Baseline(
+        repeats=row.repeats,
+        validation_loss=row.validation_loss,
+        bits_per_byte=row.bits_per_byte,
+        step_time_ms=row.step_time_ms,
+        inference_time_ms=row.inference_time_ms,
+        noise=row.noise,
+        step_time_noise_ms=row.step_time_noise_ms,
+        hurdle_loss=row.hurdle_loss,
+        hurdle_noise=row.hurdle_noise,
+    )
+
+
+def is_complete(row: Any) -> bool:
+    """Returns whether candidates may run on this pool."""
+    return row is not None and row.repeats >= row.needed
+
+
+def pool_baseline(tx: Transaction, search_id: str, pool: str | None) -> Baseline | None:
+    """Returns the pool's baseline, None while its repeats are not complete."""
+    row = None if pool is None else baseline_row(tx, search_id, pool)
+    return as_baseline(row) if is_complete(row) else None
+
+
+def open_baseline(tx: Transaction, state: SearchState, pool: str) -> None:
+    """Adds the row of a pool that claims for the first time."""
+    values = {"search_id": state.id, "pool": pool, "needed": state.spec.baseline_repeats}
+    tx.run(insert(baselines), values)
+
+
+def refresh_baseline(tx: Transaction, state: SearchState, pool: str) -> None:
+    """Computes the pool's figures anew from its completed repeats."""
+    texts = tx.run(
+        select(trials.c.measurements)
+        .where(
+            trials.c.search_id == state.id,
+            trials.c.kind == TrialKind.BASELINE.value,
+            trials.c.pool == pool,
+            trials.c.status == TrialStatus.COMPLETED.value,
+        )
+        .order_by(trials.c.number)
+    ).scalars()
+    summary = summarise([read_measurements(text) for text in texts])
+    tx.run(
+        update(baselines)
+        .where(baselines.c.search_id == state.id, baselines.c.pool == pool)
+        .values(asdict(summary))
+    )
+    if summary.repeats >= state.spec.baseline_repeats:
+        loss = summary.validation_loss
+        tx.emit("baseline.ready", state.id, pool=pool, validation_loss=loss)

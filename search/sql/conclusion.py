@@ -1,0 +1,134 @@
+"""How a search ends: limits, confirmations of the best with fresh seeds, completion."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import select
+
+from search.reward import confidence
+from search.spec import SearchStatus
+from search.sql.baselines import as_baseline, baseline_row
+from search.sql.creation import new_trial
+from search.sql.database import Transaction
+from search.sql.rows import read_genome
+from search.sql.state import SearchState
+from search.tables import trials
+from search.trial import TrialKind, TrialStatus
+
+
+def limit_reached(state: SearchState, now: float) -> bool:
+    """Returns whether no further candidate is to be proposed.
+
+    Hours count from the search's creation, pauses included.
+    """
+    limits = state.spec.limits
+    if state["exhausted"]:
+        return True
+    if limits.trials is not None and state["candidates_proposed"] >= limits.trials:
+        return True
+    return limits.hours is not None and now >= state["created_at"] + 3600 * limits.hours
+
+
+def conclude(tx: Transaction, state: SearchState) -> None:
+    """Takes the search to its next stage if this one is over."""
+    if state.status is SearchStatus.STOPPING and not state["running"]:
+        choose_best(tx, state)
+        state.enter(SearchStatus.STOPPED, state["reason"])
+        return
+    if state.status is not SearchStatus.RUNNING or state["candidates_open"]:
+        return
+    if not limit_reached(state, tx.now):
+        return
+    if not state["confirming"]:
+        state.set(confirming=True)
+        _queue_confirmations(tx, state)
+    if not state["queued"] and not state["running"]:
+        choose_best(tx, state)
+        reason = "every genome within reach was tried" if state["exhausted"] else "limit reached"
+        state.enter(SearchStatus.COMPLETED, reason)
+
+
+def _queue_confirmations(tx: Transaction, state: SearchState) -> None:
+    for row in best_candidates(tx, state.id, state.spec.confirmations):
+        for _ in range(state.spec.confirmation_repeats):
+            new_trial(
+                tx,
+                state,
+                TrialKind.CONFIRMATION,
+                read_genome(row.genome),
+                pool=row.pool,
+                origin="confirmation",
+                parent=row.number,
+            )
+
+
+def best_candidates(tx: Transaction, search_id: str, count: int) -> list[Any]:
+    """Returns the fittest completed candidates, best first."""
+    if count < 1:
+        return []
+    fittest = (
+        select(trials)
+        .where(
+            trials.c.search_id == search_id,
+            trials.c.fitness.is_not(None),
+            trials.c.kind == TrialKind.CANDIDATE.value,
+            trials.c.status == TrialStatus.COMPLETED.value,
+        )
+        .order_by(trials.c.fitness.desc(), trials.c.number.desc())
+        .limit(count)
+    )
+    return list(tx.run(fittest).all())
+
+
+def confirmed_candidates(tx: Transaction, search_id: str) -> dict[int, list[float]]:
+    """Returns the fitness of completed confirmations by the number of the trial they confirm."""
+    rows = tx.run(
+        select(trials.c.parent_number, trials.c.fitness).where(
+            trials.c.search_id == search_id,
+            trials.c.kind == TrialKind.CONFIRMATION.value,
+            trials.c.status == TrialStatus.COMPLETED.value,
+            trials.c.fitness.is_not(None),
+        )
+    )
+    found: dict[int, list[float]] = {}
+    for number, fitness in rows:
+        found.setdefault(number, []).append(fitness)
+    return found
+
+
+def best_of(tx: Transaction, search_id: str) -> tuple[Any, list[float], float | None, Any] | None:
+    """Returns the best trial's row, its fitness values, the confidence and its baseline's row.
+
+    Confirmed trials are compared by the mean over the trial and its confirmations.
+    """
+    repeats = confirmed_candidates(tx, search_id)
+    top: list[tuple[float, int, Any, list[float]]] = []
+    if repeats:
+        rows = tx.run(
+            select(trials).where(
+                trials.c.search_id == search_id, trials.c.number.in_(sorted(repeats))
+            )
+        )
+        for row in rows:
+            values = [row.fitness, *repeats[row.number]]
+            top.append((sum(values) / len(values), -row.number, row, values))
+    else:
+        top = [
+            (row.fitness, -row.number, row, [row.fitness])
+            for row in best_candidates(tx, search_id, 1)
+        ]
+    if not top:
+        return None
+    _, _, row, values = max(top, key=lambda one: one[:2])
+    pool = baseline_row(tx, search_id, row.pool)
+    sure = None if pool is None else confidence(values, as_baseline(pool))
+    return row, values, sure, pool
+
+
+def choose_best(tx: Transaction, state: SearchState) -> None:
+    """Writes the best trial, by its confirmed mean, on the search's row."""
+    found = best_of(tx, state.id)
+    if found is not None:
+        row, values, _, _ = found
+        state.set(best_number=row.number, best_fitness=sum(values) / len(values))

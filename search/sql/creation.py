@@ -1,0 +1,76 @@
+"""New trials: one row, one number, one seed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from sqlalchemy import insert
+
+from search.cost import activated_parameters, parameters
+from search.genome import Genome
+from search.sql.database import Transaction
+from search.sql.state import SearchState
+from search.tables import trials
+from search.trial import TrialKind, TrialStatus
+
+INSERT = insert(trials).returning(trials.c.id)
+TRAINING = 1  # keeps the stream of a trial's training apart from that of its proposal
+
+
+def training_seed(search_seed: int, number: int) -> int:
+    """Returns the seed that a trial trains with: fixed by the search's seed and its number."""
+    words = np.random.SeedSequence([search_seed, number, TRAINING]).generate_state(1)
+    return int(words[0]) & 0x7FFF_FFFF
+
+
+def new_trial(
+    tx: Transaction,
+    state: SearchState,
+    kind: TrialKind,
+    genome: Genome,
+    *,
+    pool: str | None,
+    origin: str,
+    parent: int | None = None,
+    mutation: str = "",
+    running: dict[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Adds a trial and returns its row.
+
+    Args:
+        running: Columns of the first attempt, if the trial starts at once; else it is queued.
+    """
+    status = TrialStatus.QUEUED if running is None else TrialStatus.RUNNING
+    number = state.next_number()
+    state.move(None, status.value)
+    if kind is TrialKind.CANDIDATE:
+        state.add(candidates_proposed=1, candidates_open=1)
+    values: dict[str, Any] = {
+        "search_id": state.id,
+        "number": number,
+        "seq": state.next_seq(),
+        "kind": kind.value,
+        "status": status.value,
+        "pool": pool,
+        "genome": genome.canonical_json(),
+        "digest": genome.digest,
+        "origin": origin,
+        "parent_number": parent,
+        "mutation": mutation,
+        "attempt": 0,
+        "tries": 0,
+        "seed": training_seed(state.spec.seed, number),
+        "parameters": parameters(genome, state.spec.proxy),
+        "activated_parameters": activated_parameters(genome, state.spec.proxy),
+        "worker_id": None,
+        "created_at": tx.now,
+        "started_at": None,
+        "lease_seconds": state.spec.lease_seconds,
+        "lease_expires_at": None,
+    }
+    values |= running or {}
+    values["id"] = tx.run(INSERT, values).scalar_one()
+    if running is None:
+        tx.emit("trial.created", state.id, number=number, kind_of_trial=kind.value, origin=origin)
+    return values

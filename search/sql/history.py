@@ -1,0 +1,128 @@
+"""Evolution's view of a search: a window of finished candidates, read once each.
+
+Ranks of completion are given under the search's lock and never change, so what was read once stays
+true, in every controller; a proposal reads only what has finished since the last one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sqlalchemy import bindparam, select
+
+from search.evolution import Proposer
+from search.history import History, Observation
+from search.spec import SearchSpec
+from search.sql.baselines import OF_SEARCH
+from search.sql.database import Transaction
+from search.sql.rows import read_genome
+from search.sql.state import SearchState
+from search.surrogate import WINDOW
+from search.tables import trials
+from search.trial import TrialKind, TrialStatus
+
+FINISHED = (
+    select(
+        trials.c.number,
+        trials.c.finished_rank,
+        trials.c.genome,
+        trials.c.fitness,
+        trials.c.status,
+        trials.c.step_time_ms,
+        trials.c.parameters,
+    )
+    .where(trials.c.search_id == bindparam("search"), trials.c.finished_rank >= bindparam("first"))
+    .order_by(trials.c.finished_rank)
+)
+TRIED_ONE = select(trials.c.digest).where(
+    trials.c.search_id == bindparam("search"),
+    trials.c.digest == bindparam("digest"),
+    trials.c.kind == TrialKind.CANDIDATE.value,
+)
+TRIED = select(trials.c.digest).where(
+    trials.c.search_id == bindparam("search"),
+    trials.c.digest.in_(bindparam("digests", expanding=True)),
+    trials.c.kind == TrialKind.CANDIDATE.value,
+)
+
+
+class Memory:
+    """What this process keeps of one search between proposals: proposer and window."""
+
+    def __init__(self, spec: SearchSpec) -> None:
+        self.spec = spec
+        self.proposer = Proposer(spec)
+        self.size = max(WINDOW, spec.population_size)
+        self.window: list[Observation] = []
+        self.refused: set[str] = set()
+
+    @property
+    def seen(self) -> int:
+        """The rank after the last one in the window."""
+        return self.window[-1].finished + 1 if self.window else 0
+
+    def update(self, tx: Transaction, state: SearchState) -> None:
+        """Reads what has finished since the last time."""
+        finished = state["candidates_finished"]
+        if self.seen >= finished:
+            return
+        first = max(self.seen, finished - self.size)
+        rows = tx.run(FINISHED, {"search": state.id, "first": first})
+        self.window += [
+            Observation(
+                number=row.number,
+                finished=row.finished_rank,
+                genome=read_genome(row.genome),
+                fitness=row.fitness,
+                pruned=row.status == TrialStatus.PRUNED.value,
+                step_time_ms=row.step_time_ms,
+                parameters=row.parameters,
+            )
+            for row in rows
+            if row.fitness is not None
+        ]
+        del self.window[: -self.size]
+
+
+class SqlHistory(History):
+    """The history of one search within a transaction."""
+
+    def __init__(self, tx: Transaction, state: SearchState, memory: Memory) -> None:
+        self._tx = tx
+        self._state = state
+        self._memory = memory
+        memory.update(tx, state)
+
+    def proposed(self) -> int:
+        """Returns how many candidates have been proposed so far."""
+        return int(self._state["candidates_proposed"])
+
+    def finished(self) -> int:
+        """Returns how many candidates have completed or been pruned."""
+        return int(self._state["candidates_finished"])
+
+    def population(self, size: int) -> Sequence[Observation]:
+        """Returns the last `size` completed or pruned candidates, oldest first."""
+        return self._memory.window[-size:]
+
+    def recent(self, limit: int) -> Sequence[Observation]:
+        """Returns the last `limit` finished candidates, oldest first."""
+        return self._memory.window[-limit:]
+
+    def tried(self, digests: Sequence[str]) -> frozenset[str]:
+        """Returns those of `digests` that were already proposed in this search."""
+        if len(digests) == 1:
+            values = {"search": self._state.id, "digest": digests[0]}
+            return frozenset(self._tx.run(TRIED_ONE, values).scalars())
+        many = {"search": self._state.id, "digests": list(digests)}
+        return frozenset(self._tx.run(TRIED, many).scalars())
+
+    def noise(self) -> float | None:
+        """Returns the baseline's standard deviation, pooled over the pools that know one."""
+        rows = self._tx.run(OF_SEARCH, {"search": self._state.id}).all()
+        known = [(row.noise, row.repeats - 1) for row in rows if row.noise is not None]
+        freedom = sum(weight for _, weight in known)
+        if not freedom:
+            return None
+        pooled = sum(weight * noise**2 for noise, weight in known) / freedom
+        return float(pooled**0.5)

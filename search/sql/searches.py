@@ -1,0 +1,220 @@
+"""Searches: created, listed, paused, stopped, cancelled, deleted."""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import delete, func, insert, select, text
+
+from search.cost import check_trainable
+from search.errors import (
+    Conflict,
+    IdempotencyMismatch,
+    IllegalTransition,
+    InvalidGenome,
+    InvalidInput,
+    InvalidSpec,
+    NotFound,
+    StaleVersion,
+)
+from search.evolution import Proposer, resolve_genome
+from search.records import BaselineSummary, Page, SearchRecord
+from search.spec import SEARCH_TRANSITIONS, Limits, SearchSpec, SearchStatus
+from search.sql.baselines import OF_SEARCH
+from search.sql.conclusion import conclude
+from search.sql.database import Transaction
+from search.sql.endings import cancel_open
+from search.sql.rows import ENDED, baseline_summary, search_record
+from search.sql.state import BY_ID, SearchState, lock_search
+from search.sql.tokens import note
+from search.store import Actor
+from search.tables import searches
+
+WANTED = {
+    SearchStatus.RUNNING,
+    SearchStatus.PAUSED,
+    SearchStatus.STOPPING,
+    SearchStatus.CANCELLED,
+}
+CREATION_LOCK = 0x62726E65  # among PostgreSQL's advisory locks
+
+
+def check_spec(spec: SearchSpec) -> None:
+    """Refuses a spec whose baseline or seeds cannot run.
+
+    Raises:
+        InvalidSpec: names the field.
+    """
+    try:
+        space = spec.resolved_space()
+    except NotFound as error:
+        raise InvalidSpec(error.message, pointer="/space") from None
+    for pointer, named in [
+        ("/baseline", spec.baseline),
+        *((f"/seeds/{index}", seed) for index, seed in enumerate(spec.seeds)),
+    ]:
+        try:
+            genome = resolve_genome(named, space)
+            check_trainable(genome, spec.proxy)
+        except NotFound as error:
+            raise InvalidSpec(error.message, pointer=pointer) from None
+        except InvalidGenome as error:
+            raise InvalidSpec(error.message, pointer=pointer) from None
+        if not space.contains(genome):
+            rule = f"the genome must lie in the space {space.name!r}"
+            raise InvalidSpec(rule, genome.canonical_json()[:200], pointer)
+    Proposer(spec)
+
+
+def create(
+    tx: Transaction, spec: SearchSpec, *, actor: Actor, idempotency_key: str | None
+) -> SearchRecord:
+    """Creates a running search, or returns the one that the key has made before."""
+    written = spec.model_dump_json(exclude_defaults=True)
+    digest = hashlib.sha256(written.encode()).hexdigest()
+    if tx.postgres:  # one creation at a time: the ordinal and the key are looked up first
+        tx.run(text(f"SELECT pg_advisory_xact_lock({CREATION_LOCK})"))
+    if idempotency_key is not None:
+        made = tx.run(
+            select(searches).where(searches.c.idempotency_key == idempotency_key)
+        ).one_or_none()
+        if made is not None:
+            if made.spec_hash != digest:
+                raise IdempotencyMismatch(idempotency_key)
+            return to_record(tx, made)
+    last = tx.run(select(func.max(searches.c.ordinal))).scalar()
+    values = {
+        "id": uuid.uuid4().hex,
+        "ordinal": (last or 0) + 1,
+        "name": spec.name,
+        "status": SearchStatus.RUNNING.value,
+        "spec": written,
+        "spec_hash": digest,
+        "idempotency_key": idempotency_key,
+        "dataset_hash": spec.proxy.dataset_hash,
+        "created_at": tx.now,
+        "updated_at": tx.now,
+    }
+    tx.run(insert(searches), values)
+    tx.emit("search.created", values["id"], name=spec.name)
+    note(tx, actor, "search.create", values["id"])
+    return to_record(tx, tx.run(BY_ID, {"key": values["id"]}).one())
+
+
+def to_record(tx: Transaction, row: Any) -> SearchRecord:
+    """Returns the search's record with the baseline of its first pool."""
+    summaries = summaries_of(tx, row.id)
+    return search_record(row, summaries[0] if summaries else None)
+
+
+def summaries_of(tx: Transaction, search_id: str) -> list[BaselineSummary]:
+    """Returns the baseline's figures, complete pools first."""
+    rows = tx.run(OF_SEARCH, {"search": search_id}).all()
+    ordered = sorted(rows, key=lambda row: (row.repeats < row.needed, row.pool))
+    return [baseline_summary(row) for row in ordered]
+
+
+def find(tx: Transaction, named: str) -> Any:
+    """Returns the row by id, or by name if exactly one unfinished search bears it."""
+    row = tx.run(BY_ID, {"key": named}).one_or_none()
+    if row is not None:
+        return row
+    rows = tx.run(
+        select(searches)
+        .where(searches.c.name == named, searches.c.status.notin_(sorted(ENDED)))
+        .limit(2)
+    ).all()
+    if len(rows) == 1:
+        return rows[0]
+    if rows:
+        raise NotFound("single unfinished search", f"{named}; several bear the name, use the id")
+    raise NotFound("search", named)
+
+
+def listing(
+    tx: Transaction, *, cursor: str | None, limit: int, statuses: Sequence[SearchStatus]
+) -> Page:
+    """Returns a page of searches, newest first."""
+    query = select(searches).order_by(searches.c.ordinal.desc()).limit(limit + 1)
+    if cursor is not None:
+        query = query.where(searches.c.ordinal < whole_cursor(cursor))
+    if statuses:
+        query = query.where(searches.c.status.in_([status.value for status in statuses]))
+    rows = tx.run(query).all()
+    more = str(rows[limit - 1].ordinal) if len(rows) > limit else None
+    return Page(items=tuple(to_record(tx, row) for row in rows[:limit]), next_cursor=more)
+
+
+def whole_cursor(cursor: str) -> int:
+    """Returns the number in a cursor.
+
+    Raises:
+        InvalidInput: it is not one of ours.
+    """
+    if not cursor.isdecimal() or len(cursor) > 18:
+        raise InvalidInput("a cursor comes from the page before", cursor[:64], "/cursor")
+    return int(cursor)
+
+
+def _held(tx: Transaction, named: str, version: int | None) -> SearchState:
+    state = lock_search(tx, find(tx, named).id)
+    if version is not None and version != state["version"]:
+        raise StaleVersion("search", state.id, version, state["version"])
+    return state
+
+
+def change_status(
+    tx: Transaction, named: str, wanted: SearchStatus, *, actor: Actor, version: int | None
+) -> SearchRecord:
+    """Pauses, resumes, stops or cancels."""
+    state = _held(tx, named, version)
+    present = state.status
+    same = present is wanted or (
+        wanted is SearchStatus.STOPPING and present is SearchStatus.STOPPED
+    )
+    if not same:
+        if wanted not in WANTED or wanted not in SEARCH_TRANSITIONS[present]:
+            raise IllegalTransition("search", state.id, present.value, wanted.value)
+        state.enter(wanted)
+        if wanted is SearchStatus.CANCELLED:
+            cancel_open(tx, state, message="the search was cancelled")
+        elif wanted is SearchStatus.STOPPING:
+            cancel_open(tx, state, message="the search was stopped", running=False)
+        conclude(tx, state)
+        note(tx, actor, f"search.{wanted.value}", state.id)
+        state.save()
+    return to_record(tx, tx.run(BY_ID, {"key": state.id}).one())
+
+
+def change_limits(
+    tx: Transaction, named: str, limits: Limits, *, actor: Actor, version: int | None
+) -> SearchRecord:
+    """Replaces the limits of an unfinished search."""
+    state = _held(tx, named, version)
+    if state.status.value in ENDED:
+        raise IllegalTransition("search", state.id, state.status.value, "running")
+    spec = state.spec.model_copy(update={"limits": limits})
+    if spec != state.spec:
+        state.set(spec=spec.model_dump_json(exclude_defaults=True))
+        state.spec = spec
+        tx.emit("search.limits", state.id, trials=limits.trials, hours=limits.hours)
+        note(tx, actor, "search.limits", state.id)
+        conclude(tx, state)
+        state.save()
+    return to_record(tx, tx.run(BY_ID, {"key": state.id}).one())
+
+
+def remove(tx: Transaction, named: str, *, actor: Actor, version: int | None) -> str:
+    """Deletes an ended search with all that belongs to it; returns its id."""
+    state = _held(tx, named, version)
+    if state.status.value not in ENDED:
+        raise Conflict(
+            f"search {state.id} is {state.status.value}; stop or cancel it before deleting it"
+        )
+    tx.run(delete(searches).where(searches.c.id == state.id))
+    tx.emit("search.deleted", None, id=state.id)
+    note(tx, actor, "search.delete", state.id)
+    return state.id

@@ -1,0 +1,137 @@
+"""Tokens and the audit trail. Secrets are kept as SHA-256 only: 256 random bits need no salt."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import secrets
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import insert, select, update
+
+from search.errors import InvalidInput, NotFound
+from search.records import AuditRecord, Page, TokenRecord
+from search.sql.database import Transaction
+from search.sql.rows import at, when
+from search.store import Actor
+from search.tables import audit, tokens
+
+PREFIX = "bf_"
+SHOWN = 9  # characters of a secret that may be shown
+SCOPES = ("read", "write", "worker", "admin")
+
+
+def create_token(
+    tx: Transaction, name: str, scopes: Sequence[str], lifetime: float | None, actor: Actor
+) -> tuple[TokenRecord, str]:
+    """Returns a new token and its secret."""
+    if not name or len(name) > 128:
+        raise InvalidInput("a token's name has 1 to 128 characters", name[:64], "/name")
+    unknown = sorted(set(scopes) - set(SCOPES))
+    if unknown or not scopes:
+        raise InvalidInput(f"scopes are some of {', '.join(SCOPES)}", unknown or None, "/scopes")
+    if lifetime is not None and not 0 < lifetime <= 100 * 365 * 86_400:
+        raise InvalidInput("a token lives above 0 s and at most 100 years", lifetime)
+    secret = PREFIX + secrets.token_urlsafe(32)
+    values = {
+        "name": name,
+        "prefix": secret[:SHOWN],
+        "secret_hash": _hash(secret),
+        "scopes": " ".join(scope for scope in SCOPES if scope in scopes),
+        "created_at": tx.now,
+        "expires_at": None if lifetime is None else tx.now + lifetime,
+    }
+    token_id = tx.run(insert(tokens).returning(tokens.c.id), values).scalar_one()
+    note(tx, actor, "token.create", str(token_id))
+    return _record(_row(tx, token_id)), secret
+
+
+def find_token(tx: Transaction, secret: str) -> TokenRecord | None:
+    """Returns the live token of this secret.
+
+    The look-up is by hash, so its time tells nothing of the secret.
+    """
+    hashed = _hash(secret)
+    row = tx.run(select(tokens).where(tokens.c.secret_hash == hashed)).one_or_none()
+    if row is None or not hmac.compare_digest(row.secret_hash, hashed):
+        return None
+    if row.revoked_at is not None or (row.expires_at is not None and row.expires_at <= tx.now):
+        return None
+    return _record(row)
+
+
+def touch_token(tx: Transaction, token_id: int) -> None:
+    """Notes when a token was used."""
+    tx.run(update(tokens).where(tokens.c.id == token_id).values(last_used_at=tx.now))
+
+
+def list_tokens(tx: Transaction) -> list[TokenRecord]:
+    """Returns all tokens, without secrets."""
+    return [_record(row) for row in tx.run(select(tokens).order_by(tokens.c.id))]
+
+
+def revoke_token(tx: Transaction, token_id: int, actor: Actor) -> TokenRecord:
+    """Revokes a token at once."""
+    row = _row(tx, token_id)
+    if row.revoked_at is None:
+        tx.run(update(tokens).where(tokens.c.id == token_id).values(revoked_at=tx.now))
+        note(tx, actor, "token.revoke", str(token_id))
+    return _record(_row(tx, token_id))
+
+
+def note(tx: Transaction, actor: Actor, action: str, target: str) -> None:
+    """Adds a line to the audit trail."""
+    values = {
+        "at": tx.now,
+        "actor": actor.name[:128],
+        "action": action,
+        "target": target,
+        "request_id": actor.request_id[:128],
+    }
+    tx.run(insert(audit), values)
+
+
+def audit_page(tx: Transaction, *, before: int | None, limit: int) -> Page:
+    """Returns a page of the audit trail, newest first."""
+    query = select(audit).order_by(audit.c.id.desc()).limit(limit + 1)
+    if before is not None:
+        query = query.where(audit.c.id < before)
+    rows = tx.run(query).all()
+    items = tuple(
+        AuditRecord(
+            id=row.id,
+            at=at(row.at),
+            actor=row.actor,
+            action=row.action,
+            target=row.target,
+            request_id=row.request_id,
+        )
+        for row in rows[:limit]
+    )
+    more = str(rows[limit - 1].id) if len(rows) > limit else None
+    return Page(items=items, next_cursor=more)
+
+
+def _hash(secret: str) -> str:
+    return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _row(tx: Transaction, token_id: int) -> Any:
+    row = tx.run(select(tokens).where(tokens.c.id == token_id)).one_or_none()
+    if row is None:
+        raise NotFound("token", token_id)
+    return row
+
+
+def _record(row: Any) -> TokenRecord:
+    return TokenRecord(
+        id=row.id,
+        name=row.name,
+        prefix=row.prefix,
+        scopes=tuple(row.scopes.split()),
+        created_at=at(row.created_at),
+        expires_at=when(row.expires_at),
+        revoked_at=when(row.revoked_at),
+        last_used_at=when(row.last_used_at),
+    )

@@ -1,0 +1,27 @@
+"""The environment that a training process must start with; nothing here imports jax."""
+
+from __future__ import annotations
+
+# XLA frees its temporaries after every step, and by default the kernel zeroes them again: a third
+# of a small step is page faults. These keep glibc's memory in the process.
+MALLOC = {
+    "MALLOC_ARENA_MAX": "1",
+    "MALLOC_MMAP_MAX_": "0",
+    "MALLOC_TRIM_THRESHOLD_": "17179869184",
+    "MALLOC_TOP_PAD_": "268435456",
+}
+JAX_PLATFORM = {"cpu": "cpu", "gpu": "cuda", "tpu": "tpu"}
+
+
+def trial_environment(platform: str, cores: int) -> dict[str, str]:
+    """Returns the variables for a process that trains on `platform` with `cores` cores."""
+    threads = str(cores)
+    environment = {
+        "JAX_PLATFORMS": JAX_PLATFORM[platform],
+        "OMP_NUM_THREADS": threads,
+        "OPENBLAS_NUM_THREADS": threads,
+        "TF_CPP_MIN_LOG_LEVEL": "2",
+    }
+    if platform == "cpu":
+        environment |= MALLOC
+    return environment

@@ -1,0 +1,109 @@
+"""What an operator chooses for a dispatcher and its trials."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import uuid
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from search.errors import EnvironmentProblem
+from search.spec import Name
+
+Platform = Literal["cpu", "gpu", "tpu"]
+TPU_CHIPS = (1, 2, 4, 8)  # Ray kills a run that asks for another number
+
+
+class WorkerSettings(BaseModel):
+    """One dispatcher's settings.
+
+    Attributes:
+        url: The controller's address.
+        token: With the scope `worker`, where the controller asks for one.
+        pool: The kind of hardware, as baselines and specs name it.
+        slots: Trials that run side by side.
+        cores: Processor cores of one trial.
+        accelerators: GPUs or TPU chips of one trial.
+        accelerator_type: As Ray knows it, for clusters that hold several.
+        ray_address: Of a running cluster; None starts Ray on this machine.
+        recycle_after: Trials that one training process runs before a fresh one takes over.
+        run_trials: Trials of one Tune run, whose bookkeeping grows with them.
+        loggers: Of Tune, for people who want them: tensorboard, mlflow, wandb.
+        runner: `sleep` only holds a slot for the budget, to measure the dispatcher itself.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    url: str
+    token: str | None = Field(default=None, repr=False)
+    pool: Name
+    platform: Platform = "cpu"
+    slots: Annotated[int, Field(ge=1, le=4096)] = 1
+    cores: Annotated[int, Field(ge=1, le=1024)] = 1
+    accelerators: Annotated[int, Field(ge=0, le=64)] = 0
+    accelerator_type: str | None = None
+    ray_address: str | None = None
+    recycle_after: Annotated[int, Field(ge=1)] = 50
+    run_trials: Annotated[int, Field(ge=1)] = 500
+    loggers: tuple[Literal["tensorboard", "mlflow", "wandb"], ...] = ()
+    runner: Literal["train", "sleep"] = "train"
+    state_folder: Path = Field(default_factory=lambda: default_state_folder())
+    data_folder: Path | None = None
+    worker_id: str = Field(default_factory=lambda: new_worker_id())
+
+    @model_validator(mode="after")
+    def _accelerators_fit(self) -> WorkerSettings:
+        if self.platform == "tpu" and self.accelerators not in TPU_CHIPS:
+            raise ValueError(f"a TPU trial takes one of {TPU_CHIPS} chips, got {self.accelerators}")
+        if self.platform == "gpu" and self.accelerators < 1:
+            raise ValueError("a GPU trial takes at least one GPU (accelerators), got 0")
+        return self
+
+    def make_folders(self) -> None:
+        """Makes the folders that trials write to.
+
+        Raises:
+            EnvironmentProblem: they cannot be made or written.
+        """
+        for folder in (self.outbox_folder, self.cache_folder, self.checkpoints_folder):
+            try:
+                folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            except OSError as error:
+                raise EnvironmentProblem(
+                    f"cannot make {folder}: {error.strerror}", "choose another --state-folder"
+                ) from None
+            if not os.access(folder, os.W_OK):
+                raise EnvironmentProblem(
+                    f"no permission to write {folder}", "choose another --state-folder"
+                )
+
+    @property
+    def outbox_folder(self) -> Path:
+        """Results that the controller has not received yet."""
+        return self.state_folder / "outbox"
+
+    @property
+    def cache_folder(self) -> Path:
+        """Compiled programs and this machine's reference speed."""
+        return self.state_folder / "compiled"
+
+    @property
+    def checkpoints_folder(self) -> Path:
+        """Preempted trials."""
+        return self.state_folder / "checkpoints"
+
+
+def default_state_folder() -> Path:
+    """Returns the per-user folder of a worker's outbox, checkpoints and compiled programs."""
+    cache = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    return Path(cache) / "brainformer" / "worker"
+
+
+def new_worker_id() -> str:
+    """Returns the host's name and a number of this process's own: a reused name looks new."""
+    host = re.sub(r"[^A-Za-z0-9.-]", "-", socket.gethostname()).strip("-.")[:64] or "worker"
+    return f"{host}-{uuid.uuid4().hex[:8]}"
