@@ -42,7 +42,7 @@ class TrialFilter:
 
     Attributes:
         sort: "number", "-number", "fitness", "-fitness", "step_time_ms", "-step_time_ms",
-            "parameters", "-parameters", "seq"; a leading minus is descending. Missing values
+            "parameters", "-parameters", "seq", "-seq"; a leading minus is descending. Missing values
             come last.
         after_seq: Only trials changed after this sequence number (sorted by seq).
     """

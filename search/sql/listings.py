@@ -31,7 +31,7 @@ def trials_page(
     """Returns one page; missing values come last in both directions."""
     sort = "seq" if where.after_seq is not None else where.sort
     descending, name = sort.startswith("-"), sort.removeprefix("-")
-    if name not in SORTS or sort == "-seq":
+    if name not in SORTS:
         raise InvalidInput(f"sort is one of {', '.join(SORTS)}, a minus descends", sort, "/sort")
     base = _filtered(search.id, where)
     value, number, missing = _read_cursor(cursor, sort)
