@@ -89,20 +89,8 @@ def _run(
     """Runs one bounded Tune run."""
     from ray import tune
 
-    from worker.lease_searcher import LeaseSearcher
+    from worker.lease_searcher import Drained, LeaseSearcher
     from worker.trainable import LeaseTrainable
-
-    class Drained(tune.Stopper):  # type: ignore[misc]
-        """Stops every trial of the run once the dispatcher ends."""
-
-        def __call__(self, _trial_id: str, _result: dict[str, Any]) -> bool:
-            return False
-
-        def stop_all(self) -> bool:
-            return ended.is_set()
-
-        def __getstate__(self) -> dict[str, Any]:
-            return {}
 
     def report_death(lease: Lease) -> None:
         message = "the trial's actor died; see the worker's log"
@@ -121,7 +109,7 @@ def _run(
             run_config=tune.RunConfig(
                 name="leases",
                 storage_path=folder,
-                stop=Drained(),
+                stop=Drained(ended.is_set),
                 callbacks=callbacks,
                 verbose=0,
                 log_to_file=False,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from ray.tune import Stopper
 from ray.tune.search import Searcher
 
 from search.lease import Lease
@@ -32,7 +33,7 @@ class LeaseSearcher(Searcher):  # type: ignore[misc]
     ) -> None:
         super().__init__()
         self._stock = stock
-        self._settings_json = _with_secret(settings)
+        self._settings_json = settings.model_dump_json()
         self._left = settings.run_trials
         self._ended = ended
         self._on_error = on_error
@@ -70,5 +71,22 @@ class LeaseSearcher(Searcher):  # type: ignore[misc]
         return {}
 
 
-def _with_secret(settings: WorkerSettings) -> str:
-    return settings.model_dump_json()
+class Drained(Stopper):  # type: ignore[misc]
+    """Stops every trial of the run once the dispatcher ends.
+
+    Args:
+        ended: Returns whether it does.
+    """
+
+    def __init__(self, ended: Callable[[], bool]) -> None:
+        self._ended = ended
+
+    def __call__(self, _trial_id: str, _result: dict[str, Any]) -> bool:
+        return False
+
+    def stop_all(self) -> bool:
+        """Returns whether the run is over."""
+        return self._ended()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}  # Tune writes down what it is given; nothing here is ever restored
