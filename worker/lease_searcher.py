@@ -82,6 +82,7 @@ class Drained(Stopper):  # type: ignore[misc]
         self._ended = ended
 
     def __call__(self, _trial_id: str, _result: dict[str, Any]) -> bool:
+        """Returns whether this trial alone is over; never."""
         return False
 
     def stop_all(self) -> bool:
