@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from pydantic import ValidationError
@@ -17,6 +17,7 @@ from search.space import Space
 from search.spec import Proxy, SearchSpec
 from search.zoo import zoo_genome
 
+Size = Callable[[Genome, Proxy], int]
 BUILT_IN_DATASETS = ("python-stdlib",)
 
 
@@ -60,7 +61,8 @@ def admit(spec: SearchSpec, settings: Settings, datasets: KnownDataSets) -> None
         space = spec.resolved_space()
     except NotFound as error:
         raise InvalidSpec(error.message, pointer="/space") from None
-    check_size(largest_genome(space), spec.proxy, settings, "/space")
+    for size in (cost.parameters, cost.memory_bytes):
+        check_size(largest_genome(space, spec.proxy, size), spec.proxy, settings, "/space")
     check_size(_resolved(spec.baseline, space, "/baseline"), spec.proxy, settings, "/baseline")
     for index, seed in enumerate(spec.seeds):
         pointer = f"/seeds/{index}"
@@ -89,46 +91,63 @@ def check_size(genome: Genome, proxy: Proxy, settings: Settings, pointer: str) -
         )
 
 
-def largest_genome(space: Space) -> Genome:
-    """Returns a genome at least as large as any in the space.
+def largest_genome(space: Space, proxy: Proxy, size: Size) -> Genome:
+    """Returns a genome of the space that no other exceeds in `size`.
+
+    Parameters add up over sub-layers; memory is a sum plus the largest peak of one sub-layer. So
+    the largest genome repeats the sub-layer that adds most, but for one place, which is tried.
 
     Raises:
         InvalidSpec: a choice that no genome may have.
     """
-    # Sizes only matter relative to one another, and grow with every number.
-    proxy = Proxy()
     try:
-        dims = [Genome(model_dim=dim, layers=(_attention(),)).model_dim for dim in space.model_dim]
-        layers = [layer for kind in space.layers for layer in _extremes(kind, space.layers[kind])]
-        dim = max(dims)
-        largest = max(
-            layers,
-            key=lambda layer: cost.memory_bytes(Genome(model_dim=dim, layers=(layer,)), proxy),
+        dim = max(
+            Genome(model_dim=dim, layers=(_attention(),)).model_dim for dim in space.model_dim
         )
-        return Genome(model_dim=dim, layers=(largest,) * space.max_layers)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         raise InvalidSpec(f"a choice of the space: {first['msg']}", pointer="/space") from None
 
+    def sized(*layers: Layer) -> int:
+        return size(Genome(model_dim=dim, layers=layers), proxy)
 
-def _extremes(kind: str, fields: Mapping[str, tuple[Any, ...]]) -> list[Layer]:
-    """Returns the sub-layers with the largest numbers, one for each combination of words."""
-    choices = [
-        _largest_rank(values) if name == "rank" else _widest(values)
-        for name, values in fields.items()
-    ]
-    named = (dict(zip(fields, values, strict=True)) for values in itertools.product(*choices))
-    return [LAYER_KINDS[kind].model_validate(values) for values in named]
+    extremes = [layer for kind in space.layers for layer in _extremes(kind, space, dim)]
+    most = max(extremes, key=lambda layer: sized(layer, layer) - sized(layer))
+    rest = (most,) * (space.max_layers - 1)
+    one = max(extremes, key=lambda layer: sized(*rest, layer))
+    return Genome(model_dim=dim, layers=(*rest, one))
 
 
-def _widest(values: tuple[Any, ...]) -> list[Any]:
+def _extremes(kind: str, space: Space, dim: int) -> list[Layer]:
+    """Returns the sub-layers with the smallest and largest numbers, for each choice of words.
+
+    The smallest counts too: rank 0 means whole matrices, capacity factor 0 that nothing is dropped.
+
+    Raises:
+        InvalidSpec: none of them fits the model dim.
+    """
+    choices = [_ends(values) for values in space.layers[kind].values()]
+    found: list[Layer] = []
+    why = ""
+    for values in itertools.product(*choices):
+        try:
+            layer = LAYER_KINDS[kind].model_validate(
+                dict(zip(space.layers[kind], values, strict=True))
+            )
+            Genome(model_dim=dim, layers=(layer,))
+        except ValidationError as error:
+            why = error.errors(include_url=False)[0]["msg"]
+        else:
+            found.append(layer)
+    if not found:
+        raise InvalidSpec(f"a choice of the space: {why}", pointer=f"/space/layers/{kind}")
+    return found
+
+
+def _ends(values: tuple[Any, ...]) -> list[Any]:
     numbers = [value for value in values if not isinstance(value, str)]
-    return [*([max(numbers)] if numbers else []), *(v for v in values if isinstance(v, str))]
-
-
-def _largest_rank(values: tuple[Any, ...]) -> list[Any]:
-    """Rank 0 means whole matrices, which any useful rank undercuts."""
-    return [0] if 0 in values else [max(values)]
+    ends = sorted({min(numbers), max(numbers)}) if numbers else []
+    return [*ends, *(value for value in values if isinstance(value, str))]
 
 
 def _attention() -> Layer:

@@ -32,18 +32,16 @@ def parse_json(body: bytes, *, max_depth: int) -> Any:
 
 
 def _deeper_than(value: Any, limit: int) -> bool:
-    level = [value]
-    for _ in range(limit + 1):
+    """Returns whether more than `limit` containers stand within one another."""
+    level = [value] if isinstance(value, dict | list) else []
+    for _ in range(limit):
         below: list[Any] = []
         for item in level:
-            if isinstance(item, dict):
-                below += item.values()
-            elif isinstance(item, list):
-                below += item
+            below += item.values() if isinstance(item, dict) else item
         level = [item for item in below if isinstance(item, dict | list)]
         if not level:
             return False
-    return True
+    return bool(level)
 
 
 class StrictRequest(Request):

@@ -5,7 +5,7 @@ from api.admission import KnownDataSets, admit, largest_genome
 from api.settings import load_settings
 from search import cost
 from search.errors import InvalidSpec
-from search.space import load_preset
+from search.space import Space, load_preset
 from search.spec import Proxy, SearchSpec, parse_spec
 from tests.api.rest_site import SPEC
 
@@ -20,15 +20,29 @@ def test_presets_are_admitted_with_the_defaults():
 
 
 @pytest.mark.parametrize("name", ["nano", "brainformer-100m32e"])
-def test_no_sampled_genome_is_larger_than_the_largest(name):
+@pytest.mark.parametrize("size", [cost.parameters, cost.memory_bytes])
+@pytest.mark.parametrize("proxy", [Proxy(), Proxy(experts=2, sequence_length=16)])
+def test_no_sampled_genome_is_larger_than_the_largest(name, size, proxy):
     space = load_preset(name)
-    proxy = Proxy()
-    top = largest_genome(space)
-    generator = np.random.default_rng(7)
-    for _ in range(200):
-        genome = space.sample(rng=generator)
-        assert cost.parameters(genome, proxy) <= cost.parameters(top, proxy)
-        assert cost.memory_bytes(genome, proxy) <= cost.memory_bytes(top, proxy)
+    top = largest_genome(space, proxy, size)
+    assert space.contains(top)
+    rng = np.random.default_rng(7)
+    assert all(size(space.sample(rng=rng), proxy) <= size(top, proxy) for _ in range(200))
+
+
+def test_whole_matrices_and_dropless_experts_count_as_the_largest_where_they_are():
+    space = Space(
+        name="a", model_dim=(64,), min_layers=1, max_layers=3,
+        layers={
+            "feed_forward": {"hidden_dim": (64,), "activation": ("relu",), "rank": (0, 4)},
+            "moe": {"hidden_dim": (8,), "activation": ("relu",), "gating": ("top_2",),
+                    "capacity_factor": (0, 0.5)},
+        },
+    )  # fmt: skip
+    proxy = Proxy(experts=4, sequence_length=64)
+    for size in (cost.parameters, cost.memory_bytes):
+        top = max(size(genome, proxy) for genome in space.enumerate())
+        assert size(largest_genome(space, proxy, size), proxy) == top
 
 
 @pytest.mark.parametrize(
