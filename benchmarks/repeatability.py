@@ -1,7 +1,8 @@
 """Repeatability of fitness: random nano genomes, quiet first, then beside a processor hog.
 
-Each genome is trained twice with different seeds. The second time, a busy process shares the
-trial's core. What is compared is the validation loss that a search would have recorded.
+Each genome is trained twice with different seeds, one trial on every core, as a dispatcher does.
+The second time, a busy process shares each core with the trial. What is compared is the validation
+loss that a search would have recorded.
 
     python -m benchmarks.repeatability [--genomes 20] [--budget 10]
 """
@@ -39,15 +40,14 @@ def main() -> None:
         # The allocator reads its settings when a process starts.
         command = [sys.executable, "-m", "benchmarks.repeatability", *sys.argv[1:]]
         os.execve(sys.executable, command, os.environ | environment)
-    core = max(os.sched_getaffinity(0))
-    os.sched_setaffinity(0, {core})
     proxy = load_proxy("nano").model_copy(
         update={"budget_seconds": options.budget, "clock": "calibrated"}
     )
     genomes = _genomes(options.genomes)
-    quiet = [_train(genome, proxy, seed=1) for genome in genomes]
-    with _hog(core):
-        hogged = [_train(genome, proxy, seed=2) for genome in genomes]
+    cores = sorted(os.sched_getaffinity(0))[: options.cores]
+    quiet = _train_all(genomes, proxy, seed=1, cores=cores)
+    with _hogs(cores):
+        hogged = _train_all(genomes, proxy, seed=2, cores=cores)
     _judge(genomes, quiet, hogged, options)
 
 
@@ -55,6 +55,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--genomes", type=int, default=20)
     parser.add_argument("--budget", type=float, default=load_proxy("nano").budget_seconds)
+    parser.add_argument("--cores", type=int, default=2, help="trials side by side")
     parser.add_argument("--no-keep", action="store_true", help="write no result, no trials")
     return parser.parse_args()
 
@@ -64,7 +65,22 @@ def _genomes(count: int) -> list[Genome]:
     return [space.sample(rng=np.random.default_rng([GENOME_SEED, i])) for i in range(count)]
 
 
-def _train(genome: Genome, proxy: Proxy, *, seed: int) -> Result:
+def _train_all(genomes: list[Genome], proxy: Proxy, *, seed: int, cores: list[int]) -> list[Result]:
+    """Returns each genome's result, trained by one process a core."""
+    context = multiprocessing.get_context("spawn")
+    free = context.Queue()
+    for core in cores:
+        free.put(core)
+    tasks = [(genome, proxy, seed) for genome in genomes]
+    with context.Pool(len(cores), initializer=_own_core, initargs=(free,)) as pool:
+        return pool.starmap(_train, tasks, chunksize=1)
+
+
+def _own_core(free: multiprocessing.Queue[int]) -> None:
+    os.sched_setaffinity(0, {free.get()})
+
+
+def _train(genome: Genome, proxy: Proxy, seed: int) -> Result:
     from worker.proxy_training import train_proxy
 
     lease = Lease.model_validate(
@@ -101,15 +117,18 @@ def _train(genome: Genome, proxy: Proxy, *, seed: int) -> Result:
 
 
 @contextmanager
-def _hog(core: int) -> Iterator[None]:
-    """Runs a busy process on the trials' own core."""
-    process = multiprocessing.get_context("spawn").Process(target=_spin, args=(core,), daemon=True)
-    process.start()
+def _hogs(cores: list[int]) -> Iterator[None]:
+    """Runs a busy process on each of the trials' cores."""
+    context = multiprocessing.get_context("spawn")
+    processes = [context.Process(target=_spin, args=(core,), daemon=True) for core in cores]
+    for process in processes:
+        process.start()
     try:
         yield
     finally:
-        process.kill()
-        process.join()
+        for process in processes:
+            process.kill()
+            process.join()
 
 
 def _spin(core: int) -> None:
@@ -148,6 +167,7 @@ def _judge(
             "genomes": len(pairs),
             "failed": len(genomes) - len(pairs),
             "budget_seconds": options.budget,
+            "trials_side_by_side": options.cores,
             "spread_between_genomes": between,
             "spread_of_repeats": within,
             "spread_ratio": ratio,
