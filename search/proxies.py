@@ -1,4 +1,4 @@
-"""Built-in proxies: what a trial of each preset space shares, tuned once and named.
+"""Built-in proxies, one a preset space and named after it: tuned once.
 
 A spec may start from one and change what it wants; the figures behind `nano` are in
 docs/experiments.md.
@@ -6,12 +6,14 @@ docs/experiments.md.
 
 from __future__ import annotations
 
+from typing import Any
+
 from search.errors import NotFound
-from search.spec import Proxy
+from search.proxy import Proxy
 
 PROXIES: dict[str, Proxy] = {
     # About 100M activated parameters, 32 experts: arXiv:2306.00008, section 3.4 and Table 2.
-    "100m32e": Proxy(
+    "brainformer-100m32e": Proxy(
         blocks=3,
         experts=32,
         head_dim=64,
@@ -50,3 +52,25 @@ def load_proxy(name: str) -> Proxy:
     if name not in PROXIES:
         raise NotFound("proxy", name, sorted(PROXIES))
     return PROXIES[name]
+
+
+def resolve_proxy(given: Any, space: Any) -> Any:
+    """Returns the fields of a proxy, what was left out filled in; anything else as it is.
+
+    Args:
+        given: A built-in proxy's name, or a mapping of fields with an optional `preset`.
+        space: The search's space; its name is the preset where none is named.
+
+    Raises:
+        ValueError: there is no built-in proxy of that name.
+    """
+    if isinstance(given, str):
+        given = {"preset": given}
+    if not isinstance(given, dict):
+        return given
+    named = given.get("preset")
+    if named is not None and named not in PROXIES:
+        raise ValueError(f"no proxy {named!r}; known: {', '.join(sorted(PROXIES))}")
+    preset = named or (space if isinstance(space, str) else None)
+    base = PROXIES[preset].model_dump() if preset in PROXIES else {}
+    return {**base, **{name: value for name, value in given.items() if name != "preset"}}

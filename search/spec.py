@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from search.errors import InvalidSpec
 from search.genome import Genome
+from search.proxies import resolve_proxy
+from search.proxy import Name as Name
+from search.proxy import PositiveFloat
+from search.proxy import Proxy as Proxy
 from search.space import Space, load_preset
-
-Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
-PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 class SearchStatus(StrEnum):
@@ -46,6 +47,7 @@ SEARCH_TRANSITIONS: dict[SearchStatus, frozenset[SearchStatus]] = {
             SearchStatus.STOPPED,
             SearchStatus.COMPLETED,
             SearchStatus.CANCELLED,
+            SearchStatus.FAILED,
         }
     ),
     SearchStatus.STOPPING: frozenset(
@@ -56,44 +58,6 @@ SEARCH_TRANSITIONS: dict[SearchStatus, frozenset[SearchStatus]] = {
     SearchStatus.CANCELLED: frozenset(),
     SearchStatus.FAILED: frozenset(),
 }
-
-
-class Proxy(BaseModel):
-    """What all trials of a search share beside the genome.
-
-    Attributes:
-        blocks: How often the block is stacked (three in arXiv:2306.00008, section 3.4).
-        experts: Experts in every MoE sub-layer.
-        head_dim: Width of one attention head; a constant, since 12, 16 and 20 do not divide d.
-        batch_size: Sequences a step.
-        clock: `wall` stops when the measured training seconds reach the budget; `calibrated`
-            turns the budget into a number of steps; `auto` is calibrated on CPU, else wall.
-        routing: `causal` always, but to reproduce the paper's leaking rule: `paper`.
-        peak_learning_rate: Of the schedule over the fraction of the budget spent.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    blocks: Annotated[int, Field(ge=1, le=256)] = 3
-    experts: Annotated[int, Field(ge=1, le=1024)] = 32
-    head_dim: Annotated[int, Field(ge=2, le=512, multiple_of=2)] = 64
-    vocab_size: Annotated[int, Field(ge=2, le=1_000_000)] = 256
-    sequence_length: Annotated[int, Field(ge=2, le=131_072)] = 1024
-    batch_size: Annotated[int, Field(ge=1, le=65_536)] = 32
-    precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    optimizer: Literal["adam", "adafactor"] = "adafactor"
-    peak_learning_rate: PositiveFloat = 0.01
-    warmup_fraction: Annotated[float, Field(ge=0, lt=1)] = 0.05
-    schedule: Literal["cosine", "inverse_sqrt", "linear", "constant"] = "cosine"
-    gradient_clip: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1.0
-    load_balance_weight: Annotated[float, Field(ge=0, le=10)] = 0.01
-    router_z_weight: Annotated[float, Field(ge=0, le=10)] = 0.001
-    dataset: Name = "python-stdlib"
-    dataset_hash: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
-    validation_tokens: Annotated[int, Field(ge=1, le=2**40)] = 65_536
-    budget_seconds: Annotated[float, Field(gt=0, le=30 * 24 * 3600)] = 600
-    clock: Literal["auto", "wall", "calibrated"] = "auto"
-    routing: Literal["causal", "paper"] = "causal"
 
 
 class Screening(BaseModel):
@@ -127,6 +91,8 @@ class SearchSpec(BaseModel):
 
     Attributes:
         space: A preset's name or a whole definition.
+        proxy: A built-in proxy's name, or fields of a proxy: those that are left out come from
+            the built-in one that `preset` names, or that bears the space's name.
         baseline: A zoo name or a genome; every pool runs it first, `baseline_repeats` times.
         seeds: Zoo names or genomes that are proposed first.
         limits: `trials` counts candidates alone.
@@ -157,6 +123,13 @@ class SearchSpec(BaseModel):
     seed: Annotated[int, Field(ge=0, le=2**63 - 1)] = 0
     max_attempts: Annotated[int, Field(ge=1, le=100)] = 3
     lease_seconds: Annotated[float, Field(ge=1, le=86_400)] = 60
+
+    @model_validator(mode="before")
+    @classmethod
+    def _whole_proxy(cls, data: Any) -> Any:
+        if not isinstance(data, dict) or isinstance(data.get("proxy"), Proxy):
+            return data
+        return {**data, "proxy": resolve_proxy(data.get("proxy", {}), data.get("space"))}
 
     @model_validator(mode="after")
     def _tournament_fits(self) -> SearchSpec:

@@ -17,6 +17,22 @@ def test_a_minimal_spec_gets_the_papers_proxy() -> None:
     assert spec.resolved_space() == load_preset("nano")
 
 
+@pytest.mark.parametrize(
+    ("proxy", "experts", "seconds"),
+    [
+        ("", 8, 10),
+        ("proxy: brainformer-100m32e\n", 32, 600),
+        ("proxy: {budget_seconds: 3}\n", 8, 3),
+        ("proxy: {preset: brainformer-100m32e, budget_seconds: 3}\n", 32, 3),
+    ],
+)
+def test_a_proxy_is_that_of_the_space_but_for_what_is_said(
+    proxy: str, experts: int, seconds: float
+) -> None:
+    found = parse_spec(MINIMAL + proxy).proxy
+    assert (found.experts, found.budget_seconds) == (experts, seconds)
+
+
 def test_json_round_trip_keeps_the_spec() -> None:
     spec = parse_spec(MINIMAL)
     assert SearchSpec.model_validate_json(spec.model_dump_json()) == spec
@@ -33,6 +49,7 @@ def test_json_round_trip_keeps_the_spec() -> None:
         (MINIMAL + "population_size: 4\ntournament_size: 5", "at most population_size = 4"),
         (MINIMAL + "proxy: {budget_seconds: .inf}", "/proxy/budget_seconds"),
         (MINIMAL + "proxy: {dataset: ../../etc/passwd}", "/proxy/dataset"),
+        (MINIMAL + "proxy: huge", "no proxy 'huge'; known: brainformer-100m32e, nano"),
         (MINIMAL + "sede: 3", "/sede"),
     ],
 )

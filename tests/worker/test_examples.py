@@ -3,6 +3,7 @@ from pathlib import Path
 import pytest
 
 from search.errors import NotFound
+from search.evolution import resolve_genome
 from search.proxies import PROXIES, load_proxy
 from search.spec import Proxy, parse_spec
 
@@ -13,7 +14,9 @@ EXAMPLES = sorted((Path(__file__).parents[2] / "examples").glob("*.yaml"))
 def test_every_example_is_a_valid_spec(path):
     spec = parse_spec(path.read_text("utf-8"))
     assert spec.name == path.stem
-    assert spec.resolved_space().size() > 0
+    space = spec.resolved_space()
+    for seed in (spec.baseline, *spec.seeds):
+        assert resolve_genome(seed, space)
 
 
 def test_the_examples_are_there():
@@ -28,7 +31,7 @@ def test_the_laptop_example_is_the_nano_proxy():
 
 def test_proxies_have_the_paper_s_three_blocks():
     assert all(proxy.blocks == 3 for proxy in PROXIES.values())
-    assert load_proxy("100m32e").experts == 32
+    assert load_proxy("brainformer-100m32e").experts == 32
     assert isinstance(load_proxy("nano"), Proxy)
 
 
