@@ -292,7 +292,7 @@ function laneOf(row) {
 
 // Returns the lines that say what a trial is when the pointer is over its point.
 function facts(row, fitness) {
-  const lines = [`#${row.number}  ${format.name(row.outcome ?? row.status)}`];
+  const lines = [`#${row.number}  ${format.name(format.standing(row))}`];
   if (fitness !== null && row.status === "completed") {
     lines.push(
       `fitness ${format.fitness(fitness)}, loss ${format.fixed(row.loss, 3)}`,

@@ -77,6 +77,13 @@ const NAMES = {
   moe: "mixture of experts",
 };
 
+// Returns where a trial stands: how it ended, or that it is queued or running, whatever became
+// of earlier attempts.
+export function standing(trial) {
+  const open = trial.status === "queued" || trial.status === "running";
+  return open ? trial.status : trial.outcome ?? trial.status;
+}
+
 export function name(value) {
   return NAMES[value] ?? String(value).replaceAll("_", " ");
 }

@@ -170,7 +170,7 @@ const KINDS = {
 };
 
 function summary(trial, best) {
-  const parts = [format.name(trial.kind), format.name(trial.outcome ?? trial.status)];
+  const parts = [format.name(trial.kind), format.name(format.standing(trial))];
   if (trial.in_population) parts.push("in the population");
   if (best?.confirmed) parts.push(`confirmed by ${best.repeats} runs`);
   if (best && best.confidence !== null && best.confidence !== undefined) {

@@ -11,7 +11,7 @@ const ROWS_A_PAGE = 25;
 // One entry a column: how to read it for sorting and how to draw it.
 const COLUMNS = [
   { key: "number", label: "Trial", value: (row) => row.number, first: "asc" },
-  { key: "status", label: "Status", value: (row) => row.outcome ?? row.status, first: "asc" },
+  { key: "status", label: "Status", value: (row) => format.standing(row), first: "asc" },
   { key: "layers", label: "Block", value: (row) => row.layers.length, first: "desc" },
   { key: "fitness", label: "Fitness", value: (row) => row.fitness, first: "desc", numeric: true },
   { key: "loss", label: "Loss", value: (row) => row.loss, first: "asc", numeric: true },
@@ -102,7 +102,7 @@ export class TrialTable {
       if (status && seriesOf(row) !== status && row.status !== status) return false;
       if (words.length === 0) return true;
       const text = [
-        `#${row.number}`, row.kind, row.outcome ?? row.status, row.origin, row.mutation,
+        `#${row.number}`, row.kind, format.standing(row), row.origin, row.mutation,
         row.message, row.pool, row.digest.slice(0, 12), ...row.layers,
         row.parent === null ? "" : `parent:${row.parent}`,
       ].join(" ").toLowerCase();
@@ -137,7 +137,7 @@ export class TrialTable {
         element("a", { href: address }, `#${row.number}`),
         row.number === best ? element("span", { class: "tag" }, "best") : null,
       ),
-      cell("column-status", key ? symbol(key) : null, format.name(row.outcome ?? row.status)),
+      cell("column-status", key ? symbol(key) : null, format.name(format.standing(row))),
       cell("column-layers", strip(row.layers, row.modelDim)),
       cell("numeric strong", row.status === "completed" ? format.fitness(row.fitness) : format.NONE),
       cell("numeric", format.fixed(row.loss, 3)),

@@ -97,6 +97,16 @@ def test_trials_appear_as_they_finish_without_a_reload(watched, site, worker):
     wait_for_plot(watched, "running", [lease["trial_number"]])
 
 
+def test_a_trial_that_was_preempted_and_runs_again_is_shown_as_running(watched, site, worker, feed):
+    lease = worker.claim()
+    worker.report(lease, {"outcome": "preempted"})
+    again = worker.claim()
+    assert again["trial_number"] == lease["trial_number"]
+    page = open_page(watched, site)
+    row = page.locator(f"#table-body tr[data-number='{lease['trial_number']}']")
+    expect(row.locator(".column-status")).to_have_text("running")
+
+
 def test_members_that_age_out_change_their_look_in_the_plot(watched, site, worker, feed):
     open_page(watched, site)
     worker.finish_candidates([2.0, 2.0, 2.0])
