@@ -19,12 +19,13 @@ from api.admission import KnownDataSets
 from api.auth import Authenticator
 from api.dependencies import Controller
 from api.errors import Problem
-from api.events import EventHub, StreamLimit
+from api.events import EventHub
 from api.metrics import Metrics
 from api.middleware import RequestGate
 from api.rate_limit import RateLimit
 from api.routes import catalogue, events, leases, operation, reference, searches, tokens, trials
 from api.settings import Settings
+from api.stream_limit import StreamLimit
 from search.spec import SearchSpec
 from search.store import SearchStore
 
@@ -60,7 +61,12 @@ def create_app(settings: Settings, *, store: SearchStore | None = None) -> FastA
     errors.install(app)
     # The last one added is the outermost.
     app.add_middleware(GZipMiddleware, minimum_size=2_000, compresslevel=1)
-    app.add_middleware(RequestGate, settings=settings, metrics=parts.metrics)
+    app.add_middleware(
+        RequestGate,
+        settings=settings,
+        metrics=parts.metrics,
+        authenticator=parts.authenticator,
+    )
     rest = APIRouter(prefix=ROOT)
     for module in (searches, trials, events, leases, catalogue, tokens):
         rest.include_router(module.router)
@@ -80,11 +86,17 @@ def assemble(settings: Settings, store: SearchStore) -> Controller:
     failures = RateLimit(
         settings.failed_logins_per_minute / 60, max(10, settings.failed_logins_per_minute)
     )
+    metrics = Metrics(store.statistics)
     return Controller(
         settings=settings,
         store=store,
-        hub=EventHub(store, poll_seconds=settings.poll_seconds, reap_seconds=settings.reap_seconds),
-        metrics=Metrics(store.statistics),
+        hub=EventHub(
+            store,
+            poll_seconds=settings.poll_seconds,
+            reap_seconds=settings.reap_seconds,
+            on_event=metrics.event,
+        ),
+        metrics=metrics,
         authenticator=Authenticator(
             store,
             loopback=settings.is_loopback,

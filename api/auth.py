@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from starlette.requests import HTTPConnection
+
 from api.errors import HttpProblem
 from api.rate_limit import RateLimit
 from search.records import TokenRecord
@@ -73,6 +75,14 @@ class Authenticator:
         self._known: dict[str, tuple[float, Principal]] = {}
         self._open: tuple[float, bool] | None = None
 
+    def remembered(self, secret: str | None) -> Principal | None:
+        """Returns who holds the secret if that is known without asking the database."""
+        if self._loopback and (self._open is None or self._stale(self._open[0])):
+            return None
+        if self._loopback and self._open is not None and self._open[1]:
+            return LOCAL
+        return None if secret is None else self._cached(_digest(secret))
+
     def principal(self, secret: str | None, client: str) -> Principal:
         """Returns who holds the secret.
 
@@ -83,7 +93,7 @@ class Authenticator:
             return LOCAL
         if secret is None:
             raise _unauthenticated("this controller wants a token")
-        digest = hashlib.sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()
+        digest = _digest(secret)
         known = self._cached(digest)
         return known if known is not None else self._look_up(secret, digest, client)
 
@@ -92,9 +102,13 @@ class Authenticator:
         if not self._loopback:
             return False
         now = self._clock()
-        if self._open is None or now - self._open[0] >= self._cache_seconds:
-            self._open = (now, not self._store.list_tokens())
-        return self._open[1]
+        known = self._open
+        if known is None or self._stale(known[0]):
+            known = self._open = (now, not self._store.list_tokens())
+        return known[1]
+
+    def _stale(self, checked: float) -> bool:
+        return self._clock() - checked >= self._cache_seconds
 
     def forget(self) -> None:
         """Forgets every remembered check; called when a token is made or revoked."""
@@ -135,6 +149,14 @@ class Authenticator:
         return self._clock() + seconds
 
 
+def secret_in(connection: HTTPConnection) -> str | None:
+    """Returns what the caller proves themselves with; a bearer token goes before the cookie."""
+    scheme, _, credentials = connection.headers.get("authorization", "").partition(" ")
+    if scheme.lower() == "bearer" and credentials:
+        return credentials.strip()
+    return connection.cookies.get(COOKIE)
+
+
 def require(principal: Principal, scope: str) -> None:
     """Returns if the principal has the scope.
 
@@ -143,6 +165,10 @@ def require(principal: Principal, scope: str) -> None:
     """
     if scope not in principal.scopes:
         raise HttpProblem(403, f"this needs a token with scope {scope!r}", code="missing_scope")
+
+
+def _digest(secret: str) -> str:
+    return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def _unauthenticated(detail: str) -> HttpProblem:

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import Depends, Header, Path, Query, Request, Security
 from fastapi.security import APIKeyCookie, HTTPAuthorizationCredentials, HTTPBearer
+from starlette.concurrency import run_in_threadpool
 
 from api.admission import KnownDataSets
-from api.auth import COOKIE, Authenticator, Principal, require
+from api.auth import COOKIE, Authenticator, Principal, require, secret_in
 from api.errors import HttpProblem
-from api.events import EventHub, StreamLimit, WaitingClaims
+from api.events import EventHub
 from api.idempotency import KeysInFlight
 from api.logging_setup import request_id
 from api.metrics import Metrics
 from api.rate_limit import RateLimit
 from api.settings import Settings
+from api.stream_limit import StreamLimit
+from api.waiting_claims import WaitingClaims
 from search.store import Actor, SearchStore
 
 
@@ -37,7 +40,7 @@ class Controller:
     waiting: WaitingClaims = field(default_factory=WaitingClaims)
 
 
-def controller(request: Request) -> Controller:
+async def controller(request: Request) -> Controller:
     """Returns the parts of the controller that serves this request."""
     found: Controller = request.app.state.controller
     return found
@@ -56,28 +59,38 @@ def client_of(request: Request) -> str:
     return request.client.host if request.client else "unknown"
 
 
-def holder(scope: str) -> Callable[..., Principal]:
+async def secret_of(
+    request: Request,
+    _header: Annotated[HTTPAuthorizationCredentials | None, Security(bearer)],
+    _cookie: Annotated[str | None, Security(cookie)],
+) -> str | None:
+    """Returns what the caller proves themselves with; the two schemes are named for OpenAPI."""
+    return secret_in(request)
+
+
+Secret = Annotated[str | None, Depends(secret_of)]
+
+
+def holder(scope: str) -> Callable[..., Coroutine[Any, Any, Principal]]:
     """Returns a dependency that gives whoever asks, if they have the scope."""
 
-    def principal(
-        request: Request,
-        parts: Parts,
-        header: Annotated[HTTPAuthorizationCredentials | None, Security(bearer)],
-        session: Annotated[str | None, Security(cookie)],
-    ) -> Principal:
-        secret = header.credentials if header is not None else session
-        found = parts.authenticator.principal(secret, client_of(request))
+    async def principal(request: Request, parts: Parts, secret: Secret) -> Principal:
+        found = parts.authenticator.remembered(secret)
+        if found is None:  # the database is asked
+            check = parts.authenticator.principal
+            found = await run_in_threadpool(check, secret, client_of(request))
         require(found, scope)
+        request.scope["principal"] = found.name
         return found
 
     return principal
 
 
-def actor_with(scope: str) -> Callable[..., Actor]:
+def actor_with(scope: str) -> Callable[..., Coroutine[Any, Any, Actor]]:
     """Returns a dependency that gives the name for the audit trail."""
     needed = Depends(holder(scope))
 
-    def actor(principal: Principal = needed) -> Actor:
+    async def actor(principal: Principal = needed) -> Actor:
         return principal.actor(request_id.get())
 
     return actor
@@ -107,7 +120,7 @@ Cursor = Annotated[
 ]
 
 
-def expected_version(
+async def expected_version(
     if_match: Annotated[
         str | None,
         Header(
@@ -133,3 +146,7 @@ def expected_version(
 
 
 Version = Annotated[int | None, Depends(expected_version)]
+KnownTag = Annotated[
+    str | None,
+    Header(max_length=512, description="An ETag read before; the answer is 304 if it stands."),
+]

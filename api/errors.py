@@ -12,10 +12,10 @@ from http import HTTPStatus
 from types import MappingProxyType
 from typing import Any
 
-from fastapi import FastAPI, Request, Response
+from fastapi import FastAPI, HTTPException, Request, Response
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from starlette.exceptions import HTTPException
+from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from api.logging_setup import request_id
 from search import errors as tree
@@ -50,6 +50,7 @@ HTTP_CODES: Mapping[int, str] = MappingProxyType(
         403: "forbidden",
         404: "not_found",
         405: "method_not_allowed",
+        408: "body_too_slow",
         413: "body_too_large",
         415: "unsupported_media_type",
         421: "unknown_host",
@@ -92,17 +93,17 @@ class Problem(BaseModel):
     errors: tuple[FieldError, ...] = ()
 
 
-class HttpProblem(Exception):
-    """A refusal that belongs to HTTP itself: authentication, limits, media types."""
+class HttpProblem(HTTPException):
+    """A refusal that belongs to HTTP itself: authentication, limits, media types.
+
+    An HTTPException, since FastAPI lets only these through while it reads a body.
+    """
 
     def __init__(
         self, status: int, detail: str, *, code: str = "", headers: Mapping[str, str] | None = None
     ) -> None:
-        super().__init__(detail)
-        self.status = status
-        self.detail = detail
+        super().__init__(status, detail, headers=dict(headers or {}))
         self.code = code or HTTP_CODES.get(status, f"http_{status}")
-        self.headers = dict(headers or {})
 
 
 def status_of(error: tree.BrainformerError) -> int:
@@ -140,10 +141,12 @@ def problem_of(error: BaseException) -> Response:
     if isinstance(error, tree.BrainformerError):
         return _of_ours(error)
     if isinstance(error, HttpProblem):
-        return problem_response(error.status, error.detail, code=error.code, headers=error.headers)
+        return problem_response(
+            error.status_code, error.detail, code=error.code, headers=error.headers
+        )
     if isinstance(error, RequestValidationError):
         return _of_validation(error.errors())
-    if isinstance(error, HTTPException):
+    if isinstance(error, StarletteHTTPException):
         return problem_response(error.status_code, str(error.detail), headers=error.headers)
     return problem_response(
         500, "the controller failed; its log tells more under this request id", code="internal"
@@ -152,7 +155,7 @@ def problem_of(error: BaseException) -> Response:
 
 def install(app: FastAPI) -> None:
     """Makes every error of the app a problem."""
-    for kind in (tree.BrainformerError, HttpProblem, RequestValidationError, HTTPException):
+    for kind in (tree.BrainformerError, RequestValidationError, StarletteHTTPException):
         app.add_exception_handler(kind, _handle)
 
 

@@ -9,13 +9,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections import Counter, deque
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections import deque
+from collections.abc import Callable, Sequence
 
 from starlette.concurrency import run_in_threadpool
 
-from api.errors import HttpProblem
 from search.errors import BrainformerError
 from search.records import EventRecord
 from search.store import SearchStore
@@ -23,6 +21,17 @@ from search.store import SearchStore
 log = logging.getLogger("brainformer.events")
 REMEMBERED = 2_000
 BATCH = 500
+# After these a claim that found nothing may find something.
+WORK_EVENTS = frozenset(
+    {
+        "baseline.ready",
+        "search.created",
+        "search.limits",
+        "search.status",
+        "trial.created",
+        "trial.requeued",
+    }
+)
 # Changes within this time are read together.
 GATHER_SECONDS = 0.02
 
@@ -30,13 +39,22 @@ GATHER_SECONDS = 0.02
 class EventHub:
     """Knows the newest events and wakes whoever waits for them."""
 
-    def __init__(self, store: SearchStore, *, poll_seconds: float, reap_seconds: float) -> None:
+    def __init__(
+        self,
+        store: SearchStore,
+        *,
+        poll_seconds: float,
+        reap_seconds: float,
+        on_event: Callable[[EventRecord], None],
+    ) -> None:
         self._store = store
+        self._on_event = on_event
         self._poll_seconds = poll_seconds
         self._reap_seconds = reap_seconds
         self._recent: deque[EventRecord] = deque(maxlen=REMEMBERED)
         self._complete_after = 0  # every event with a greater seq is in `_recent`
         self._newest = 0
+        self.work = 0  # rises with every event of WORK_EVENTS
         self._waiters: set[asyncio.Future[None]] = set()
         self._poked = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -73,17 +91,27 @@ class EventHub:
 
     async def after(self, seq: int, search_id: str | None) -> tuple[list[EventRecord], int]:
         """Returns events after `seq`, and up to where the caller has now read."""
-        if seq >= self._complete_after:
-            found = [event for event in self._recent if event.seq > seq]
-            mine = [event for event in found if search_id in (None, event.search_id)]
+        known_from = self._complete_after
+        if seq >= known_from:
+            mine = self._remembered(seq, search_id)
             return mine[:BATCH], mine[BATCH - 1].seq if len(mine) > BATCH else self._newest
         read = await run_in_threadpool(
             self._store.events, search_id=search_id, after=seq, limit=BATCH
         )
-        reached = read[-1].seq if len(read) == BATCH else max(self._complete_after, seq)
-        if read:
-            reached = max(reached, read[-1].seq)
-        return read, reached
+        if len(read) == BATCH:
+            return read, read[-1].seq
+        # Whatever is as old as `known_from` was in the database before it was read.
+        return read, max(known_from, read[-1].seq if read else seq)
+
+    def _remembered(self, seq: int, search_id: str | None) -> list[EventRecord]:
+        """Returns what is remembered after `seq`, oldest first; looks at no older event."""
+        found: list[EventRecord] = []
+        for event in reversed(self._recent):
+            if event.seq <= seq:
+                break
+            if search_id in (None, event.search_id):
+                found.append(event)
+        return found[::-1]
 
     async def wait(self, seconds: float) -> bool:
         """Returns when there is news or the hub closes (True), or the time is over (False)."""
@@ -96,6 +124,13 @@ class EventHub:
             return bool(done)
         finally:
             self._waiters.discard(waiter)
+
+    async def wait_for_work(self, seen: int, seconds: float) -> None:
+        """Returns when `work` is no longer `seen`, the hub closes, or the time is over."""
+        loop = asyncio.get_running_loop()
+        end = loop.time() + seconds
+        while self.work == seen and not self.closing and loop.time() < end:
+            await self.wait(end - loop.time())
 
     def _wake(self) -> None:
         for waiter in tuple(self._waiters):
@@ -125,6 +160,8 @@ class EventHub:
             if len(self._recent) == REMEMBERED:
                 self._complete_after = self._recent[0].seq
             self._recent.append(event)
+            self.work += event.kind in WORK_EVENTS
+            self._on_event(event)
         self._newest = found[-1].seq
 
     async def _reap(self) -> None:
@@ -137,59 +174,3 @@ class EventHub:
                 log.warning("leases cannot be reaped: %s", error.message)
             except Exception:
                 log.exception("reaping failed")
-
-
-class WaitingClaims:
-    """Counts the claims that wait."""
-
-    def __init__(self) -> None:
-        self._count = 0
-
-    def total(self) -> int:
-        """Returns how many wait now."""
-        return self._count
-
-    @contextmanager
-    def counted(self) -> Iterator[None]:
-        """Counts a claim while the block runs."""
-        self._count += 1
-        try:
-            yield
-        finally:
-            self._count -= 1
-
-
-class StreamLimit:
-    """Counts open streams: so many in all, so many from one address."""
-
-    def __init__(self, total: int, per_client: int) -> None:
-        self._total = total
-        self._per_client = per_client
-        self._open: Counter[str] = Counter()
-
-    @property
-    def open(self) -> int:
-        """How many are open now."""
-        return self._open.total()
-
-    @contextmanager
-    def taken(self, client: str) -> Iterator[None]:
-        """Counts a stream while the block runs.
-
-        Raises:
-            HttpProblem: 429, there are too many.
-        """
-        if self.open >= self._total or self._open[client] >= self._per_client:
-            raise HttpProblem(
-                429,
-                "too many event streams are open; close some and come back",
-                code="too_many_streams",
-                headers={"Retry-After": "5"},
-            )
-        self._open[client] += 1
-        try:
-            yield
-        finally:
-            self._open[client] -= 1
-            if not self._open[client]:
-                del self._open[client]

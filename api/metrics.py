@@ -13,9 +13,12 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from search.errors import StorageError
+from search.records import EventRecord
 
 log = logging.getLogger("brainformer.metrics")
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10, 60)
+
+SHARES = (0.1, 0.25, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.925, 0.95, 0.975, 1)
 
 
 class Metrics:
@@ -44,8 +47,17 @@ class Metrics:
             buckets=SECONDS,
             registry=self._registry,
         )
-        self._results = Counter(
-            "brainformer_results", "Results reported.", ("outcome",), registry=self._registry
+        self._attempts = Counter(
+            "brainformer_attempts",
+            "Attempts ended, by outcome; every controller of a database sees all of them.",
+            ("outcome",),
+            registry=self._registry,
+        )
+        self._utilisation = Histogram(
+            "brainformer_worker_utilisation",
+            "Of the time for which a trial occupied its worker, the share that it trained.",
+            buckets=SHARES,
+            registry=self._registry,
         )
         self.streams = Gauge(
             "brainformer_event_streams", "Event streams and exports open.", registry=self._registry
@@ -60,9 +72,16 @@ class Metrics:
         self._requests.labels(known, route, str(status)).inc()
         self._seconds.labels(route).observe(seconds)
 
-    def result(self, outcome: str) -> None:
-        """Counts one recorded result."""
-        self._results.labels(outcome).inc()
+    def event(self, event: EventRecord) -> None:
+        """Counts the attempts that ended, whoever ended them."""
+        if event.kind in {"trial.finished", "trial.requeued"}:
+            bare = "released" if event.kind == "trial.requeued" else "cancelled"
+            self._attempts.labels(str(event.data.get("outcome") or bare)).inc()
+
+    def utilisation(self, share: float | None) -> None:
+        """Notes what share of the time for which it occupied its worker a trial has trained."""
+        if share is not None:
+            self._utilisation.observe(share)
 
     @contextmanager
     def timed(self, step: str) -> Iterator[None]:

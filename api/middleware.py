@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import secrets
 import time
 from urllib.parse import urlsplit
 
+from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from api.auth import Authenticator, secret_in
 from api.errors import HttpProblem, problem_of
 from api.logging_setup import request_id
 from api.metrics import Metrics
@@ -18,6 +22,8 @@ from api.settings import Settings
 log = logging.getLogger("brainformer.access")
 failures = logging.getLogger("brainformer.api")
 
+API = "/api/"
+SIGN_IN = "/api/v1/session"
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 SECURITY_HEADERS = {
     "content-security-policy": (
@@ -37,8 +43,11 @@ SECURITY_HEADERS = {
 class RequestGate:
     """The outermost layer of the app, as plain ASGI so that streams pass untouched."""
 
-    def __init__(self, app: ASGIApp, *, settings: Settings, metrics: Metrics) -> None:
+    def __init__(
+        self, app: ASGIApp, *, settings: Settings, metrics: Metrics, authenticator: Authenticator
+    ) -> None:
         self.app = app
+        self._authenticator = authenticator
         self._settings = settings
         self._metrics = metrics
         self._hosts = settings.trusted_hosts
@@ -55,7 +64,9 @@ class RequestGate:
         answer = _Answer(send, request_id.get())
         try:
             self._check(scope, headers)
-            await self.app(scope, self._limited(headers, receive), answer.send)
+            if scope["method"] not in SAFE_METHODS:
+                await self._authenticate(HTTPConnection(scope))
+            await self.app(scope, self._limited(receive), answer.send)
         except Exception as error:  # noqa: BLE001 the last line of defence, logged below
             await self._fail(error, scope, receive, answer)
         finally:
@@ -93,21 +104,43 @@ class RequestGate:
                 code="foreign_origin",
             )
 
-    def _limited(self, headers: Headers, receive: Receive) -> Receive:
-        """Returns `receive` with a count: a chunked body does not say its length."""
-        if "content-length" in headers:
-            return receive  # the server itself lets no more through than was announced
-        taken = 0
+    async def _authenticate(self, connection: HTTPConnection) -> None:
+        """Refuses strangers before a byte of their body is read; the route asks for the scope."""
+        path = connection.scope["path"]
+        if not path.startswith(API) or path == SIGN_IN:
+            return
+        secret = secret_in(connection)
+        if self._authenticator.remembered(secret) is None:
+            client = connection.client.host if connection.client else "unknown"
+            await run_in_threadpool(self._authenticator.principal, secret, client)
 
-        async def counted() -> Message:
-            nonlocal taken
-            message = await receive()
+    def _limited(self, receive: Receive) -> Receive:
+        """Returns `receive` with limits on the body's bytes and on the time that it takes.
+
+        Bytes are counted here since a chunked body does not say its length.
+        """
+        taken = 0
+        whole = False
+        loop = asyncio.get_running_loop()
+        end = loop.time() + self._settings.body_seconds
+
+        async def limited() -> Message:
+            nonlocal taken, whole
+            if whole:  # from here on it only tells of the end of the connection
+                return await receive()
+            try:
+                async with asyncio.timeout_at(end):
+                    message = await receive()
+            except TimeoutError:
+                limit = self._settings.body_seconds
+                raise HttpProblem(408, f"the body must arrive within {limit:g} s") from None
             taken += len(message.get("body", b""))
+            whole = not message.get("more_body", False)
             if taken > self._settings.max_body_bytes:
                 raise self._too_large()
             return message
 
-        return counted
+        return limited
 
     def _too_large(self) -> HttpProblem:
         limit = self._settings.max_body_bytes
@@ -127,7 +160,8 @@ class RequestGate:
         self._metrics.request(scope["method"], route, status or 0, seconds)
         level = logging.INFO if scope["method"] not in SAFE_METHODS else logging.DEBUG
         if log.isEnabledFor(level):
-            fields = {"status": status, "ms": round(seconds * 1000, 1)}
+            who = scope.get("principal", "nobody")
+            fields = {"status": status, "ms": round(seconds * 1000, 1), "who": who}
             log.log(level, "%s %s", scope["method"], scope["path"], extra={"fields": fields})
 
 

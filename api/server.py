@@ -121,6 +121,7 @@ def _server(app: FastAPI, settings: Settings) -> Server:
             server_header=False,
             timeout_graceful_shutdown=settings.shutdown_seconds,
             timeout_keep_alive=30,
+            limit_concurrency=settings.max_connections,
             h11_max_incomplete_event_size=64 * 1024,
         )
     )

@@ -64,6 +64,12 @@ class Settings(BaseSettings):
     max_body_bytes: Annotated[int, Field(ge=1024)] = Field(
         default=4 * 1024 * 1024, description="Largest request body, in bytes."
     )
+    body_seconds: Annotated[float, Field(gt=0, le=3600)] = Field(
+        default=30, description="Longest time in which a request's body must have arrived."
+    )
+    max_connections: Annotated[int, Field(ge=10)] = Field(
+        default=2000, description="Most connections at once; more are answered 503."
+    )
     max_json_depth: Annotated[int, Field(ge=8, le=150)] = Field(
         default=32, description="Deepest nesting of a JSON body."
     )

@@ -29,6 +29,19 @@ def tagged(record: SearchRecord, *, status: int = 200, location: str | None = No
     return answer(record, status=status, headers=headers)
 
 
+def unless_known(response: Response, known: str | None) -> Response:
+    """Returns the answer, or 304 without a body if the caller holds it already.
+
+    Args:
+        response: Has an ETag.
+        known: The header If-None-Match.
+    """
+    tags = {tag.strip().removeprefix("W/") for tag in (known or "").split(",")}
+    if response.headers["etag"] in tags or "*" in tags:
+        return Response(status_code=304, headers={"ETag": response.headers["etag"]})
+    return response
+
+
 def next_link(request: Request, cursor: str | None) -> dict[str, str]:
     """Returns the Link header that leads to the next page, if there is one."""
     if cursor is None:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Header, Query
+from fastapi import APIRouter, Depends, Header, Query, Request
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 from starlette.concurrency import run_in_threadpool
 
-from api.dependencies import Controller, Parts, Reads, SearchId
-from api.errors import problems
+from api.auth import require
+from api.dependencies import Controller, Parts, Reads, SearchId, Secret, client_of
+from api.errors import HttpProblem, problems
 from api.routes.trials import export_slot
 from api.schemas import Event
+from search.errors import StorageError
 from search.records import EventRecord
 
 router = APIRouter(tags=["events"], dependencies=[Reads, Depends(export_slot)])
@@ -34,6 +37,28 @@ async def searched(parts: Parts, search_id: SearchId) -> str:
     return record.id
 
 
+StillAdmitted = Callable[[], Awaitable[bool]]
+
+
+async def admission(request: Request, parts: Parts, secret: Secret) -> StillAdmitted:
+    """Returns what tells whether the caller may still read: tokens end while streams are open."""
+
+    async def still_admitted() -> bool:
+        try:
+            check = parts.authenticator.principal
+            require(await run_in_threadpool(check, secret, client_of(request)), "read")
+        except HttpProblem:
+            return False
+        except StorageError:
+            pass  # nothing is known of the token, and nothing can be read either
+        return True
+
+    return still_admitted
+
+
+Admission = Annotated[StillAdmitted, Depends(admission)]
+
+
 @router.get(
     "/searches/{search_id}/events",
     response_class=EventSourceResponse,
@@ -42,6 +67,7 @@ async def searched(parts: Parts, search_id: SearchId) -> str:
 async def stream_search_events(
     parts: Parts,
     search: Annotated[str, Depends(searched)],
+    still_admitted: Admission,
     after: After = None,
     last_event_id: LastEventId = None,
     follow: Follow = True,
@@ -50,33 +76,47 @@ async def stream_search_events(
 
     Without `after` and Last-Event-ID the stream begins with what happens next.
     """
-    async for event in _stream(parts, search, _start(after, last_event_id), follow=follow):
+    start = _start(after, last_event_id)
+    async for event in _stream(parts, search, start, still_admitted, follow=follow):
         yield event
 
 
 @router.get("/events", response_class=EventSourceResponse, responses=problems())
 async def stream_events(
     parts: Parts,
+    still_admitted: Admission,
     after: After = None,
     last_event_id: LastEventId = None,
     follow: Follow = True,
 ) -> AsyncIterator[ServerSentEvent]:
     """Streams the events of all searches."""
-    async for event in _stream(parts, None, _start(after, last_event_id), follow=follow):
+    start = _start(after, last_event_id)
+    async for event in _stream(parts, None, start, still_admitted, follow=follow):
         yield event
 
 
 async def _stream(
-    parts: Controller, search_id: str | None, after: int | None, *, follow: bool
+    parts: Controller,
+    search_id: str | None,
+    after: int | None,
+    still_admitted: StillAdmitted,
+    *,
+    follow: bool,
 ) -> AsyncIterator[ServerSentEvent]:
     hub = parts.hub
     newest = await run_in_threadpool(parts.store.last_event)
     # An id beyond the newest event comes from another database: begin with what is next.
     reached = newest if after is None else min(after, newest)
     yield ServerSentEvent(comment="open", retry=RETRY_MILLISECONDS)
+    loop = asyncio.get_running_loop()
+    check_at = loop.time() + parts.settings.heartbeat_seconds
     parts.metrics.streams.inc()
     try:
         while not hub.closing:
+            if loop.time() >= check_at:
+                check_at = loop.time() + parts.settings.heartbeat_seconds
+                if not await still_admitted():
+                    return
             found, read_to = await hub.after(reached, search_id)
             for event in found:
                 yield _sent(event)

@@ -14,6 +14,8 @@ from api.strict_json import StrictRoute
 from search.lease import ClaimRequest, ClaimResponse, Directive, Lease, Progress, Receipt, Result
 
 router = APIRouter(prefix="/leases", tags=["leases"], dependencies=[Works], route_class=StrictRoute)
+# A waiting claim looks this often whether its caller is still there.
+LOOK_AROUND_SECONDS = 5.0
 LINKS = {
     name: {
         "operationId": name,
@@ -36,9 +38,10 @@ async def claim_leases(request: Request, parts: Parts, wanted: ClaimRequest) -> 
             429, "too many claims from this address", headers={"Retry-After": str(int(pause) + 1)}
         )
     parts.datasets.offer(wanted.datasets)
+    seen = parts.hub.work
     granted = await run_in_threadpool(_claim, parts, wanted)
     if not granted and wanted.wait_seconds:
-        granted = await _wait(request, parts, wanted)
+        granted = await _wait(request, parts, wanted, seen)
     if granted:
         parts.hub.poke()
     return answer(ClaimResponse(leases=tuple(granted)))
@@ -59,7 +62,7 @@ def report_result(parts: Parts, lease_id: LeaseId, result: Result) -> Response:
     with parts.metrics.timed("tell"):
         receipt = parts.store.result(lease_id, result)
     if not receipt.duplicate:
-        parts.metrics.result(result.outcome.value)
+        parts.metrics.utilisation(result.measurements.utilisation)
     parts.hub.poke()
     return answer(receipt)
 
@@ -82,19 +85,35 @@ def _claim(parts: Controller, wanted: ClaimRequest) -> list[Lease]:
         return parts.store.claim(wanted)
 
 
-async def _wait(request: Request, parts: Controller, wanted: ClaimRequest) -> list[Lease]:
+async def _wait(
+    request: Request, parts: Controller, wanted: ClaimRequest, seen: int
+) -> list[Lease]:
     """Returns the first leases to be had in time, without holding a thread meanwhile."""
-    loop = asyncio.get_running_loop()
-    deadline = loop.time() + wanted.wait_seconds
-    if parts.waiting.total() >= parts.settings.max_waiting_claims:
+    hub, waiting = parts.hub, parts.waiting
+    if waiting.total() >= parts.settings.max_waiting_claims:
         return []
-    with parts.waiting.counted(), parts.metrics.waiting_claims.track_inprogress():
-        while not parts.hub.closing:
-            left = deadline - loop.time()
-            if left <= 0 or await request.is_disconnected():
-                break
-            await parts.hub.wait(min(left, parts.settings.poll_seconds))
-            granted = await run_in_threadpool(_claim, parts, wanted)
+    loop = asyncio.get_running_loop()
+    end = loop.time() + wanted.wait_seconds
+    with waiting.queued(wanted) as line, parts.metrics.waiting_claims.track_inprogress():
+        while not hub.closing and loop.time() < end and not await request.is_disconnected():
+            await hub.wait_for_work(seen, min(end - loop.time(), LOOK_AROUND_SECONDS))
+            if hub.work == seen:
+                continue
+            seen = hub.work
+            async with line.asking(seen) as worth_it:
+                granted = await run_in_threadpool(_claim, parts, wanted) if worth_it else []
+                if worth_it and not granted:
+                    line.empty_at = seen
             if granted:
-                return granted
+                return await _handed(request, parts, granted)
+    return []
+
+
+async def _handed(request: Request, parts: Controller, granted: list[Lease]) -> list[Lease]:
+    """Returns the leases; gives them back at once if whoever waited for them has gone."""
+    if not await request.is_disconnected():
+        return granted
+    for lease in granted:
+        await run_in_threadpool(parts.store.release, lease.lease_id)
+    parts.hub.poke()
     return []

@@ -11,10 +11,10 @@ from fastapi.exceptions import RequestValidationError
 from starlette.concurrency import run_in_threadpool
 
 from api.admission import admit
-from api.dependencies import Cursor, Parts, Reads, SearchId, Version, Writer
+from api.dependencies import Cursor, KnownTag, Parts, Reads, SearchId, Version, Writer
 from api.errors import HttpProblem, problems, validated
 from api.idempotency import IdempotencyKey
-from api.routes.answers import answer, next_link, tagged
+from api.routes.answers import answer, next_link, tagged, unless_known
 from api.schemas import SearchChange, SearchPage
 from api.strict_json import StrictRoute
 from search.errors import InvalidSpec
@@ -99,11 +99,14 @@ def list_searches(
 
 
 @router.get(
-    "/{search_id}", response_model=SearchRecord, responses=problems(404), dependencies=[Reads]
+    "/{search_id}",
+    response_model=SearchRecord,
+    responses={**problems(404), 304: {"description": "Unchanged since the ETag given"}},
+    dependencies=[Reads],
 )
-def get_search(parts: Parts, search_id: SearchId) -> Response:
-    """Returns a search and where it stands; its ETag serves If-Match."""
-    return tagged(parts.store.get_search(search_id))
+def get_search(parts: Parts, search_id: SearchId, if_none_match: KnownTag = None) -> Response:
+    """Returns a search and where it stands; its ETag serves If-Match and If-None-Match."""
+    return unless_known(tagged(parts.store.get_search(search_id)), if_none_match)
 
 
 @router.patch("/{search_id}", response_model=SearchRecord, responses=problems(404, 409, 412, 413))

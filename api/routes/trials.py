@@ -34,7 +34,7 @@ Sort = Literal[
 EXPORT_PAGE = 500
 
 
-def trial_filter(
+async def trial_filter(
     status: Annotated[list[TrialStatus] | None, Query(max_length=10)] = None,
     kind: Annotated[list[TrialKind] | None, Query(max_length=10)] = None,
     pool: Annotated[str | None, Query(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")] = None,
