@@ -10,8 +10,10 @@ import json
 from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import from_json
 
 from search.errors import InvalidGenome
+from search.validation import first_problem
 
 MAX_LAYERS = 64
 MAX_WIDTH = 65_536
@@ -139,14 +141,12 @@ def parse_genome(data: object) -> Genome:
     """
     try:
         if isinstance(data, str | bytes):
-            return Genome.model_validate_json(data)
+            data = from_json(data)
         return Genome.model_validate(data)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        pointer = "/" + "/".join(str(part) for part in first["loc"])
-        value = first.get("input")
-        shown = value if isinstance(value, str | int | float | bool) else None
-        raise InvalidGenome(first["msg"], shown, pointer) from None
+        raise InvalidGenome(*first_problem(error, data)) from None
+    except ValueError as error:
+        raise InvalidGenome(f"a genome is a JSON object: {error}") from None
 
 
 def _positive_capacity(index: int, layer: MoE) -> None:

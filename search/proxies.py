@@ -55,22 +55,30 @@ def load_proxy(name: str) -> Proxy:
 
 
 def resolve_proxy(given: Any, space: Any) -> Any:
-    """Returns the fields of a proxy, what was left out filled in; anything else as it is.
+    """Returns the fields of a proxy, what was left out filled in; what names none as it is.
 
     Args:
         given: A built-in proxy's name, or a mapping of fields with an optional `preset`.
         space: The search's space; its name is the preset where none is named.
-
-    Raises:
-        ValueError: there is no built-in proxy of that name.
     """
     if isinstance(given, str):
         given = {"preset": given}
-    if not isinstance(given, dict):
+    if not isinstance(given, dict) or not isinstance(given.get("preset", ""), str):
         return given
-    named = given.get("preset")
-    if named is not None and named not in PROXIES:
-        raise ValueError(f"no proxy {named!r}; known: {', '.join(sorted(PROXIES))}")
-    preset = named or (space if isinstance(space, str) else None)
-    base = PROXIES[preset].model_dump() if preset in PROXIES else {}
+    default = space if isinstance(space, str) and space in PROXIES else None
+    preset = given.get("preset", default)
+    if preset is not None and preset not in PROXIES:
+        return given
+    base = PROXIES[preset].model_dump() if preset is not None else {}
     return {**base, **{name: value for name, value in given.items() if name != "preset"}}
+
+
+def check_named(given: Any) -> Any:
+    """Returns what `resolve_proxy` has resolved.
+
+    Raises:
+        ValueError: it names a proxy that is not there.
+    """
+    if isinstance(given, dict) and "preset" in given:
+        raise ValueError(f"no proxy {given['preset']!r}; known: {', '.join(sorted(PROXIES))}")
+    return given

@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from search.errors import InvalidSpace, NotFound
 from search.genome import LAYER_KINDS, Genome, Layer
+from search.validation import first_problem
 
 Choice = int | float | str
 OPERATOR_NAMES = frozenset(
@@ -150,8 +151,7 @@ def parse_space(data: object) -> Space:
     try:
         return Space.model_validate(data)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        raise InvalidSpace(first["msg"], pointer="/" + "/".join(map(str, first["loc"]))) from None
+        raise InvalidSpace(*first_problem(error, data)) from None
 
 
 def _check_fields(kind: str, fields: dict[str, tuple[Choice, ...]]) -> None:

@@ -6,15 +6,16 @@ from enum import StrEnum
 from typing import Annotated, Any, Literal, TypeAlias
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from search.errors import InvalidSpec
 from search.genome import Genome
-from search.proxies import resolve_proxy
+from search.proxies import check_named, resolve_proxy
 from search.proxy import Name as Name
 from search.proxy import PositiveFloat
 from search.proxy import Proxy as Proxy
 from search.space import Space, load_preset
+from search.validation import DEFINITION, NAME, NAME_OR_DEFINITION, first_problem
 
 
 class SearchStatus(StrEnum):
@@ -83,6 +84,12 @@ class Limits(BaseModel):
         return self
 
 
+NamedSpace: TypeAlias = Annotated[
+    Annotated[str, NAME] | Annotated[Space, DEFINITION], NAME_OR_DEFINITION
+]
+NamedGenome: TypeAlias = Annotated[
+    Annotated[str, NAME] | Annotated[Genome, DEFINITION], NAME_OR_DEFINITION
+]
 Algorithm: TypeAlias = Literal["regularized_evolution", "random", "nsga2"]
 
 
@@ -104,11 +111,11 @@ class SearchSpec(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: Name
-    space: str | Space
+    space: NamedSpace
     proxy: Proxy = Proxy()
-    baseline: str | Genome = "glam"
+    baseline: NamedGenome = "glam"
     baseline_repeats: Annotated[int, Field(ge=1, le=100)] = 3
-    seeds: Annotated[tuple[str | Genome, ...], Field(max_length=1000)] = ()
+    seeds: Annotated[tuple[NamedGenome, ...], Field(max_length=1000)] = ()
     algorithm: Algorithm = "regularized_evolution"
     population_size: Annotated[int, Field(ge=2, le=100_000)] = 50
     tournament_size: Annotated[int, Field(ge=1, le=100_000)] = 10
@@ -130,6 +137,11 @@ class SearchSpec(BaseModel):
         if not isinstance(data, dict) or isinstance(data.get("proxy"), Proxy):
             return data
         return {**data, "proxy": resolve_proxy(data.get("proxy", {}), data.get("space"))}
+
+    @field_validator("proxy", mode="before")
+    @classmethod
+    def _known_proxy(cls, given: Any) -> Any:
+        return check_named(given)
 
     @model_validator(mode="after")
     def _tournament_fits(self) -> SearchSpec:
@@ -161,8 +173,5 @@ def parse_spec(data: object) -> SearchSpec:
     try:
         return SearchSpec.model_validate(data)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        pointer = "/" + "/".join(str(part) for part in first["loc"])
-        value = first.get("input")
-        shown = value if isinstance(value, str | int | float | bool) else None
-        raise InvalidSpec(first["msg"], shown, pointer) from None
+        rule, value, where = first_problem(error, data)
+        raise InvalidSpec(rule, value, where) from None
