@@ -9,8 +9,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from search.genome import Genome
 from search.spec import Name, Proxy
-from search.trial import CurvePoint, Measurements, Outcome, TrialKind
+from search.trial import CurvePoint, Measurements, NonNegativeFloat, Outcome, TrialKind
 
+DatasetHash = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 WorkerId = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")]
 
 
@@ -27,7 +28,7 @@ class ClaimRequest(Message):
     pool: Name
     count: Annotated[int, Field(ge=1, le=256)] = 1
     wait_seconds: Annotated[float, Field(ge=0, le=60)] = 0
-    datasets: Annotated[dict[Name, str], Field(max_length=1000)] | None = None
+    datasets: Annotated[dict[Name, DatasetHash], Field(max_length=1000)] | None = None
 
 
 class Lease(Message):
@@ -62,8 +63,8 @@ class Progress(Message):
     """A heartbeat, with a point of the learning curve where there is a new one."""
 
     point: CurvePoint | None = None
-    step_time_ms: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
-    inference_time_ms: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+    step_time_ms: NonNegativeFloat | None = None
+    inference_time_ms: NonNegativeFloat | None = None
     phase: Annotated[str, Field(max_length=32)] | None = None
 
 

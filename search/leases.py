@@ -22,6 +22,8 @@ from search.trial import (
     TrialStatus,
 )
 
+# Only the controller cancels. A worker that says so has merely stopped, and another goes on.
+RETRIED = INFRASTRUCTURE_OUTCOMES | {Outcome.CANCELLED}
 LEASE_ID = re.compile(r"([1-9][0-9]{0,17})-([1-9][0-9]{0,8})")
 
 
@@ -69,17 +71,23 @@ def settle(
     measured: Measurements,
     message: str,
     tries: int,
+    stopping: bool = False,
 ) -> Settlement:
     """Returns what becomes of the trial.
 
     Args:
+        spec: Of the search.
         baseline: Of the trial's pool; None while it is not complete.
+        kind: Only candidates are judged by constraint and hurdle.
         outcome: How the attempt ended.
+        measured: What it measured.
+        message: One sentence of the worker's.
         tries: Attempts so far, this one too, those handed back unstarted apart.
+        stopping: Whether the search lets the running trials end and starts none.
     """
-    if outcome in INFRASTRUCTURE_OUTCOMES:
-        again = tries < spec.max_attempts
-        status = TrialStatus.QUEUED if again else TrialStatus.FAILED
+    if outcome in RETRIED:
+        again = TrialStatus.CANCELLED if stopping else TrialStatus.QUEUED
+        status = again if tries < spec.max_attempts else TrialStatus.FAILED
         return Settlement(status, outcome, None, message)
     if kind is TrialKind.CANDIDATE:
         return _candidate(spec, baseline, outcome, measured, message)

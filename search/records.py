@@ -39,7 +39,10 @@ class SearchRecord(Record):
 
 
 class BaselineSummary(Record):
-    """The baseline on one pool. Losses in nats a token; `noise` is their standard deviation."""
+    """The baseline on one pool. Losses in nats a token; `noise` is their standard deviation.
+
+    `failure` says why the pool takes no part: its baseline cannot run there.
+    """
 
     pool: str
     repeats: int
@@ -51,6 +54,7 @@ class BaselineSummary(Record):
     noise: float | None = None
     step_time_noise_ms: float | None = None
     hurdle_loss: float | None = None
+    failure: str = ""
 
 
 class TrialRecord(Record):

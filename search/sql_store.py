@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 
-from search.errors import LeaseLost, NotFound
+from search.errors import LeaseLost, NotFound, StorageUnavailable
 from search.lease import ClaimRequest, Directive, Lease, Progress, Receipt, Result
 from search.migration import check_connection, prepare
 from search.records import (
@@ -26,6 +27,7 @@ from search.sql import (
     claims,
     conclusion,
     endings,
+    expiry,
     heartbeats,
     listings,
     searches,
@@ -183,7 +185,11 @@ class SqlStore(SearchStore):
     def claim(self, request: ClaimRequest) -> list[Lease]:
         """Grants up to `count` leases now; proposes new trials if nothing is queued."""
         with self._database.write() as tx:
-            return claims.claim_leases(tx, request, self._memories)
+            leases, all_held = claims.claim_leases(tx, request, self._memories, wait=False)
+        if leases or all_held:
+            return leases
+        with self._database.write() as tx:  # what another controller held may be what we serve
+            return claims.claim_leases(tx, request, self._memories, wait=True)[0]
 
     def progress(self, lease_id: str, report: Progress) -> Directive:
         """Extends the lease, keeps the point, and says whether to go on."""
@@ -206,7 +212,7 @@ class SqlStore(SearchStore):
     def reap(self) -> int:
         """Requeues or fails trials whose lease has expired; returns how many. Idempotent."""
         with self._database.write() as tx:
-            return endings.reap_expired(tx)
+            return expiry.reap(tx)
 
     # Events, workers
 
@@ -252,7 +258,8 @@ class SqlStore(SearchStore):
             found = tokens.find_token(tx, secret)
             now = tx.now
         if found is not None and self._due(found.id, now):
-            with self._database.write() as tx:
+            # Who reads must be let in though nothing can be written.
+            with suppress(StorageUnavailable), self._database.write() as tx:
                 tokens.touch_token(tx, found.id)
         return found
 

@@ -19,6 +19,7 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    TextClause,
     UniqueConstraint,
     text,
 )
@@ -92,6 +93,7 @@ baselines = Table(
     Column("pool", String(64), primary_key=True),
     Column("needed", Integer, nullable=False),
     _count("repeats"),
+    _words("failure"),
     Column("validation_loss", Double),
     Column("bits_per_byte", Double),
     Column("step_time_ms", Double),
@@ -149,15 +151,21 @@ trials = Table(
 )
 
 
-def _partial(name: str, condition: str, *columns: Column[object]) -> Index:
-    """Returns an index of the few rows that the condition picks, however long the table."""
-    where = text(condition)
+# Few rows, however long the table, each with an index of its own. The conditions are written out,
+# for a planner does not know that a parameter will be 'running'.
+RUNNING = text("status = 'running'")
+QUEUED = text("status = 'queued'")
+ON_FRONT = text("on_front")
+
+
+def _partial(name: str, where: TextClause, *columns: Column[object]) -> Index:
+    """Returns an index of the few rows that the condition picks."""
     return Index(name, *columns, sqlite_where=where, postgresql_where=where)
 
 
-_partial("ix_trials_running", "status = 'running'", trials.c.lease_expires_at)
-_partial("ix_trials_queued", "status = 'queued'", trials.c.search_id, trials.c.number)
-_partial("ix_trials_front", "on_front", trials.c.search_id, trials.c.number)
+_partial("ix_trials_running", RUNNING, trials.c.lease_expires_at)
+_partial("ix_trials_queued", QUEUED, trials.c.search_id, trials.c.number)
+_partial("ix_trials_front", ON_FRONT, trials.c.search_id, trials.c.number)
 
 attempts = Table(
     "attempts",
@@ -199,7 +207,6 @@ workers = Table(
     Column("pool", String(64), nullable=False),
     Column("first_seen", Double, nullable=False),
     Column("last_seen", Double, nullable=False, index=True),
-    _count("running"),
     _count("finished"),
 )
 

@@ -7,8 +7,9 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
-FiniteFloat = Annotated[float, Field(allow_inf_nan=False)]
-NonNegativeFloat = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+LARGEST = 1e30  # so that no sum, difference or square of measurements overflows
+FiniteFloat = Annotated[float, Field(ge=-LARGEST, le=LARGEST, allow_inf_nan=False)]
+NonNegativeFloat = Annotated[float, Field(ge=0, le=LARGEST, allow_inf_nan=False)]
 NonNegativeInt = Annotated[int, Field(ge=0, le=2**62)]
 Fraction = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 

@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 from sqlalchemy import func, select
 
 from search.records import EventRecord, PoolRecord, WorkerRecord
 from search.sql.database import Transaction
 from search.sql.rows import at
-from search.tables import events, searches, trials, workers
+from search.tables import RUNNING, events, searches, trials, workers
 from search.trial import TrialStatus
 
 ALIVE_SECONDS = 600.0  # a worker that was not heard of for so long is not counted in its pool
 SHOWN_WORKERS = 1000
+LAST_SEQ = 2**62
 
 
 def events_after(
     tx: Transaction, search_id: str | None, after: int, limit: int
 ) -> list[EventRecord]:
     """Returns events with a higher seq, oldest first."""
+    after = max(0, min(after, LAST_SEQ))
     query = select(events).where(events.c.seq > after).order_by(events.c.seq).limit(limit)
     if search_id is not None:
         query = query.where(events.c.search_id == search_id)
@@ -45,6 +48,7 @@ def last_event(tx: Transaction, search_id: str | None) -> int:
 
 def list_workers(tx: Transaction) -> list[WorkerRecord]:
     """Returns the workers seen, latest first."""
+    busy = _running_by(tx, trials.c.worker_id)
     rows = tx.run(select(workers).order_by(workers.c.last_seen.desc()).limit(SHOWN_WORKERS))
     return [
         WorkerRecord(
@@ -52,7 +56,7 @@ def list_workers(tx: Transaction) -> list[WorkerRecord]:
             pool=row.pool,
             first_seen=at(row.first_seen),
             last_seen=at(row.last_seen),
-            running=max(row.running, 0),
+            running=busy.get(row.worker_id, 0),
             finished=row.finished,
         )
         for row in rows
@@ -62,19 +66,22 @@ def list_workers(tx: Transaction) -> list[WorkerRecord]:
 def list_pools(tx: Transaction) -> list[PoolRecord]:
     """Returns the pools seen, with their live workers."""
     alive = workers.c.last_seen >= tx.now - ALIVE_SECONDS
+    busy = _running_by(tx, trials.c.pool)
     rows = tx.run(
-        select(
-            workers.c.pool,
-            func.count().filter(alive).label("alive"),
-            func.sum(workers.c.running).label("running"),
-        )
+        select(workers.c.pool, func.count().filter(alive).label("alive"))
         .group_by(workers.c.pool)
         .order_by(workers.c.pool)
     )
     return [
-        PoolRecord(pool=row.pool, workers=row.alive, running=max(int(row.running), 0))
-        for row in rows
+        PoolRecord(pool=row.pool, workers=row.alive, running=busy.get(row.pool, 0)) for row in rows
     ]
+
+
+def _running_by(tx: Transaction, column: Any) -> dict[str, int]:
+    """Returns how many trials run for each value: counted, so that nothing can drift."""
+    counted = select(column.label("value"), func.count().label("trials"))
+    rows = tx.run(counted.where(RUNNING).group_by(column))
+    return {row.value: row.trials for row in rows}
 
 
 def statistics(tx: Transaction) -> dict[str, float]:
@@ -92,7 +99,7 @@ def statistics(tx: Transaction) -> dict[str, float]:
     running = select(
         func.min(trials.c.started_at),
         func.min(trials.c.lease_expires_at),
-    ).where(trials.c.status == TrialStatus.RUNNING.value)
+    ).where(RUNNING)
     started, expires = tx.run(running).one()
     figures["oldest_lease_age_seconds"] = max(0.0, tx.now - started) if started else 0.0
     figures["most_overdue_lease_seconds"] = max(0.0, tx.now - expires) if expires else 0.0

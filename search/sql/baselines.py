@@ -7,10 +7,14 @@ from typing import Any
 
 from sqlalchemy import bindparam, insert, select, update
 
+from search.leases import Settlement
 from search.reward import Baseline, summarise
+from search.spec import SearchStatus
+from search.sql.cancellation import cancel_open
 from search.sql.database import Transaction
 from search.sql.rows import read_measurements
 from search.sql.state import SearchState
+from search.sql.text import storable
 from search.tables import baselines, trials
 from search.trial import TrialKind, TrialStatus
 
@@ -57,7 +61,38 @@ def open_baseline(tx: Transaction, state: SearchState, pool: str) -> None:
     tx.run(insert(baselines), values)
 
 
-def refresh_baseline(tx: Transaction, state: SearchState, pool: str) -> None:
+def baseline_ended(tx: Transaction, state: SearchState, row: Any, settled: Settlement) -> None:
+    """Draws the consequences of a baseline trial's end for its pool."""
+    if settled.status is TrialStatus.COMPLETED:
+        _refresh(tx, state, row.pool)
+    elif settled.status is TrialStatus.FAILED and state.status is not SearchStatus.STOPPING:
+        why = f" ({settled.message})" if settled.message else ""
+        _give_up_pool(
+            tx,
+            state,
+            row.pool,
+            f"the baseline's trial {row.number} on pool {row.pool} ended as "
+            f"{settled.outcome.value}{why}; without a baseline there is no fitness",
+        )
+
+
+def _give_up_pool(tx: Transaction, state: SearchState, pool: str, reason: str) -> None:
+    """Leaves the pool out of the search, which fails when no pool is left."""
+    tx.run(
+        update(baselines)
+        .where(baselines.c.search_id == state.id, baselines.c.pool == pool)
+        .values(failure=storable(reason))
+    )
+    tx.emit("pool.failed", state.id, pool=pool, reason=reason)
+    message = "the baseline cannot run on this pool"
+    cancel_open(tx, state, message, kind=TrialKind.BASELINE, pool=pool)
+    pools = tx.run(OF_SEARCH, {"search": state.id}).all()
+    if all(one.failure for one in pools):
+        state.enter(SearchStatus.FAILED, reason)
+        cancel_open(tx, state, "the search failed")
+
+
+def _refresh(tx: Transaction, state: SearchState, pool: str) -> None:
     """Computes the pool's figures anew from its completed repeats."""
     texts = tx.run(
         select(trials.c.measurements)

@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from sqlalchemy import bindparam, func, insert, select, update
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import bindparam, func, select, update
 
 from search.cost import check_trainable
 from search.errors import InvalidGenome, SpaceExhausted
@@ -14,23 +13,25 @@ from search.evolution import resolve_genome
 from search.history import Proposal
 from search.lease import ClaimRequest, Lease
 from search.spec import SearchStatus
+from search.sql.attempts import begin_attempt
 from search.sql.baselines import baseline_row, is_complete, open_baseline
 from search.sql.conclusion import conclude, limit_reached
 from search.sql.creation import new_trial
 from search.sql.database import Transaction
-from search.sql.endings import reap_expired
+from search.sql.expiry import reap_held
 from search.sql.history import Memory, SqlHistory
 from search.sql.rows import at, read_genome
-from search.sql.state import SearchState, lock_unfinished, save_all
-from search.tables import attempts, trials, workers
+from search.sql.state import UNFINISHED, SearchState, lock_unfinished, save_all
+from search.tables import QUEUED, trials
 from search.trial import TrialKind, TrialStatus
 
 UNTRAINABLE_TRIES = 64
-QUEUED = (
+COUNT_UNFINISHED = select(func.count()).select_from(UNFINISHED.subquery())
+NEXT = (
     select(trials)
     .where(
         trials.c.search_id == bindparam("search"),
-        trials.c.status == TrialStatus.QUEUED.value,
+        QUEUED,
         func.coalesce(trials.c.pool, bindparam("pool")) == bindparam("pool"),
     )
     .order_by(trials.c.kind != TrialKind.BASELINE.value, trials.c.number)
@@ -42,6 +43,8 @@ START = (
     .values(
         seq=bindparam("seq"),
         status=TrialStatus.RUNNING.value,
+        outcome=None,
+        message="",
         pool=bindparam("pool"),
         attempt=bindparam("attempt"),
         tries=bindparam("tries"),
@@ -53,10 +56,23 @@ START = (
 Memories = dict[str, Memory]
 
 
-def claim_leases(tx: Transaction, request: ClaimRequest, memories: Memories) -> list[Lease]:
-    """Grants up to `count` leases, each from the search with the fewest running trials."""
-    states = lock_unfinished(tx)
-    reap_expired(tx, {state.id: state for state in states})
+def claim_leases(
+    tx: Transaction, request: ClaimRequest, memories: Memories, *, wait: bool
+) -> tuple[list[Lease], bool]:
+    """Grants up to `count` leases, each from the search with the fewest running trials.
+
+    Args:
+        tx: Of the caller.
+        request: Who asks, for what pool, with what data.
+        memories: What this process keeps of each search.
+        wait: Whether to wait for searches that another controller holds at the moment.
+
+    Returns:
+        The leases, and whether every search that might serve the worker was looked at.
+    """
+    open_before = 0 if wait or not tx.postgres else tx.run(COUNT_UNFINISHED).scalar_one()
+    states = lock_unfinished(tx, skip_locked=not wait)
+    reap_held(tx, states)
     open_searches = [state for state in states if _serves(tx, state, request, memories)]
     leases: list[Lease] = []
     while open_searches and len(leases) < request.count:
@@ -67,9 +83,9 @@ def claim_leases(tx: Transaction, request: ClaimRequest, memories: Memories) -> 
             conclude(tx, state)
         else:
             leases.append(lease)
-    _note_worker(tx, request, len(leases))
+    tx.saw(request.worker_id, pool=request.pool)
     save_all(states)
-    return leases
+    return leases, len(states) >= open_before
 
 
 def memory_of(memories: Memories, state: SearchState) -> Memory:
@@ -112,16 +128,18 @@ def _grant(
         return None
     pool = request.pool
     baseline = baseline_row(tx, state.id, pool)
+    if baseline is not None and baseline.failure:
+        return None
     if baseline is None:
-        if limit_reached(state, tx.now):
+        if limit_reached(state.spec, state, tx.now):
             return None  # a pool that comes too late needs no baseline
         _queue_baseline(tx, state, pool)
     ready = is_complete(baseline)
     if state["queued"]:
-        row = tx.run(QUEUED, {"search": state.id, "pool": pool}).first()
+        row = tx.run(NEXT, {"search": state.id, "pool": pool}).first()
         if row is not None and (ready or row.kind == TrialKind.BASELINE.value):
             return _start(tx, state, row, request)
-    if not ready or limit_reached(state, tx.now):
+    if not ready or limit_reached(state.spec, state, tx.now):
         return None
     proposal = _propose(tx, state, memories)
     return None if proposal is None else _start_new(tx, state, proposal, request)
@@ -140,16 +158,15 @@ def _propose(tx: Transaction, state: SearchState, memories: Memories) -> Proposa
     memory = memory_of(memories, state)
     history = SqlHistory(tx, state, memory)
     rng = np.random.default_rng([state.spec.seed, state["next_number"]])
-    tried = 0
     try:
-        for tried in range(UNTRAINABLE_TRIES):
+        for _ in range(UNTRAINABLE_TRIES):
             proposal = memory.proposer.propose(history, rng=rng)
             try:
                 check_trainable(proposal.genome, state.spec.proxy)
             except InvalidGenome:
                 continue
             return proposal
-        raise SpaceExhausted(state["candidates_proposed"], tried + 1)
+        raise SpaceExhausted(state["candidates_proposed"], UNTRAINABLE_TRIES)
     except SpaceExhausted as error:
         state.set(exhausted=True)
         tx.emit("search.exhausted", state.id, reason=error.message)
@@ -199,7 +216,7 @@ def _start(tx: Transaction, state: SearchState, row: Any, request: ClaimRequest)
         "lease_expires_at",
     )
     tx.run(START, {"key": row.id} | {name: values[name] for name in changed})
-    state.move(TrialStatus.QUEUED.value, TrialStatus.RUNNING.value)
+    state.move(TrialStatus.QUEUED, TrialStatus.RUNNING)
     return _lease(tx, state, values, read_genome(row.genome), request)
 
 
@@ -207,15 +224,12 @@ def _lease(
     tx: Transaction, state: SearchState, trial: dict[str, Any], genome: Any, request: ClaimRequest
 ) -> Lease:
     spec = state.spec
-    tx.run(
-        insert(attempts),
-        {
-            "trial_id": trial["id"],
-            "attempt": trial["attempt"],
-            "worker_id": request.worker_id,
-            "pool": request.pool,
-            "started_at": tx.now,
-        },
+    begin_attempt(
+        tx,
+        trial_id=trial["id"],
+        attempt=trial["attempt"],
+        worker_id=request.worker_id,
+        pool=request.pool,
     )
     tx.emit(
         "trial.started",
@@ -244,26 +258,4 @@ def _lease(
         expires_at=at(trial["lease_expires_at"]),
         lease_seconds=trial["lease_seconds"],
         inference_time=spec.inference_time_slack is not None,
-    )
-
-
-def _note_worker(tx: Transaction, request: ClaimRequest, granted: int) -> None:
-    make = postgresql.insert if tx.postgres else sqlite.insert
-    row = make(workers).values(
-        worker_id=request.worker_id,
-        pool=request.pool,
-        first_seen=tx.now,
-        last_seen=tx.now,
-        running=granted,
-        finished=0,
-    )
-    tx.run(
-        row.on_conflict_do_update(
-            index_elements=[workers.c.worker_id],
-            set_={
-                "pool": row.excluded.pool,
-                "last_seen": row.excluded.last_seen,
-                "running": workers.c.running + row.excluded.running,
-            },
-        )
     )

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Protocol
 
 from sqlalchemy import select
 
 from search.reward import confidence
-from search.spec import SearchStatus
+from search.spec import SearchSpec, SearchStatus
 from search.sql.baselines import as_baseline, baseline_row
+from search.sql.cancellation import cancel_open
 from search.sql.creation import new_trial
 from search.sql.database import Transaction
 from search.sql.rows import read_genome
@@ -17,17 +18,28 @@ from search.tables import trials
 from search.trial import TrialKind, TrialStatus
 
 
-def limit_reached(state: SearchState, now: float) -> bool:
+class Counted(Protocol):
+    """Columns of a search by name."""
+
+    def __getitem__(self, name: str, /) -> Any: ...
+
+
+def limit_reached(spec: SearchSpec, row: Counted, now: float) -> bool:
     """Returns whether no further candidate is to be proposed.
 
     Hours count from the search's creation, pauses included.
+
+    Args:
+        spec: Of the search.
+        row: Its columns.
+        now: The database's time.
     """
-    limits = state.spec.limits
-    if state["exhausted"]:
+    limits = spec.limits
+    if row["exhausted"]:
         return True
-    if limits.trials is not None and state["candidates_proposed"] >= limits.trials:
+    if limits.trials is not None and row["candidates_proposed"] >= limits.trials:
         return True
-    return limits.hours is not None and now >= state["created_at"] + 3600 * limits.hours
+    return limits.hours is not None and now >= row["created_at"] + 3600 * limits.hours
 
 
 def conclude(tx: Transaction, state: SearchState) -> None:
@@ -38,10 +50,18 @@ def conclude(tx: Transaction, state: SearchState) -> None:
         return
     if state.status is not SearchStatus.RUNNING or state["candidates_open"]:
         return
-    if not limit_reached(state, tx.now):
+    if not limit_reached(state.spec, state, tx.now):
         return
     if not state["confirming"]:
         state.set(confirming=True)
+        # No candidate will need the baseline of a pool that came too late.
+        cancel_open(
+            tx,
+            state,
+            "the search's limit was reached",
+            statuses=(TrialStatus.QUEUED,),
+            kind=TrialKind.BASELINE,
+        )
         _queue_confirmations(tx, state)
     if not state["queued"] and not state["running"]:
         choose_best(tx, state)
@@ -50,8 +70,16 @@ def conclude(tx: Transaction, state: SearchState) -> None:
 
 
 def _queue_confirmations(tx: Transaction, state: SearchState) -> None:
+    """Queues repeats of the best candidates, but those that were confirmed before."""
+    known = set(
+        tx.run(
+            select(trials.c.parent_number).where(
+                trials.c.search_id == state.id, trials.c.kind == TrialKind.CONFIRMATION.value
+            )
+        ).scalars()
+    )
     for row in best_candidates(tx, state.id, state.spec.confirmations):
-        for _ in range(state.spec.confirmation_repeats):
+        for _ in range(0 if row.number in known else state.spec.confirmation_repeats):
             new_trial(
                 tx,
                 state,

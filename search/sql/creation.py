@@ -39,11 +39,19 @@ def new_trial(
     """Adds a trial and returns its row.
 
     Args:
+        tx: Of the caller.
+        state: The search.
+        kind: Why the trial is run.
+        genome: What is evaluated.
+        pool: Where it must run; None for anywhere.
+        origin: Where the genome comes from: "seed", "mutation" ...
+        parent: Number of the trial that it descends from or repeats.
+        mutation: What was done to the parent.
         running: Columns of the first attempt, if the trial starts at once; else it is queued.
     """
     status = TrialStatus.QUEUED if running is None else TrialStatus.RUNNING
     number = state.next_number()
-    state.move(None, status.value)
+    state.move(None, status)
     if kind is TrialKind.CANDIDATE:
         state.add(candidates_proposed=1, candidates_open=1)
     values: dict[str, Any] = {

@@ -7,10 +7,10 @@ from typing import Any
 from sqlalchemy import bindparam, select, update
 
 from search.sql.database import Transaction
-from search.tables import trials
+from search.tables import ON_FRONT, trials
 
 FRONT = select(trials.c.id, trials.c.pool, trials.c.fitness, trials.c.step_time_ms).where(
-    trials.c.search_id == bindparam("search"), trials.c.on_front.is_(True)
+    trials.c.search_id == bindparam("search"), ON_FRONT
 )
 
 

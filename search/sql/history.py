@@ -17,7 +17,7 @@ from search.sql.baselines import OF_SEARCH
 from search.sql.database import Transaction
 from search.sql.rows import read_genome
 from search.sql.state import SearchState
-from search.surrogate import WINDOW
+from search.surrogate import MEMORY
 from search.tables import trials
 from search.trial import TrialKind, TrialStatus
 
@@ -52,7 +52,7 @@ class Memory:
     def __init__(self, spec: SearchSpec) -> None:
         self.spec = spec
         self.proposer = Proposer(spec)
-        self.size = max(WINDOW, spec.population_size)
+        self.size = max(MEMORY, spec.population_size)
         self.window: list[Observation] = []
         self.refused: set[str] = set()
 

@@ -12,8 +12,9 @@ from search.errors import InvalidInput, NotFound
 from search.records import AttemptRecord, Page, TrialRecord
 from search.sql.database import Transaction
 from search.sql.rows import at, read_spec, trial_record, when, youngest_outside
+from search.sql.text import storable
 from search.store import TrialFilter
-from search.tables import attempts, trials
+from search.tables import ON_FRONT, attempts, trials
 from search.trial import Outcome
 
 NULLABLE = {"fitness": trials.c.fitness, "step_time_ms": trials.c.step_time_ms}
@@ -53,7 +54,7 @@ def _filtered(search_id: str, where: TrialFilter) -> Select[Any]:
     if where.kinds:
         query = query.where(trials.c.kind.in_([kind.value for kind in where.kinds]))
     if where.pool is not None:
-        query = query.where(trials.c.pool == where.pool)
+        query = query.where(trials.c.pool == storable(where.pool))
     if where.after_seq is not None:
         query = query.where(trials.c.seq > where.after_seq)
     return query
@@ -194,9 +195,7 @@ def population(tx: Transaction, search: Any) -> list[TrialRecord]:
 
 def pareto(tx: Transaction, search: Any) -> list[TrialRecord]:
     """Returns the front, fastest first."""
-    rows = tx.run(
-        select(trials).where(trials.c.search_id == search.id, trials.c.on_front.is_(True))
-    ).all()
+    rows = tx.run(select(trials).where(trials.c.search_id == search.id, ON_FRONT)).all()
     outside = youngest_outside(search)
     ordered = sorted(rows, key=lambda row: (row.pool, row.step_time_ms, row.number))
     return [trial_record(row, outside) for row in ordered]

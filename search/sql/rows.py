@@ -67,6 +67,7 @@ def baseline_summary(row: Any) -> BaselineSummary:
         noise=row.noise,
         step_time_noise_ms=row.step_time_noise_ms,
         hurdle_loss=row.hurdle_loss,
+        failure=row.failure,
     )
 
 

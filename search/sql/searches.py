@@ -24,14 +24,16 @@ from search.evolution import Proposer, resolve_genome
 from search.records import BaselineSummary, Page, SearchRecord
 from search.spec import SEARCH_TRANSITIONS, Limits, SearchSpec, SearchStatus
 from search.sql.baselines import OF_SEARCH
-from search.sql.conclusion import conclude
+from search.sql.cancellation import cancel_open
+from search.sql.conclusion import conclude, limit_reached
 from search.sql.database import Transaction
-from search.sql.endings import cancel_open
 from search.sql.rows import ENDED, baseline_summary, search_record
 from search.sql.state import BY_ID, SearchState, lock_search
+from search.sql.text import storable
 from search.sql.tokens import note
 from search.store import Actor
 from search.tables import searches
+from search.trial import TrialStatus
 
 WANTED = {
     SearchStatus.RUNNING,
@@ -39,6 +41,7 @@ WANTED = {
     SearchStatus.STOPPING,
     SearchStatus.CANCELLED,
 }
+KEY_LENGTH = 255
 CREATION_LOCK = 0x62726E65  # among PostgreSQL's advisory locks
 
 
@@ -73,11 +76,13 @@ def create(
     tx: Transaction, spec: SearchSpec, *, actor: Actor, idempotency_key: str | None
 ) -> SearchRecord:
     """Creates a running search, or returns the one that the key has made before."""
-    written = spec.model_dump_json(exclude_defaults=True)
+    written = spec.model_dump_json()
     digest = hashlib.sha256(written.encode()).hexdigest()
     if tx.postgres:  # one creation at a time: the ordinal and the key are looked up first
         tx.run(text(f"SELECT pg_advisory_xact_lock({CREATION_LOCK})"))
     if idempotency_key is not None:
+        if not 0 < len(idempotency_key) <= KEY_LENGTH or "\0" in idempotency_key:
+            raise InvalidInput(f"an idempotency key has 1 to {KEY_LENGTH} characters")
         made = tx.run(
             select(searches).where(searches.c.idempotency_key == idempotency_key)
         ).one_or_none()
@@ -86,8 +91,9 @@ def create(
                 raise IdempotencyMismatch(idempotency_key)
             return to_record(tx, made)
     last = tx.run(select(func.max(searches.c.ordinal))).scalar()
+    search_id = uuid.uuid4().hex
     values = {
-        "id": uuid.uuid4().hex,
+        "id": search_id,
         "ordinal": (last or 0) + 1,
         "name": spec.name,
         "status": SearchStatus.RUNNING.value,
@@ -99,9 +105,9 @@ def create(
         "updated_at": tx.now,
     }
     tx.run(insert(searches), values)
-    tx.emit("search.created", values["id"], name=spec.name)
-    note(tx, actor, "search.create", values["id"])
-    return to_record(tx, tx.run(BY_ID, {"key": values["id"]}).one())
+    tx.emit("search.created", search_id, name=spec.name)
+    note(tx, actor, "search.create", search_id)
+    return to_record(tx, tx.run(BY_ID, {"key": search_id}).one())
 
 
 def to_record(tx: Transaction, row: Any) -> SearchRecord:
@@ -119,6 +125,7 @@ def summaries_of(tx: Transaction, search_id: str) -> list[BaselineSummary]:
 
 def find(tx: Transaction, named: str) -> Any:
     """Returns the row by id, or by name if exactly one unfinished search bears it."""
+    named = storable(named)
     row = tx.run(BY_ID, {"key": named}).one_or_none()
     if row is not None:
         return row
@@ -180,9 +187,10 @@ def change_status(
             raise IllegalTransition("search", state.id, present.value, wanted.value)
         state.enter(wanted)
         if wanted is SearchStatus.CANCELLED:
-            cancel_open(tx, state, message="the search was cancelled")
+            cancel_open(tx, state, "the search was cancelled")
         elif wanted is SearchStatus.STOPPING:
-            cancel_open(tx, state, message="the search was stopped", running=False)
+            queued = (TrialStatus.QUEUED,)
+            cancel_open(tx, state, "the search was stopped", statuses=queued)
         conclude(tx, state)
         note(tx, actor, f"search.{wanted.value}", state.id)
         state.save()
@@ -198,8 +206,10 @@ def change_limits(
         raise IllegalTransition("search", state.id, state.status.value, "running")
     spec = state.spec.model_copy(update={"limits": limits})
     if spec != state.spec:
-        state.set(spec=spec.model_dump_json(exclude_defaults=True))
+        state.set(spec=spec.model_dump_json())
         state.spec = spec
+        if state["confirming"] and not limit_reached(spec, state, tx.now):
+            state.set(confirming=False)  # there is more to try, and to confirm after it
         tx.emit("search.limits", state.id, trials=limits.trials, hours=limits.hours)
         note(tx, actor, "search.limits", state.id)
         conclude(tx, state)

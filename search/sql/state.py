@@ -1,4 +1,8 @@
-"""One search's row, locked for a transaction: counters move in memory and are written once."""
+"""One search's row, locked for a transaction: counters move in memory and are written once.
+
+Whoever changes a trial holds its search first, so that counters, ranks and sequence numbers are
+given one after another.
+"""
 
 from __future__ import annotations
 
@@ -7,13 +11,16 @@ from typing import Any
 
 from sqlalchemy import bindparam, select, update
 
-from search.errors import NotFound
-from search.spec import SearchSpec, SearchStatus
+from search.errors import IllegalTransition, NotFound
+from search.leases import parse_lease_id
+from search.spec import SEARCH_TRANSITIONS, SearchSpec, SearchStatus
 from search.sql.database import Transaction
 from search.sql.rows import ENDED, read_spec
-from search.tables import searches
-from search.trial import TrialStatus
+from search.tables import searches, trials
+from search.trial import TRIAL_TRANSITIONS, TrialStatus
 
+TRIAL = select(trials).where(trials.c.id == bindparam("key"))
+OWNER = select(trials.c.search_id).where(trials.c.id == bindparam("key"))
 BY_ID = select(searches).where(searches.c.id == bindparam("key"))
 UNFINISHED = select(searches).where(searches.c.status.notin_(sorted(ENDED)))
 
@@ -40,11 +47,17 @@ class SearchState:
         """Moves counters."""
         self.set(**{name: self.values[name] + delta for name, delta in deltas.items()})
 
-    def move(self, old: str | None, new: str) -> None:
-        """Moves one trial between the counters of two statuses."""
+    def move(self, old: TrialStatus | None, new: TrialStatus) -> None:
+        """Moves one trial between the counters of two statuses.
+
+        Raises:
+            IllegalTransition: the table of transitions does not hold it.
+        """
         if old is not None:
-            self.add(**{old: -1})
-        self.add(**{new: 1})
+            if new not in TRIAL_TRANSITIONS[old]:
+                raise IllegalTransition("trial of search", self.id, old.value, new.value)
+            self.add(**{old.value: -1})
+        self.add(**{new.value: 1})
 
     def next_seq(self) -> int:
         """Returns the next number in the order of changes of this search's trials."""
@@ -63,7 +76,13 @@ class SearchState:
         return SearchStatus(self.values["status"])
 
     def enter(self, status: SearchStatus, reason: str = "") -> None:
-        """Changes the status, with its event."""
+        """Changes the status, with its event.
+
+        Raises:
+            IllegalTransition: the table of transitions does not hold it.
+        """
+        if status not in SEARCH_TRANSITIONS[self.status]:
+            raise IllegalTransition("search", self.id, self.status.value, status.value)
         self.set(status=status.value, reason=reason)
         if status.value in ENDED:
             self.set(finished_at=self.tx.now)
@@ -92,11 +111,61 @@ def lock_search(tx: Transaction, search_id: str) -> SearchState:
     return SearchState(tx, row)
 
 
-def lock_unfinished(tx: Transaction) -> list[SearchState]:
-    """Returns every unfinished search, held, always in the same order."""
+def lock_trial(tx: Transaction, trial_id: int) -> tuple[SearchState, Any]:
+    """Returns a trial's search and its row, both held until the transaction ends.
+
+    Raises:
+        NotFound: there is no such trial.
+    """
+    search_id = tx.run(OWNER, {"key": trial_id}).scalar()
+    if search_id is None:
+        raise NotFound("trial", trial_id)
+    state = lock_search(tx, search_id)
+    row = read_trial(tx, trial_id)
+    if row is None:
+        raise NotFound("trial", trial_id)
+    return state, row
+
+
+def read_trial(tx: Transaction, trial_id: int) -> Any:
+    """Returns the trial's row, held against heartbeats too; None if there is none."""
+    statement = TRIAL.with_for_update() if tx.postgres else TRIAL
+    return tx.run(statement, {"key": trial_id}).one_or_none()
+
+
+def lock_held_trial(tx: Transaction, lease_id: str) -> tuple[SearchState, Any, int, bool]:
+    """Returns search and trial of a lease, its attempt, and whether that still holds the trial.
+
+    Raises:
+        NotFound: there is no such lease.
+    """
+    trial_id, attempt = parse_lease_id(lease_id)
+    state, row = lock_trial(tx, trial_id)
+    if attempt > row.attempt:
+        raise NotFound("lease", lease_id)
+    return state, row, attempt, holds(row, attempt)
+
+
+def holds(row: Any, attempt: int) -> bool:
+    """Returns whether the attempt is the one that runs the trial."""
+    return bool(row.status == TrialStatus.RUNNING.value and row.attempt == attempt)
+
+
+def lock_unfinished(
+    tx: Transaction, *, ids: Sequence[str] | None = None, skip_locked: bool = False
+) -> list[SearchState]:
+    """Returns unfinished searches, held, always in the same order.
+
+    Args:
+        tx: Holds them until it ends.
+        ids: Only these; all by default.
+        skip_locked: On PostgreSQL, leave out those that another transaction holds.
+    """
     statement = UNFINISHED.order_by(searches.c.ordinal)
+    if ids is not None:
+        statement = statement.where(searches.c.id.in_(ids))
     if tx.postgres:
-        statement = statement.with_for_update()
+        statement = statement.with_for_update(skip_locked=skip_locked)
     return [SearchState(tx, row) for row in tx.run(statement)]
 
 
@@ -104,6 +173,3 @@ def save_all(states: Sequence[SearchState]) -> None:
     """Writes what changed in several searches."""
     for state in states:
         state.save()
-
-
-OPEN_STATUSES = (TrialStatus.QUEUED.value, TrialStatus.RUNNING.value)

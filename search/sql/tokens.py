@@ -14,6 +14,7 @@ from search.errors import InvalidInput, NotFound
 from search.records import AuditRecord, Page, TokenRecord
 from search.sql.database import Transaction
 from search.sql.rows import at, when
+from search.sql.text import storable
 from search.store import Actor
 from search.tables import audit, tokens
 
@@ -35,7 +36,7 @@ def create_token(
         raise InvalidInput("a token lives above 0 s and at most 100 years", lifetime)
     secret = PREFIX + secrets.token_urlsafe(32)
     values = {
-        "name": name,
+        "name": storable(name),
         "prefix": secret[:SHOWN],
         "secret_hash": _hash(secret),
         "scopes": " ".join(scope for scope in SCOPES if scope in scopes),
@@ -84,10 +85,10 @@ def note(tx: Transaction, actor: Actor, action: str, target: str) -> None:
     """Adds a line to the audit trail."""
     values = {
         "at": tx.now,
-        "actor": actor.name[:128],
+        "actor": storable(actor.name)[:128],
         "action": action,
         "target": target,
-        "request_id": actor.request_id[:128],
+        "request_id": storable(actor.request_id)[:128],
     }
     tx.run(insert(audit), values)
 
@@ -118,7 +119,9 @@ def _hash(secret: str) -> str:
 
 
 def _row(tx: Transaction, token_id: int) -> Any:
-    row = tx.run(select(tokens).where(tokens.c.id == token_id)).one_or_none()
+    row = None
+    if 0 < token_id < 2**63:
+        row = tx.run(select(tokens).where(tokens.c.id == token_id)).one_or_none()
     if row is None:
         raise NotFound("token", token_id)
     return row
