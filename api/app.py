@@ -3,30 +3,36 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import Any
 
 from fastapi import APIRouter, FastAPI
 from fastapi.middleware.gzip import GZipMiddleware
-from fastapi.openapi.utils import get_openapi
-from fastapi.routing import APIRoute
 from starlette.concurrency import run_in_threadpool
 
 from api import errors
 from api.admission import KnownDataSets
 from api.auth import Authenticator
 from api.dependencies import Controller
-from api.errors import Problem
 from api.events import EventHub
 from api.metrics import Metrics
 from api.middleware import RequestGate
+from api.openapi import operation_id, schema_maker
 from api.rate_limit import RateLimit
-from api.routes import catalogue, events, leases, operation, reference, searches, tokens, trials
+from api.routes import (
+    catalogue,
+    conclusions,
+    events,
+    leases,
+    operation,
+    reference,
+    searches,
+    tokens,
+    trials,
+)
 from api.settings import Settings
 from api.stream_limit import StreamLimit
-from search.spec import SearchSpec
 from search.store import SearchStore
 
 ROOT = "/api/v1"
@@ -53,7 +59,7 @@ def create_app(settings: Settings, *, store: SearchStore | None = None) -> FastA
         openapi_url=f"{ROOT}/openapi.json",
         docs_url=None,
         redoc_url=None,
-        generate_unique_id_function=_operation_id,
+        generate_unique_id_function=operation_id,
         lifespan=partial(_lifespan, parts),
         redirect_slashes=False,
     )
@@ -68,7 +74,7 @@ def create_app(settings: Settings, *, store: SearchStore | None = None) -> FastA
         authenticator=parts.authenticator,
     )
     rest = APIRouter(prefix=ROOT)
-    for module in (searches, trials, events, leases, catalogue, tokens):
+    for module in (searches, trials, conclusions, events, leases, catalogue, tokens):
         rest.include_router(module.router)
     app.include_router(rest)
     app.include_router(operation.router)
@@ -77,7 +83,7 @@ def create_app(settings: Settings, *, store: SearchStore | None = None) -> FastA
         from api import dashboard_files
 
         app.include_router(dashboard_files.router)
-    app.openapi = _schema_maker(app)  # type: ignore[method-assign]
+    app.openapi = schema_maker(app)  # type: ignore[method-assign]
     return app
 
 
@@ -123,30 +129,3 @@ def _open(settings: Settings) -> SearchStore:
     from search.sql_store import open_store
 
     return open_store(settings.database_url)
-
-
-def _operation_id(route: APIRoute) -> str:
-    return route.name
-
-
-def _schema_maker(app: FastAPI) -> Callable[[], dict[str, Any]]:
-    """Returns `openapi` with the models that no route names by itself."""
-
-    def openapi() -> dict[str, Any]:
-        if app.openapi_schema is None:
-            schema = get_openapi(
-                title=app.title,
-                version=app.version,
-                description=app.description,
-                routes=app.routes,
-            )
-            schemas = schema["components"]["schemas"]
-            for model in (Problem, SearchSpec):
-                made = model.model_json_schema(ref_template="#/components/schemas/{model}")
-                for name, inner in made.pop("$defs", {}).items():
-                    schemas.setdefault(name, inner)
-                schemas.setdefault(model.__name__, made)
-            app.openapi_schema = schema
-        return app.openapi_schema
-
-    return openapi

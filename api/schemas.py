@@ -196,6 +196,29 @@ class GenomeFacts(Answer):
     reason: Annotated[str, Field(description="Why it cannot train here; empty if it can.")] = ""
 
 
+class Promotion(Answer):
+    """A block at a larger scale; without genome and proxy where it cannot be scaled so far."""
+
+    trial_number: Annotated[int | None, Field(description="Null for the baseline.")]
+    fitness: Annotated[float | None, Field(description="As measured at the search's scale.")]
+    genome: Genome | None = None
+    digest: str | None = None
+    proxy: Proxy | None = None
+    parameters: int | None = None
+    activated_parameters: int | None = None
+    flops_per_token: float | None = None
+    memory_bytes: int | None = None
+    reason: Annotated[str, Field(description="Why it cannot be scaled; empty if it can.")] = ""
+
+
+class Promotions(Answer):
+    """The baseline and the best blocks at a larger scale."""
+
+    target_parameters: int
+    factor: float
+    items: tuple[Promotion, ...]
+
+
 class Event(Answer):
     """The data of one server-sent event, beside the fields of its kind."""
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,10 +14,27 @@ from api.cli.controller_client import ControllerClient
 from api.cli.options import URL, SearchName, Token, Url, connect
 from api.cli.output import say, stdout, write_atomically
 from search.errors import InvalidInput
-from search.export import GenomeExport
+from search.export import GenomeExport, scale_export
+from search.flax_export import flax_source
 from search.genome import parse_genome
 from search.spec import Proxy
 from search.trial import Measurements
+
+COUNT = re.compile(r"([0-9]{1,12}(?:\.[0-9]{1,12})?)([kKmMbB]?)")
+POWERS = {"": 1.0, "K": 1e3, "M": 1e6, "B": 1e9}
+
+
+class Kind(StrEnum):
+    """What an export is written as."""
+
+    GENOME = "genome"
+    FLAX = "flax"
+
+
+WRITERS: dict[Kind, Callable[[GenomeExport], str]] = {
+    Kind.GENOME: GenomeExport.to_json,
+    Kind.FLAX: flax_source,
+}
 
 
 def export(
@@ -26,16 +46,43 @@ def export(
         Path | None,
         typer.Option("--output", "-o", help="The file; without it, stdout.", show_default=False),
     ] = None,
+    kind: Annotated[
+        Kind,
+        typer.Option(
+            "--format",
+            help="genome: JSON with its measurements; flax: source that needs only jax and flax.",
+        ),
+    ] = Kind.GENOME,
+    target_params: Annotated[
+        str | None,
+        typer.Option(help="Scale to so many activated parameters: 1B, 300M.", show_default=False),
+    ] = None,
     url: Url = URL,
     token: Token = None,
 ) -> None:
-    """Export a genome with its measurements, checked by its digest."""
+    """Export a block, checked by its digest: as data, or as a model to train on."""
+    target = None if target_params is None else parse_count(target_params)
     document = fetch_export(connect(url, token), search, trial)
+    if target is not None:
+        document = scale_export(document, target)
+    text = WRITERS[kind](document)
     if output is None:
-        stdout().print(document.to_json(), markup=False, end="")
+        stdout().print(text, markup=False, end="")
         return
-    write_atomically(output, document.to_json())
+    write_atomically(output, text)
     say(f"wrote trial {document.trial_number} of {document.search_name} to {output}")
+
+
+def parse_count(text: str) -> int:
+    """Returns the number that "1B", "300M", "20k" or "1000" stands for.
+
+    Raises:
+        InvalidInput: it is none of these.
+    """
+    match = COUNT.fullmatch(text.strip())
+    if match is None or not float(match[1]):
+        raise InvalidInput("a count is a number above 0 with K, M or B behind it", text)
+    return round(float(match[1]) * POWERS[match[2].upper()])
 
 
 def fetch_export(client: ControllerClient, search: str, trial: int | None) -> GenomeExport:

@@ -26,21 +26,13 @@ router = APIRouter(prefix="/searches", tags=["searches"], route_class=StrictRout
 YAML_TYPES = frozenset({"application/yaml", "application/x-yaml", "text/yaml"})
 # Aliases make a small file a huge value; a spec has no use for them.
 YAML_LIMIT_BYTES = 256 * 1024
-SPEC_EXAMPLE: dict[str, Any] = {
-    "name": "laptop",
-    "space": "nano",
-    "limits": {"trials": 40},
-    "population_size": 10,
-    "tournament_size": 3,
-    "proxy": {"experts": 8, "head_dim": 16, "sequence_length": 64, "batch_size": 16},
-}
 SPEC_SCHEMA = {"$ref": "#/components/schemas/SearchSpec"}
 SPEC_BODY = {
     "requestBody": {
         "required": True,
         "content": {
-            "application/json": {"schema": SPEC_SCHEMA, "example": SPEC_EXAMPLE},
-            "application/yaml": {"schema": SPEC_SCHEMA, "example": SPEC_EXAMPLE},
+            "application/json": {"schema": SPEC_SCHEMA},
+            "application/yaml": {"schema": SPEC_SCHEMA},
         },
     }
 }
