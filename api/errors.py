@@ -161,7 +161,8 @@ def install(app: FastAPI) -> None:
 
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """Returns what OpenAPI says of an operation's problems, those that all share included."""
-    every = sorted({400, 401, 403, 421, 422, 429, 500, 503, *statuses})
+    slow = {408} if 413 in statuses else set()  # whatever takes a body
+    every = sorted({400, 401, 403, 421, 422, 429, 500, 503, *slow, *statuses})
     schema = {"$ref": "#/components/schemas/Problem"}
     return {
         status: {

@@ -45,7 +45,7 @@ DONE = {
 
 
 def settings_for(folder: Path, **given: Any) -> Settings:
-    return load_settings(None, database_url=f"sqlite:///{folder / 'rest.db'}", **given)
+    return load_settings(None, **{"database_url": f"sqlite:///{folder / 'rest.db'}", **given})
 
 
 @contextmanager
@@ -76,6 +76,14 @@ def claim(http: Any, **changes: Any) -> list[dict[str, Any]]:
     answer = http.post(f"{ROOT}/leases/claim", json=CLAIM | changes)
     assert answer.status_code == 200, answer.text
     return list(answer.json()["leases"])
+
+
+def to_candidates(http: Any) -> dict[str, Any]:
+    """Runs the baseline of a search with one repeat; returns the first candidate's lease."""
+    lease = claim(http)[0]
+    assert lease["kind"] == "baseline"
+    finish(http, lease)
+    return claim(http)[0]
 
 
 def finish(http: Any, lease: dict[str, Any], **measured: Any) -> dict[str, Any]:
