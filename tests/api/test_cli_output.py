@@ -9,11 +9,13 @@ import psutil
 import pytest
 
 from api.cli.exit_codes import exit_code
+from api.cli.export import parse_count
 from api.cli.output import write_atomically
 from api.cli.processes import Family
 from search.errors import (
     Conflict,
     EnvironmentProblem,
+    InvalidInput,
     InvalidSpec,
     LeaseLost,
     NotFound,
@@ -58,3 +60,16 @@ def test_a_stopped_family_leaves_no_process_behind(tmp_path: Path) -> None:
     family.stop()
     assert child.poll() is not None
     assert family.members() == []
+
+
+@pytest.mark.parametrize(
+    ("text", "count"), [("1B", 10**9), ("1.5m", 1_500_000), ("300K", 300_000), ("7", 7)]
+)
+def test_counts_are_read_as_people_write_them(text: str, count: int) -> None:
+    assert parse_count(text) == count
+
+
+@pytest.mark.parametrize("text", ["", "B", "-1B", "1T", "0", "1e400", "nan"])
+def test_what_is_no_count_is_refused(text: str) -> None:
+    with pytest.raises(InvalidInput, match="K, M or B"):
+        parse_count(text)

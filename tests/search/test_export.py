@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from search.errors import InvalidGenome, NotFound
-from search.export import GenomeExport, read_export
+from search.cost import activated_parameters
+from search.export import GenomeExport, read_export, scale_export
 from search.genome import parse_genome
 from search.spec import Proxy
 from tests.search.test_genome import EXAMPLE
@@ -49,3 +50,23 @@ def test_what_is_no_export_is_refused(tmp_path: Path) -> None:
     path.write_text("{}")
     with pytest.raises(InvalidGenome, match="not an exported genome"):
         read_export(path)
+
+
+@pytest.mark.parametrize("growth", [1, 8, 60])
+def test_a_scaled_export_comes_near_the_target_and_says_what_it_was(growth: int) -> None:
+    export = _export()
+    target = growth * activated_parameters(export.genome, export.proxy)
+    scaled = scale_export(export, target)
+    reached = activated_parameters(scaled.genome, scaled.proxy)
+    one_block = reached / scaled.proxy.blocks
+    assert abs(reached - target) <= one_block
+    assert scaled.scaled_from == export.digest
+    assert scaled.digest == scaled.genome.digest
+    assert scaled.fitness is None
+
+
+def test_the_paper_s_targets_take_its_width_factors() -> None:
+    export = _export()
+    found = activated_parameters(export.genome, export.proxy)
+    widths = [scale_export(export, found * growth).genome.model_dim for growth in (1, 10, 80)]
+    assert [width // export.genome.model_dim for width in widths] == [1, 2, 4]

@@ -1,0 +1,51 @@
+"""An exported block as one file of source that needs jax and flax alone.
+
+The file is a template with the block's data filled in: it is made to be read and changed, and
+tests hold its logits equal to the model that the search trained.
+"""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from pprint import pformat
+from string import Template
+from typing import Any
+
+from search.export import GenomeExport
+
+PROXY_FIELDS = (
+    "blocks",
+    "experts",
+    "head_dim",
+    "vocab_size",
+    "load_balance_weight",
+    "router_z_weight",
+)
+
+
+def flax_source(export: GenomeExport) -> str:
+    """Returns the source of a module with `CONFIG`, `Model` and `next_token_loss`."""
+    template = Template((files("search") / "templates" / "flax_model.py.tmpl").read_text("utf-8"))
+    return template.substitute(
+        title=f"The block of trial {export.trial_number} of the search {export.search_name!r}.",
+        origin=f"{_measured(export)}\nGenome {export.digest}.",
+        config=pformat(_config(export), width=96, sort_dicts=False),
+    )
+
+
+def _config(export: GenomeExport) -> dict[str, Any]:
+    genome = export.genome.canonical()
+    shared = {name: getattr(export.proxy, name) for name in PROXY_FIELDS}
+    return {"model_dim": genome["model_dim"], **shared, "layers": genome["layers"]}
+
+
+def _measured(export: GenomeExport) -> str:
+    if export.scaled_from:
+        return "Scaled up from the block that the search measured; not trained at this size."
+    loss = export.measurements.validation_loss
+    if loss is None or export.fitness is None:
+        return "Not measured."
+    return (
+        f"Validation loss {loss:.4f} nats a token, fitness {export.fitness:+.4f} (nats better than "
+        "the baseline)."
+    )
