@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from search.errors import InvalidGenome, NotFound
 from search.cost import activated_parameters
+from search.errors import InvalidGenome, NotFound
 from search.export import GenomeExport, read_export, scale_export
 from search.genome import parse_genome
 from search.spec import Proxy
