@@ -19,11 +19,14 @@ from search.multi_objective import rank_by_dominance
 from search.mutation import mutate
 from search.space import Space
 from search.spec import SearchSpec
-from search.surrogate import MIN_OBSERVATIONS, WINDOW, Surrogate
+from search.surrogate import MEMORY, Surrogate
 from search.zoo import zoo_genome
 
-CHILDREN = 64  # mutated children that the surrogate chooses from
+CHILDREN = 96  # mutated children that the surrogate chooses from
 WINNERS = 4  # tournaments whose winners are the children's parents
+ELITE = 3  # the fittest of the surrogate's window, parents too
+WANDERERS = 16  # random genomes among the children
+FIRST = 10  # random genomes before the surrogate may choose
 ATTEMPTS = 64  # batches of children before the space counts as exhausted
 ENUMERATE_BELOW = 20_000  # spaces so small are searched to the last genome
 
@@ -61,10 +64,18 @@ class Proposer:
             if not history.tried([seed.digest]):
                 return Proposal(seed, "seed")
         first = max(self.spec.population_size, len(self.seeds))
-        population = history.population(self.spec.population_size)
-        if self.spec.algorithm == "random" or proposed < first or not population:
+        if self.spec.algorithm == "random" or not history.finished():
             return self._random(history, rng)
-        return self._mutated(history, population, rng)
+        if self._screens and history.finished() >= FIRST:
+            return self._screened(history, rng)
+        if proposed < first:
+            return self._random(history, rng)
+        return self._mutated(history, rng)
+
+    @property
+    def _screens(self) -> bool:
+        wanted = self.spec.screening.kind == "gaussian_process"
+        return wanted and self.spec.algorithm == "regularized_evolution"
 
     def _random(self, history: History, rng: np.random.Generator) -> Proposal:
         for _ in range(ATTEMPTS):
@@ -74,49 +85,46 @@ class Proposer:
                 return Proposal(fresh[0], "random")
         return self._last_resort(history, rng)
 
-    def _mutated(
-        self, history: History, population: Sequence[Observation], rng: np.random.Generator
-    ) -> Proposal:
-        screened = self._screens(history)
-        steps = 1
-        for _ in range(ATTEMPTS):
-            children = self._children(population, CHILDREN if screened else 1, steps, rng)
-            tried = history.tried([child.genome.digest for child in children])
-            fresh = [child for child in children if child.genome.digest not in tried]
-            if fresh:
-                return fresh[self._choice(fresh, history, rng) if screened else 0]
-            steps += 1  # everything near is known: look farther
+    def _mutated(self, history: History, rng: np.random.Generator) -> Proposal:
+        population = history.population(self.spec.population_size)
+        for attempt in range(ATTEMPTS):  # everything near is known: look farther
+            child = self._child(self._tournament(population, rng), attempt + 1, rng)
+            if not history.tried([child.genome.digest]):
+                return child
         return self._last_resort(history, rng)
 
-    def _screens(self, history: History) -> bool:
-        if self.spec.screening.kind == "none" or self.spec.algorithm != "regularized_evolution":
-            return False
-        return history.finished() >= MIN_OBSERVATIONS
-
-    def _choice(self, fresh: list[Proposal], history: History, rng: np.random.Generator) -> int:
-        return self._surrogate.choose(
-            [child.genome for child in fresh],
-            history.recent(WINDOW),
-            noise=history.noise(),
-            rng=rng,
-        )
+    def _screened(self, history: History, rng: np.random.Generator) -> Proposal:
+        """Returns the untried child that the surrogate likes best."""
+        window = history.recent(MEMORY)
+        for attempt in range(ATTEMPTS):
+            children = self._children(history, window, attempt + 1, rng)
+            liked = self._surrogate.order(
+                [child.genome for child in children], window, noise=history.noise(), rng=rng
+            )
+            for index in liked:
+                if not history.tried([children[index].genome.digest]):
+                    return children[index]
+        return self._last_resort(history, rng)
 
     def _children(
         self,
-        population: Sequence[Observation],
-        count: int,
+        history: History,
+        window: Sequence[Observation],
         steps: int,
         rng: np.random.Generator,
     ) -> list[Proposal]:
-        """Returns `count` distinct mutated children of tournament winners."""
-        winners = WINNERS if count > 1 else 1
-        parents = [self._tournament(population, rng) for _ in range(winners)]
-        children: dict[str, Proposal] = {}
-        for index in range(count):
-            parent = parents[index % winners]
-            far = steps + (int(rng.geometric(0.5)) - 1 if count > 1 else 0)
-            child = self._child(parent, far, rng)
-            children.setdefault(child.genome.digest, child)
+        """Returns distinct children of tournament winners and of the fittest, and wanderers."""
+        population = history.population(self.spec.population_size)
+        parents = [self._tournament(population, rng) for _ in range(WINNERS)]
+        parents += sorted(window, key=_rank)[-ELITE:]
+        children: dict[Genome, Proposal] = {}
+        for index in range(CHILDREN):
+            far = steps - 1 + int(rng.geometric(0.5))
+            child = self._child(parents[index % len(parents)], far, rng)
+            children.setdefault(child.genome, child)
+        for _ in range(WANDERERS):
+            genome = self.space.sample(rng=rng)
+            children.setdefault(genome, Proposal(genome, "random"))
         return list(children.values())
 
     def _child(self, parent: Observation, steps: int, rng: np.random.Generator) -> Proposal:
@@ -138,7 +146,7 @@ class Proposer:
         picks: list[Observation] = [population[int(i)] for i in drawn]
         if self.spec.algorithm == "nsga2":
             return picks[int(np.argmin(rank_by_dominance(picks)))]
-        return max(picks, key=lambda seen: seen.fitness)
+        return max(picks, key=_rank)
 
     def _last_resort(self, history: History, rng: np.random.Generator) -> Proposal:
         """Returns any untried genome of a space small enough to be listed whole."""
@@ -148,6 +156,11 @@ class Proposer:
                 if not history.tried([genomes[index].digest]):
                     return Proposal(genomes[index], "random")
         raise SpaceExhausted(history.proposed(), ATTEMPTS)
+
+
+def _rank(seen: Observation) -> tuple[bool, float]:
+    """Returns what orders candidates: any that completed before any that was pruned."""
+    return not seen.pruned, seen.fitness
 
 
 def resolve_genome(named: str | Genome, space: Space) -> Genome:

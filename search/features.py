@@ -1,77 +1,146 @@
-"""Features of a genome for the surrogate: what the ratio, the place and the size of layers say.
+"""What the surrogate sees of genomes: sub-layers by place, and what they hold in total.
 
-The paper finds that the ratio of layer types matters and their order hardly does
-(arXiv:2306.00008, ablation), so counts weigh most; places and pairs let interactions show.
+Places tell which sub-layer follows which; totals tell the ratio of layer types, which the paper
+finds to matter more than their order (arXiv:2306.00008, ablation).
 """
 
 from __future__ import annotations
 
-import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from search.genome import LAYER_KINDS, Genome
-from search.space import Space
+from search.genome import Genome, Layer
+from search.space import Choice, Space
 
-Vector = npt.NDArray[np.float64]
-KINDS = tuple(LAYER_KINDS)
+Matrix = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Features:
+    """Genomes as arrays, one row each; `L` is the space's longest block, `K` its kinds.
+
+    Attributes:
+        kinds: Kind by place, `K` behind the end of the block; shape (n, L).
+        details: Choices of every field by place, and the model dim; shape (n, L * F + D).
+        pairs: How often one kind follows another, the ends too; shape (n, (K + 1) ** 2).
+        counts: Sub-layers by kind; shape (n, K).
+        shares: Choices of every field, summed over places, and the model dim; shape (n, F + D).
+    """
+
+    kinds: npt.NDArray[np.int8]
+    details: Matrix
+    pairs: Matrix
+    counts: Matrix
+    shares: Matrix
+
+    def __len__(self) -> int:
+        return len(self.kinds)
+
+    def joined(self, others: Features) -> Features:
+        """Returns these rows and then the others."""
+        return Features(
+            kinds=np.concatenate([self.kinds, others.kinds]),
+            details=np.concatenate([self.details, others.details]),
+            pairs=np.concatenate([self.pairs, others.pairs]),
+            counts=np.concatenate([self.counts, others.counts]),
+            shares=np.concatenate([self.shares, others.shares]),
+        )
 
 
 class FeatureMap:
-    """Maps the genomes of one space to vectors of equal length.
+    """Maps the genomes of one space to `Features`.
 
-    Blocks of features: kinds by place, kinds counted, neighbouring pairs counted, every field by
-    place, every field averaged, model dim, length. A block is scaled by the root of its width, so
-    that no block outweighs another by being long.
+    A field of numbers is one column (its choice's rank, from 0 to 1); a field of words is a column
+    a word. Columns of one sub-layer are scaled so that two that differ in every field are a unit
+    apart, whatever the number of fields.
     """
 
     def __init__(self, space: Space) -> None:
-        self.space = space
+        self.places = space.max_layers
         self.kinds = tuple(space.layers)
-        self.fields = [
-            (kind, name, {choice: place for place, choice in enumerate(choices)})
+        columns = [
+            (kind, name, _columns(choices))
             for kind, fields in space.layers.items()
             for name, choices in fields.items()
             if len(choices) > 1
         ]
-        self._cache: dict[Genome, Vector] = {}
+        self._fields: dict[str, list[tuple[str, int, dict[Choice, Matrix]]]] = {}
+        width = 0
+        for kind, name, shown in columns:
+            self._fields.setdefault(kind, []).append((name, width, shown))
+            width += len(next(iter(shown.values())))
+        self._width = width
+        self._dims = _columns(space.model_dim)
+        self._no_dim = np.zeros(len(next(iter(self._dims.values()))))
+        self._token: dict[Layer, int] = {}
+        self._rows: list[Matrix] = [np.zeros(width)]  # of a place behind the end
+        self._kind_of: list[int] = [len(self.kinds)]
+        self._table: Matrix = np.zeros((0, width))
+        self._codes: npt.NDArray[np.int8] = np.zeros(0, np.int8)
 
-    def __call__(self, genomes: list[Genome]) -> npt.NDArray[np.float64]:
+    @property
+    def detailed(self) -> bool:
+        """Whether genomes of this space differ in more than the kinds of their sub-layers."""
+        return self._width > 0 or len(self._no_dim) > 0
+
+    def __call__(self, genomes: Sequence[Genome]) -> Features:
         """Returns one row a genome."""
-        return np.stack([self._vector(genome) for genome in genomes])
+        n, k = len(genomes), len(self.kinds)
+        tokens = np.array([self._tokens(one) for one in genomes], int).reshape(n, self.places)
+        if len(self._table) != len(self._rows):
+            self._table, self._codes = np.stack(self._rows), np.array(self._kind_of, np.int8)
+        dims = np.array([self._dims.get(one.model_dim, self._no_dim) for one in genomes])
+        dims = dims.reshape(n, len(self._no_dim))
+        kinds, fields = self._codes[tokens], self._table[tokens]
+        counts = np.stack([(kinds == code).sum(axis=1) for code in range(k)], axis=1)
+        return Features(
+            kinds=kinds,
+            details=np.concatenate([fields.reshape(n, self.places * self._width), dims], axis=1),
+            pairs=_pair_counts(kinds, k),
+            counts=counts.astype(np.float64),
+            shares=np.concatenate([fields.sum(axis=1), dims * self.places], axis=1),
+        )
 
-    def _vector(self, genome: Genome) -> Vector:
-        known = self._cache.get(genome)
-        if known is None:
-            if len(self._cache) > 20_000:
-                self._cache.clear()
-            known = self._cache[genome] = self._compute(genome)
-        return known
+    def _tokens(self, genome: Genome) -> list[int]:
+        known = self._token
+        found = [known[one] if one in known else self._learn(one) for one in genome.layers]
+        return found + [0] * (self.places - len(found))
 
-    def _compute(self, genome: Genome) -> Vector:
-        length, width = self.space.max_layers, len(self.kinds)
-        place = np.zeros((length, width))
-        pairs = np.zeros((width + 1, width + 1))
-        before = width
-        for index, layer in enumerate(genome.layers[:length]):
-            kind = self.kinds.index(layer.kind) if layer.kind in self.kinds else 0
-            place[index, kind] = 1
-            pairs[before, kind] += 1
-            before = kind
-        pairs[before, width] += 1
-        counts = place.sum(axis=0)
-        parts = [place.ravel(), counts, pairs.ravel(), *self._field_parts(genome)]
-        parts.append(np.array([len(genome.layers), math.log2(genome.model_dim)]))
-        return np.concatenate(parts)
+    def _learn(self, layer: Layer) -> int:
+        row = np.zeros(self._width)
+        fields = self._fields.get(layer.kind, [])
+        for name, start, shown in fields:
+            values = shown.get(getattr(layer, name))
+            if values is not None:  # a seed or a baseline may lie outside the space
+                row[start : start + len(values)] = values
+        self._rows.append(row / max(len(fields), 1) ** 0.5)
+        known = layer.kind in self.kinds
+        self._kind_of.append(self.kinds.index(layer.kind) if known else len(self.kinds))
+        self._token[layer] = len(self._rows) - 1
+        return self._token[layer]
 
-    def _field_parts(self, genome: Genome) -> list[Vector]:
-        """Returns shares of every choice of every field, over the sub-layers that have it."""
-        parts = []
-        for kind, name, places in self.fields:
-            share = np.zeros(len(places))
-            for layer in genome.layers:
-                if layer.kind == kind:
-                    share[places.get(getattr(layer, name), 0)] += 1
-            parts.append(share)
-        return parts
+
+def _columns(choices: Sequence[Choice]) -> dict[Choice, Matrix]:
+    """Returns the columns of each choice: its rank among numbers, or one column a word."""
+    if len(choices) < 2:
+        return {choice: np.zeros(0) for choice in choices}
+    if all(isinstance(choice, int | float) for choice in choices):
+        ranked = sorted(choices)
+        return {choice: np.array([at / (len(ranked) - 1)]) for at, choice in enumerate(ranked)}
+    return dict(zip(choices, np.eye(len(choices)) * 0.5**0.5, strict=True))
+
+
+def _pair_counts(kinds: npt.NDArray[np.int8], k: int) -> Matrix:
+    """Returns how often each kind follows each other one, with `k` for the ends."""
+    ends = np.full((len(kinds), 1), k, np.int8)
+    padded = np.concatenate([ends, kinds, ends], axis=1).astype(np.int64)
+    codes = padded[:, :-1] * (k + 1) + padded[:, 1:]
+    width = (k + 1) ** 2
+    rows = np.arange(len(kinds))[:, None] * width
+    counted = np.bincount((codes + rows).ravel(), minlength=len(kinds) * width)
+    pairs: Matrix = counted.reshape(len(kinds), width).astype(np.float64)
+    pairs[:, -1] = 0  # what lies behind the end says nothing
+    return pairs

@@ -13,7 +13,7 @@ import numpy as np
 
 from search.errors import InvalidSpace
 from search.genome import Genome, Layer
-from search.space import Space
+from search.space import Space, changed_layer
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ def change_field(genome: Genome, space: Space) -> list[Change]:
             before = getattr(layer, name)
             others = [c for c in space.layers[layer.kind][name] if c != before]
             after = others[int(rng.integers(len(others)))]
-            changed = layer.model_copy(update={name: after})
+            changed = changed_layer(layer, name, after)
             return _replaced(
                 genome, index, changed, f"{layer.kind} {index}: {name} {before} → {after}"
             )
@@ -111,11 +111,12 @@ def swap(genome: Genome, _space: Space) -> list[Change]:
 
         return apply
 
+    marks = [hash(layer) for layer in genome.layers]  # far cheaper to compare than sub-layers
     return [
         change(first, second)
-        for first in range(len(genome.layers))
-        for second in range(first + 1, len(genome.layers))
-        if genome.layers[first] != genome.layers[second]
+        for first in range(len(marks))
+        for second in range(first + 1, len(marks))
+        if marks[first] != marks[second]
     ]
 
 
@@ -169,13 +170,21 @@ def mutate(genome: Genome, space: Space, *, rng: np.random.Generator) -> Mutatio
     names = [name for name in OPERATORS if weights[name] > 0]
     # Drawing again after an operator that cannot act gives those that can their fair shares.
     while names:
-        shares = np.array([weights[name] for name in names])
-        name = names[int(np.searchsorted(shares.cumsum() / shares.sum(), rng.random(), "right"))]
+        name = _drawn(names, weights, rng)
         found = OPERATORS[name](genome, space)
         if found:
             return found[int(rng.integers(len(found)))](rng)
         names.remove(name)
     raise InvalidSpace("no mutation can change a genome of this space", space.name)
+
+
+def _drawn(names: list[str], weights: dict[str, float], rng: np.random.Generator) -> str:
+    left = float(rng.random()) * sum(weights[name] for name in names)
+    for name in names:
+        left -= weights[name]
+        if left < 0:
+            return name
+    return names[-1]
 
 
 def neighbours(genome: Genome, space: Space) -> list[Genome]:

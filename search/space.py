@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
-from functools import cache
+from functools import cache, lru_cache
 from importlib.resources import files
 from typing import Annotated, Any
 
@@ -73,8 +73,8 @@ class Space(BaseModel):
     def sample_layer(self, *, kind: str | None = None, rng: np.random.Generator) -> Layer:
         """Returns a random sub-layer, of `kind` if one is given."""
         kind = kind or _pick(tuple(self.layers), rng)
-        fields = {name: _pick(choices, rng) for name, choices in self.layers[kind].items()}
-        return LAYER_KINDS[kind].model_validate(fields)
+        fields = [(name, _pick(choices, rng)) for name, choices in self.layers[kind].items()]
+        return _layer(kind, tuple(fields))
 
     def contains(self, genome: Genome) -> bool:
         """Returns whether every field of `genome` is one of this space's choices."""
@@ -108,8 +108,7 @@ class Space(BaseModel):
         """Returns every sub-layer of one kind."""
         fields = self.layers[kind]
         combinations = itertools.product(*fields.values())
-        named = (dict(zip(fields, values, strict=True)) for values in combinations)
-        return [LAYER_KINDS[kind].model_validate(values) for values in named]
+        return [_layer(kind, tuple(zip(fields, values, strict=True))) for values in combinations]
 
     def size(self) -> int:
         """Returns the number of distinct genomes."""
@@ -117,6 +116,18 @@ class Space(BaseModel):
         lengths = range(self.min_layers, self.max_layers + 1)
         blocks: int = sum(per_layer**length for length in lengths)
         return len(self.model_dim) * blocks
+
+
+@lru_cache(maxsize=65_536)
+def _layer(kind: str, fields: tuple[tuple[str, Choice], ...]) -> Layer:
+    """Returns the sub-layer; kept, since a search draws the same few again and again."""
+    return LAYER_KINDS[kind].model_validate(dict(fields))
+
+
+@lru_cache(maxsize=65_536)
+def changed_layer(layer: Layer, name: str, choice: Choice) -> Layer:
+    """Returns the sub-layer with one field changed."""
+    return layer.model_copy(update={name: choice})
 
 
 def preset_names() -> list[str]:

@@ -1,119 +1,195 @@
-"""The surrogate: a Gaussian process on genome features that likes some children better than others.
+"""The surrogate: which of many mutated children a Gaussian process would rather see evaluated.
 
 Thompson sampling draws one function from the posterior and takes its best child, which balances
-trying and trusting without a knob, and keeps proposals apart when many trials are in flight.
+trying and trusting without a knob, and keeps proposals apart when many trials are in flight. A
+second process learns which genomes are pruned, so that a constraint does not bend the first.
 """
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.gaussian_process import GaussianProcessRegressor
-from sklearn.gaussian_process.kernels import RBF, ConstantKernel, DotProduct, WhiteKernel
+from scipy.special import ndtr
 
-from search.features import FeatureMap
+from search.features import FeatureMap, Features, Matrix
+from search.gaussian_process import Vector, Weights, condition, draw, fit_weights, prior_weights
 from search.genome import Genome
 from search.history import Observation
+from search.kernel import component_names, components
 from search.space import Space
 
-WINDOW = 300  # observations that a fit sees
-REFIT_EVERY = 20  # results between two fits of the kernel's parameters
+WINDOW = 300  # most observations that a posterior sees
+STRIDE = 100  # observations that leave the window at once; most results between two fits
+MEMORY = WINDOW + STRIDE  # observations that the surrogate may ask for
 MIN_OBSERVATIONS = 8
-
-Matrix = npt.NDArray[np.float64]
+LEAST_OBSERVED = 4  # below, there is nothing to learn from
+FEWEST_BETWEEN_FITS = 4
 
 
 class Surrogate:
-    """A Gaussian process over the window of a search's last results.
+    """A pure function of the observations, with a cache.
 
-    What it knows is a pure function of the observations that it is given: the kernel's
-    parameters come from those up to the last multiple of `REFIT_EVERY`, so that a controller that
-    restarts proposes what it would have proposed.
+    Weights are fitted on the observations up to the last rank that is due, the posterior on those
+    of the window: both are given by ranks alone, so that a controller that restarts proposes what
+    it would have proposed.
     """
 
     def __init__(self, space: Space) -> None:
-        self.features = FeatureMap(space)
-        self._fitted_at = -1
-        self._kernel: Any = None
-        self._posterior_at = -1
-        self._model: GaussianProcessRegressor | None = None
+        self._features = FeatureMap(space)
+        self._fitness = _Model(self._features, standardised)
+        self._passing = _Model(self._features, _passed)
 
-    def choose(
+    def order(
         self,
         children: Sequence[Genome],
         observations: Sequence[Observation],
         *,
         noise: float | None,
         rng: np.random.Generator,
-    ) -> int:
-        """Returns the index of the child that one draw from the posterior likes best.
+    ) -> list[int]:
+        """Returns the indices of the children, the one that one draw likes best first.
 
         Args:
             children: Genomes to choose from.
-            observations: Finished candidates, oldest first.
+            observations: The last `MEMORY` finished candidates, oldest first.
             noise: Standard deviation of fitness over repeats, nats a token, if known.
             rng: Draws the function.
         """
-        model = self._model_of(observations, noise)
-        rows = self._scaled(list(children))
-        mean, covariance = model.predict(rows, return_cov=True)
-        covariance = covariance + 1e-8 * np.eye(len(rows))
-        root = np.linalg.cholesky(
-            covariance + 1e-6 * np.trace(covariance) / len(rows) * np.eye(len(rows))
-        )
-        draw = mean + root @ rng.standard_normal(len(rows))
-        return int(np.argmax(draw))
-
-    def _model_of(
-        self, observations: Sequence[Observation], noise: float | None
-    ) -> GaussianProcessRegressor:
+        points = self._features(children)
         newest = observations[-1].finished + 1
-        due = newest - newest % REFIT_EVERY
+        window = _within(observations, window_start(newest), newest)
+        liked = np.zeros(len(children))
+        if sum(not seen.pruned for seen in window) >= LEAST_OBSERVED:
+            completed = [seen for seen in observations if not seen.pruned]
+            liked = draw(*self._fitness.at(points, completed, newest, noise), rng=rng)
+        if not any(seen.pruned for seen in window):
+            return [int(index) for index in np.argsort(-liked, kind="stable")]
+        mean, covariance = self._passing.at(points, observations, newest, None)
+        chance = ndtr(mean / np.sqrt(np.maximum(np.diag(covariance), 1e-9)))
+        passes = rng.random(len(children)) < chance
+        keys = (-np.where(passes, liked, chance), ~passes)
+        return [int(index) for index in np.lexsort(keys)]
+
+
+class _Model:
+    """A Gaussian process over a sliding window, its weights fitted now and then."""
+
+    def __init__(
+        self, features: FeatureMap, targets: Callable[[Sequence[Observation]], Vector]
+    ) -> None:
+        self._features = features
+        self._targets = targets
+        self._fitted_at = -1
+        self._weights = prior_weights(0)
+        self._window: _Window | None = None
+
+    def at(
+        self,
+        points: Features,
+        observations: Sequence[Observation],
+        newest: int,
+        noise: float | None,
+    ) -> tuple[Vector, Matrix]:
+        """Returns mean and covariance at `points`, given the window that ends before `newest`."""
+        due, start = fit_due(newest), window_start(newest)
         if self._fitted_at != due:
-            early = [seen for seen in observations if seen.finished < due] or list(observations)
-            self._kernel = self._fit_kernel(early, noise)
-            self._fitted_at = due
-            self._posterior_at = -1
-        if self._posterior_at != newest or self._model is None:
-            self._model = GaussianProcessRegressor(self._kernel, optimizer=None, alpha=1e-6)
-            self._model.fit(self._rows(observations), targets(observations))
-            self._posterior_at = newest
-        return self._model
+            early = _within(observations, window_start(due), due)
+            self._weights, self._fitted_at = self._fit(early, noise), due
+            self._window = None
+        if self._window is None or self._window.start != start:
+            self._window = _Window(self._features, self._weights, start)
+        return self._window.at(points, _within(observations, start, newest), self._targets)
 
-    def _fit_kernel(self, observations: Sequence[Observation], noise: float | None) -> Any:
-        rows, wanted = self._rows(observations), targets(observations)
-        scale = float(np.std([seen.fitness for seen in observations if not seen.pruned]) or 1.0)
-        level = 0.1 if noise is None else float(np.clip((noise / scale) ** 2, 1e-3, 1.0))
-        kernel = (
-            ConstantKernel(1.0, (1e-2, 1e2)) * RBF(1.0, (0.2, 20.0))
-            + ConstantKernel(0.5, (1e-3, 1e2)) * DotProduct(1.0, (1e-2, 1e1))
-            + WhiteKernel(level, (1e-3, 2.0))
-        )
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)
-            model = GaussianProcessRegressor(kernel, alpha=1e-6).fit(rows, wanted)
-        return model.kernel_
-
-    def _rows(self, observations: Sequence[Observation]) -> Matrix:
-        return self._scaled([seen.genome for seen in observations])
-
-    def _scaled(self, genomes: list[Genome]) -> Matrix:
-        return self.features(genomes) * 0.35
+    def _fit(self, observations: Sequence[Observation], noise: float | None) -> Weights:
+        if len(observations) < LEAST_OBSERVED:
+            return prior_weights(len(component_names(detailed=self._features.detailed)))
+        known = self._features([seen.genome for seen in observations])
+        grams = components(known, known, detailed=self._features.detailed)
+        level = _relative_noise(observations, noise)
+        return fit_weights(grams, self._targets(observations), noise=level)
 
 
-def targets(observations: Sequence[Observation]) -> npt.NDArray[np.float64]:
-    """Returns standardised fitness; a pruned trial counts as the worst that completed."""
-    completed = np.array([seen.fitness for seen in observations if not seen.pruned])
-    worst = float(completed.min()) if len(completed) else -1.0
-    values = np.array([worst if seen.pruned else seen.fitness for seen in observations])
+class _Window:
+    """The posterior given a window; what was computed of it stays while it grows."""
+
+    def __init__(self, features: FeatureMap, weights: Weights, start: int) -> None:
+        self.start = start
+        self._features = features
+        self._weights = weights
+        self._points = features([])
+        self._covariance: Matrix = np.zeros((0, 0))
+        self._posterior = condition(self._covariance, np.zeros(0), weights)
+
+    def at(
+        self,
+        points: Features,
+        observations: Sequence[Observation],
+        targets: Callable[[Sequence[Observation]], Vector],
+    ) -> tuple[Vector, Matrix]:
+        """Returns mean and covariance at `points`."""
+        if len(observations) > len(self._points):
+            self._grow(observations[len(self._points) :])
+            self._posterior = condition(self._covariance, targets(observations), self._weights)
+        detailed = self._features.detailed
+        cross = components(points, self._points, detailed=detailed)
+        return self._posterior.at(cross, components(points, points, detailed=detailed))
+
+    def _grow(self, fresh: Sequence[Observation]) -> None:
+        added = self._features([seen.genome for seen in fresh])
+        known = len(self._points)
+        self._points = self._points.joined(added)
+        rows = components(added, self._points, detailed=self._features.detailed)
+        grown = np.empty((len(self._points),) * 2)
+        grown[:known, :known] = self._covariance
+        grown[known:] = self._weights.covariance(rows)
+        grown[:, known:] = grown[known:].T
+        self._covariance = grown
+
+
+def fit_due(finished: int) -> int:
+    """Returns the rank up to which weights are fitted: every few results, later every tenth."""
+    if finished >= _DUE[-1]:
+        return finished - (finished - _DUE[-1]) % STRIDE
+    return max(rank for rank in _DUE if rank <= max(finished, _DUE[0]))
+
+
+def window_start(finished: int) -> int:
+    """Returns the oldest rank that the posterior sees; it moves by `STRIDE` ranks at once."""
+    return max(0, -(-(finished - WINDOW) // STRIDE) * STRIDE)
+
+
+def standardised(observations: Sequence[Observation]) -> Vector:
+    """Returns fitness with mean 0 and deviation 1, outliers below drawn in."""
+    values = np.array([seen.fitness for seen in observations])
     # One diverged outlier must not flatten the differences that matter.
     low, high = np.quantile(values, [0.1, 0.9])
     values = np.maximum(values, low - 2.0 * max(high - low, 1e-9))
     spread = float(values.std())
     centred: npt.NDArray[np.float64] = values - values.mean()
     return centred / spread if spread > 0 else centred
+
+
+def _passed(observations: Sequence[Observation]) -> Vector:
+    return np.array([-1.0 if seen.pruned else 1.0 for seen in observations])
+
+
+def _relative_noise(observations: Sequence[Observation], noise: float | None) -> float | None:
+    """Returns the variance over repeats as a share of the variance between genomes."""
+    spread = float(np.std([seen.fitness for seen in observations]))
+    return None if noise is None or spread == 0 else (noise / spread) ** 2
+
+
+def _within(observations: Sequence[Observation], start: int, end: int) -> list[Observation]:
+    return [seen for seen in observations if start <= seen.finished < end]
+
+
+def _ranks_due() -> tuple[int, ...]:
+    ranks = [MIN_OBSERVATIONS]
+    while ranks[-1] < 10 * STRIDE:
+        ranks.append(ranks[-1] + max(FEWEST_BETWEEN_FITS, ranks[-1] // 10))
+    return tuple(ranks)
+
+
+_DUE = _ranks_due()

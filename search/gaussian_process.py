@@ -1,0 +1,133 @@
+"""A Gaussian process whose covariance is a weighted sum of given components.
+
+The weights and the noise are found by maximum a posteriori: the marginal likelihood with a broad
+log-normal prior, which keeps a fit on ten observations sane (Rasmussen and Williams, 2006, chapter
+5). The components do not change while the weights do, so one step of the fit costs a Cholesky
+factorisation and no kernel.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy.linalg import cho_solve, cholesky, solve_triangular
+from scipy.optimize import minimize
+
+from search.features import Matrix
+
+Vector = npt.NDArray[np.float64]
+PRIOR_DEVIATION = 2.0  # of the logarithm of a weight
+NOISE = 0.05  # variance of standardised targets, where nothing better is known
+LOWEST, HIGHEST = -12.0, 4.0  # logarithm of a weight
+LEAST_NOISE, MOST_NOISE = 1e-3, 2.0
+STEPS = 40
+JITTER = 1e-6
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Variance of every component, and of the noise."""
+
+    components: Vector
+    noise: float
+
+    def covariance(self, grams: Matrix) -> Matrix:
+        """Returns the weighted sum of components; shape (rows, columns)."""
+        summed: Matrix = np.tensordot(self.components, grams, 1)
+        return summed
+
+
+@dataclass(frozen=True)
+class Posterior:
+    """What the observations say of other points."""
+
+    weights: Weights
+    root: Matrix
+    solved: Vector
+
+    def at(self, cross: Matrix, among: Matrix) -> tuple[Vector, Matrix]:
+        """Returns mean and covariance at some points.
+
+        Args:
+            cross: Components between the points and the observations, (components, points, n).
+            among: Components among the points, (components, points, points).
+        """
+        towards = self.weights.covariance(cross)
+        known = solve_triangular(self.root, towards.T, lower=True, check_finite=False)
+        return towards @ self.solved, self.weights.covariance(among) - known.T @ known
+
+
+def prior_weights(count: int) -> Weights:
+    """Returns the weights of `count` components before anything was observed."""
+    return Weights(np.full(count, 1.0 / max(count, 1)), NOISE)
+
+
+def fit_weights(grams: Matrix, targets: Vector, *, noise: float | None = None) -> Weights:
+    """Returns the most probable weights.
+
+    Args:
+        grams: Components among the observations, shape (components, n, n).
+        targets: Standardised observations, shape (n,).
+        noise: Variance of the targets over repeats, if it was measured.
+    """
+    count = len(grams)
+    level = float(np.clip(NOISE if noise is None else noise, LEAST_NOISE, MOST_NOISE))
+    mean = np.log(np.r_[np.full(count, 1.0 / count), level])
+    width = np.full(count + 1, PRIOR_DEVIATION)
+    if noise is not None:
+        width[-1] /= 2
+    bounds = [(LOWEST, HIGHEST)] * count + [(np.log(LEAST_NOISE), np.log(MOST_NOISE))]
+
+    def loss(logs: Vector) -> tuple[float, Vector]:
+        value, slope = _negative_log_likelihood(grams, targets, np.exp(logs))
+        off = (logs - mean) / width
+        return value + 0.5 * float(off @ off), slope + off / width
+
+    found = minimize(
+        loss, mean, jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": STEPS}
+    )
+    values = np.exp(found.x)
+    return Weights(values[:-1], float(values[-1]))
+
+
+def condition(covariance: Matrix, targets: Vector, weights: Weights) -> Posterior:
+    """Returns the process given observations of that covariance, noise apart."""
+    root = _root(covariance, weights.noise)
+    return Posterior(weights, root, cho_solve((root, True), targets, check_finite=False))
+
+
+def draw(mean: Vector, covariance: Matrix, *, rng: np.random.Generator) -> Vector:
+    """Returns one function of the posterior, at the points of `mean`."""
+    size = len(mean)
+    level = JITTER * max(float(np.trace(covariance)) / size, JITTER)
+    while True:
+        try:
+            root = cholesky(covariance + level * np.eye(size), lower=True, check_finite=False)
+        except np.linalg.LinAlgError:
+            level *= 100
+        else:
+            drawn: Vector = mean + root @ rng.standard_normal(size)
+            return drawn
+
+
+def _root(covariance: Matrix, noise: float) -> Matrix:
+    lower: Matrix = cholesky(
+        covariance + (noise + JITTER) * np.eye(len(covariance)), lower=True, check_finite=False
+    )
+    return lower
+
+
+def _negative_log_likelihood(
+    grams: Matrix, targets: Vector, values: Vector
+) -> tuple[float, Vector]:
+    """Returns the negative log marginal likelihood and its slope by the logarithms of `values`."""
+    weights = Weights(values[:-1], float(values[-1]))
+    root = _root(weights.covariance(grams), weights.noise)
+    solved = cho_solve((root, True), targets, check_finite=False)
+    inverse = cho_solve((root, True), np.eye(len(targets)), check_finite=False)
+    pull = np.outer(solved, solved) - inverse
+    slope = -0.5 * values * np.r_[np.tensordot(grams, pull, ([1, 2], [0, 1])), np.trace(pull)]
+    value = 0.5 * float(targets @ solved) + float(np.log(np.diag(root)).sum())
+    return value, slope
