@@ -5,6 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Annotated
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 LARGEST = 1e30  # so that no sum, difference or square of measurements overflows
@@ -67,6 +68,8 @@ class Outcome(StrEnum):
     EXPIRED = "expired"
     CANCELLED = "cancelled"
 
+
+TRAINING = 1  # keeps the stream of a trial's training apart from that of its proposal
 
 # Causes outside the genome: the trial is queued again until `max_attempts`.
 INFRASTRUCTURE_OUTCOMES = frozenset(
@@ -132,3 +135,9 @@ class Measurements(BaseModel):
     platform: str | None = None
     device: str | None = None
     curve: Annotated[tuple[CurvePoint, ...], Field(max_length=256)] = ()
+
+
+def training_seed(search_seed: int, number: int) -> int:
+    """Returns the seed that a trial trains with: fixed by the search's seed and its number."""
+    words = np.random.SeedSequence([search_seed, number, TRAINING]).generate_state(1)
+    return int(words[0]) & 0x7FFF_FFFF

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 from sqlalchemy import insert
 
 from search.cost import activated_parameters, parameters
@@ -12,16 +11,9 @@ from search.genome import Genome
 from search.sql.database import Transaction
 from search.sql.state import SearchState
 from search.tables import trials
-from search.trial import TrialKind, TrialStatus
+from search.trial import TrialKind, TrialStatus, training_seed
 
 INSERT = insert(trials).returning(trials.c.id)
-TRAINING = 1  # keeps the stream of a trial's training apart from that of its proposal
-
-
-def training_seed(search_seed: int, number: int) -> int:
-    """Returns the seed that a trial trains with: fixed by the search's seed and its number."""
-    words = np.random.SeedSequence([search_seed, number, TRAINING]).generate_state(1)
-    return int(words[0]) & 0x7FFF_FFFF
 
 
 def new_trial(
