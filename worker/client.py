@@ -7,7 +7,7 @@ from typing import TypeVar
 import httpx
 from pydantic import BaseModel, ValidationError
 
-from search.errors import ControllerUnreachable, LeaseLost
+from search.errors import ControllerUnreachable, InvalidInput, LeaseLost
 from search.lease import (
     ClaimRequest,
     ClaimResponse,
@@ -19,6 +19,9 @@ from search.lease import (
 )
 
 M = TypeVar("M", bound=BaseModel)
+GONE = frozenset({404, 409, 410})
+# What is wrong with the message itself; anything else may pass: a proxy, a token, a full disk.
+REFUSED = frozenset({400, 413, 415, 422})
 
 
 class LeaseClient:
@@ -52,9 +55,10 @@ class LeaseClient:
 
         Raises:
             LeaseLost: another attempt holds the trial, or it has ended.
+            InvalidInput: the controller refuses the report.
             ControllerUnreachable: no usable answer.
         """
-        body = self._post(f"/{lease.lease_id}/progress", report, lease=lease)
+        body = self._post(f"/{lease.lease_id}/progress", report, lease_id=lease.lease_id)
         return self._parsed(Directive, body)
 
     def result(self, lease_id: str, result: Result) -> Receipt:
@@ -62,10 +66,10 @@ class LeaseClient:
 
         Raises:
             LeaseLost: the attempt no longer holds the trial; the controller keeps the report.
+            InvalidInput: the controller refuses the result, and would again.
             ControllerUnreachable: no usable answer; deliver it again later.
         """
-        trial, _, attempt = lease_id.partition("-")
-        body = self._post(f"/{lease_id}/result", result, ids=(int(trial), int(attempt)))
+        body = self._post(f"/{lease_id}/result", result, lease_id=lease_id)
         return self._parsed(Receipt, body)
 
     def release(self, lease: Lease) -> None:
@@ -75,7 +79,19 @@ class LeaseClient:
             LeaseLost: it was no longer held.
             ControllerUnreachable: no usable answer.
         """
-        self._post(f"/{lease.lease_id}/release", None, lease=lease)
+        self._post(f"/{lease.lease_id}/release", None, lease_id=lease.lease_id)
+
+    def forgot(self, search_id: str) -> bool:
+        """Returns whether the controller says that there is no such search.
+
+        Raises:
+            ControllerUnreachable: no answer at all.
+        """
+        try:
+            answer = self._http.get(f"{self.url}/api/v1/searches/{search_id}", timeout=15)
+        except httpx.HTTPError as error:
+            raise ControllerUnreachable(self.url, str(error) or type(error).__name__) from None
+        return answer.status_code == 404
 
     def close(self) -> None:
         """Closes the connections."""
@@ -86,8 +102,7 @@ class LeaseClient:
         path: str,
         message: BaseModel | None,
         *,
-        lease: Lease | None = None,
-        ids: tuple[int, int] = (0, 0),
+        lease_id: str | None = None,
         timeout: httpx.Timeout | None = None,
     ) -> bytes:
         content = None if message is None else message.model_dump_json()
@@ -97,10 +112,12 @@ class LeaseClient:
             answer = self._http.post(path, content=content, headers=headers, timeout=wait)
         except httpx.HTTPError as error:
             raise ControllerUnreachable(self.url, str(error) or type(error).__name__) from None
-        if answer.status_code == 409:
-            trial, attempt = (lease.trial_id, lease.attempt) if lease else ids
-            raise LeaseLost(trial, attempt, _detail(answer))
-        if answer.status_code >= 400:
+        if answer.status_code in GONE and lease_id is not None:
+            trial, _, attempt = lease_id.partition("-")
+            raise LeaseLost(int(trial), int(attempt), _detail(answer))
+        if answer.status_code in REFUSED and lease_id is not None:
+            raise InvalidInput(f"the controller refuses it: {_detail(answer)}")
+        if not answer.is_success:
             raise ControllerUnreachable(self.url, f"{answer.status_code}: {_detail(answer)}")
         return answer.content
 

@@ -4,25 +4,29 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 import signal
 import tempfile
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from search.errors import BrainformerError, EnvironmentProblem
-from search.lease import Lease, Result
+from search.errors import EnvironmentProblem
+from search.lease import Result
 from search.trial import Outcome
+from worker.calibration import cores
 from worker.client import LeaseClient
-from worker.data import list_datasets, open_dataset
-from worker.lease_stock import LeaseStock
 from worker.outbox import Outbox
+from worker.ray_session import start_ray, trial_resources
 from worker.settings import WorkerSettings
 
 log = logging.getLogger(__name__)
-OBJECT_STORE_BYTES = 100 * 2**20
+KEEP_CHECKPOINTS_SECONDS = 7 * 24 * 3600.0
 LOGGERS = {
     "tensorboard": ("tensorboardX", "ray.tune.logger", "TBXLoggerCallback"),
     "mlflow": ("mlflow", "ray.air.integrations.mlflow", "MLflowLoggerCallback"),
@@ -37,25 +41,46 @@ def run_dispatcher(settings: WorkerSettings) -> int:
     preempted within ten seconds.
 
     Raises:
-        EnvironmentProblem: Ray is not installed or does not start, or a folder is not writable.
+        EnvironmentProblem: Ray is not installed or does not start, a folder is not writable or
+            the slots need more cores than there are.
     """
+    _check_cores(settings)
     settings.make_folders()
+    _discard_old_checkpoints(settings.checkpoints_folder)
     callbacks = _logger_callbacks(settings)
     ended = threading.Event()
-    with _Signals(ended):
-        ray = _start_ray(settings)
+    ray = start_ray(settings)
+    with _Signals(ended):  # from here on: Ray takes SIGTERM for itself when it starts
         client = LeaseClient(settings.url, settings.token)
         outbox = Outbox(settings.outbox_folder, client)
-        stock = LeaseStock(settings, client, lambda: _dataset_hashes(settings.data_folder))
         try:
             while not ended.is_set():
-                _run(settings, stock, outbox, ended, callbacks)
+                _run(settings, outbox, ended, callbacks)
         finally:
-            stock.close()
             outbox.close()
             client.close()
             ray.shutdown()
     return 0
+
+
+def _check_cores(settings: WorkerSettings) -> None:
+    """Raises EnvironmentProblem if timed trials would have to share a core."""
+    if settings.ray_address or settings.platform != "cpu" or settings.runner != "train":
+        return
+    wanted, there = settings.slots * settings.cores, cores()
+    if wanted > there:
+        raise EnvironmentProblem(
+            f"{settings.slots} slots of {settings.cores} cores need {wanted} cores, there are "
+            f"{there}",
+            "choose fewer slots or cores: two timed trials must not share one",
+        )
+
+
+def _discard_old_checkpoints(folder: Path) -> None:
+    """Removes what trials left that nobody resumed, for instance of a deleted search."""
+    for place in folder.iterdir():
+        if time.time() - place.stat().st_mtime > KEEP_CHECKPOINTS_SECONDS:
+            shutil.rmtree(place, ignore_errors=True)
 
 
 class _Signals:
@@ -81,7 +106,6 @@ class _Signals:
 
 def _run(
     settings: WorkerSettings,
-    stock: LeaseStock,
     outbox: Outbox,
     ended: threading.Event,
     callbacks: list[Any],
@@ -89,25 +113,31 @@ def _run(
     """Runs one bounded Tune run."""
     from ray import tune
 
-    from worker.lease_searcher import Drained, LeaseSearcher
     from worker.trainable import LeaseTrainable
+    from worker.turn_searcher import Drained, TurnSearcher
 
-    def report_death(lease: Lease) -> None:
+    def report_death(search_id: str, lease_id: str) -> None:
         message = "the trial's actor died; see the worker's log"
-        outbox.put(lease.lease_id, Result(outcome=Outcome.ERROR, message=message))
+        result = Result(outcome=Outcome.ERROR, message=message)
+        outbox.put(lease_id, search_id, result, wait=False)
 
-    searcher = LeaseSearcher(stock, settings, ended=ended.is_set, on_error=report_death)
-    with tempfile.TemporaryDirectory(prefix="brainformer-tune-") as folder:
+    end = time.monotonic() + settings.run_seconds
+    searcher = TurnSearcher(
+        left=lambda: 0.0 if ended.is_set() else end - time.monotonic(), on_death=report_death
+    )
+    trainable = tune.with_parameters(LeaseTrainable, settings=settings)
+    with _storage(settings) as folder:
         tuner = tune.Tuner(
-            tune.with_resources(LeaseTrainable, _resources(settings)),
+            tune.with_resources(trainable, trial_resources(settings)),
             tune_config=tune.TuneConfig(
                 search_alg=searcher,
                 num_samples=-1,
-                max_concurrent_trials=settings.slots,
+                # Tune keeps an actor for reuse only while another turn waits for one.
+                max_concurrent_trials=settings.slots * (2 if settings.loggers else 1),
                 reuse_actors=True,
             ),
             run_config=tune.RunConfig(
-                name="leases",
+                name=f"{settings.pool}-{datetime.now(UTC):%Y%m%d-%H%M%S}",
                 storage_path=folder,
                 stop=Drained(ended.is_set),
                 callbacks=callbacks,
@@ -116,52 +146,6 @@ def _run(
             ),
         )
         tuner.fit()
-
-
-def _resources(settings: WorkerSettings) -> dict[str, float]:
-    """Returns what Ray reserves for one trial."""
-    resources: dict[str, float] = {"cpu": settings.cores}
-    if settings.platform == "gpu":
-        resources["gpu"] = settings.accelerators
-    if settings.platform == "tpu":
-        resources["TPU"] = settings.accelerators
-    if settings.accelerator_type:
-        resources[f"accelerator_type:{settings.accelerator_type}"] = 0.001
-    return resources
-
-
-def _start_ray(settings: WorkerSettings) -> Any:
-    """Returns the ray module, joined to a cluster or with one started on this machine."""
-    os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
-    os.environ.setdefault("TUNE_MAX_PENDING_TRIALS_PG", str(settings.slots))
-    try:
-        import ray
-    except ImportError:
-        raise EnvironmentProblem(
-            "Ray is not installed", "install the worker's packages: brainformer-search[cpu]"
-        ) from None
-    local: dict[str, Any] = {}
-    if settings.ray_address is None:
-        local = {
-            "num_cpus": settings.slots * settings.cores,
-            "include_dashboard": False,
-            "object_store_memory": OBJECT_STORE_BYTES,
-        }
-    try:
-        ray.init(
-            address=settings.ray_address or "local",
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-            **local,
-        )
-    except (ConnectionError, RuntimeError, ValueError, OSError) as error:
-        raise EnvironmentProblem(
-            f"Ray does not start: {str(error).strip().splitlines()[0]}",
-            "check --ray-address, or leave it out to start Ray on this machine",
-        ) from None
-    return ray
 
 
 def _logger_callbacks(settings: WorkerSettings) -> list[Any]:
@@ -185,11 +169,12 @@ def _logger_callbacks(settings: WorkerSettings) -> list[Any]:
     return callbacks
 
 
-def _dataset_hashes(folder: Path | None) -> dict[str, str]:
-    """Returns the hash of every data set at hand; the built-in one is made at first use."""
-    try:
-        open_dataset("python-stdlib", folder, verify=False)
-        return {manifest.id: manifest.hash for manifest in list_datasets(folder)}
-    except BrainformerError as error:
-        log.warning("%s", error.message)
-        return {}
+@contextmanager
+def _storage(settings: WorkerSettings) -> Iterator[str]:
+    """Yields where Tune writes: a folder that goes, unless loggers want it kept."""
+    if settings.loggers:
+        settings.tune_folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        yield str(settings.tune_folder)
+        return
+    with tempfile.TemporaryDirectory(prefix="brainformer-tune-") as folder:
+        yield folder

@@ -1,4 +1,4 @@
-"""Failures as data: what an exception in a trial says about the genome or the machine."""
+"""Failures as data: what an exception or a stop says about the genome or the machine."""
 
 from __future__ import annotations
 
@@ -9,6 +9,13 @@ from search.lease import Result
 from search.trial import Outcome
 
 OUT_OF_MEMORY_SIGNS = ("RESOURCE_EXHAUSTED", "out of memory", "Out of memory")
+# What the controller's reason begins with decides the outcome; anything else is a pruning.
+STOP_OUTCOMES = {"infeasible": Outcome.INFEASIBLE, "cancelled": Outcome.CANCELLED}
+# The process that gave one of these is sound, and serves on.
+SOUND_OUTCOMES = frozenset(
+    {Outcome.COMPLETED, Outcome.PRUNED, Outcome.INFEASIBLE, Outcome.CANCELLED}
+    | {Outcome.DIVERGED, Outcome.LEAKS_FUTURE}
+)
 
 
 def failed_result(error: BaseException) -> Result:
@@ -24,3 +31,9 @@ def failed_result(error: BaseException) -> Result:
         outcome = Outcome.ERROR
     told = "".join(traceback.format_exception(error))
     return Result(outcome=outcome, message=text[:2000], traceback=told[-50_000:])
+
+
+def stop_outcome(reason: str) -> Outcome:
+    """Returns how a trial has ended that the controller stopped for `reason`."""
+    word = reason.split(maxsplit=1)[0].strip(":,.") if reason.strip() else ""
+    return STOP_OUTCOMES.get(word, Outcome.PRUNED)

@@ -1,8 +1,8 @@
-"""Training processes: started with their cores and environment, watched, recycled, killed."""
+"""Training processes: started with their environment and cores, watched, recycled, killed."""
 
 from __future__ import annotations
 
-import fcntl
+import contextlib
 import json
 import logging
 import os
@@ -10,23 +10,25 @@ import queue
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import IO, Any
 
+from search.errors import EnvironmentProblem
 from search.lease import Directive, Lease, Progress, Result
 from search.trial import Outcome
+from worker.cores import claim_cores
+from worker.failures import SOUND_OUTCOMES, failed_result
 from worker.process_environment import trial_environment
 from worker.settings import WorkerSettings
 
 log = logging.getLogger(__name__)
-JAX_NAME = {"cpu": "cpu", "gpu": "gpu", "tpu": "tpu"}
-# Beside the budget: start, data, compilation, evaluation, and a neighbour that halves the speed.
-WATCHDOG_SECONDS = 300.0
+# Beside `watchdog_seconds`: evaluation, and neighbours that take three quarters of the speed.
 WATCHDOG_BUDGETS = 4.0
-PREEMPTION_SECONDS = 9.0
+PREEMPTION_SECONDS = 8.0
+STACK_SECONDS = 0.5  # for a process that hangs to say where
 
 
 class TrainingProcess:
@@ -43,57 +45,63 @@ class TrainingProcess:
         self._settings = settings
         self._on_progress = on_progress
         self._process: subprocess.Popen[str] | None = None
+        self._words: IO[bytes] | None = None
         self._results: queue.Queue[Result] = queue.Queue()
+        self._lease: Lease | None = None
+        self._stopped = False
         self._served = 0
+        self._begun = 0.0
         self._deadline = 0.0
-        self._cores = _claim_cores(settings)
+        self._writing = threading.Lock()
+
+    @property
+    def pid(self) -> int | None:
+        """Of the process, if there is one."""
+        return self._process.pid if self._process else None
 
     def begin(self, lease: Lease) -> None:
         """Hands the lease to the process, starting one where there is none."""
+        self._lease, self._stopped = lease, False
+        results: queue.Queue[Result] = queue.Queue()
+        self._results = results
+        budgets = WATCHDOG_BUDGETS * lease.proxy.budget_seconds
+        self._begun = time.monotonic()
+        self._deadline = self._begun + self._settings.watchdog_seconds + budgets
         if self._process is None or self._process.poll() is not None:
-            self._start()
-        self._results = queue.Queue()
-        settings = self._settings
-        body = {
-            "runner": settings.runner,
-            "platform": JAX_NAME[settings.platform],
-            "lease": lease.model_dump(mode="json"),
-            "data_folder": None if settings.data_folder is None else str(settings.data_folder),
-            "cache_folder": str(settings.cache_folder),
-            "checkpoint_folder": str(
-                settings.checkpoints_folder / f"{lease.search_id}-{lease.trial_number}"
-            ),
-        }
-        allowed = WATCHDOG_SECONDS + WATCHDOG_BUDGETS * lease.proxy.budget_seconds
-        self._deadline = time.monotonic() + allowed
-        process = self._process
-        assert process is not None  # noqa: S101 (just started)
+            self.kill()
+            try:
+                self._process = self._started()
+            except (OSError, EnvironmentProblem) as error:
+                results.put(failed_result(error))
+                return
         threading.Thread(
-            target=self._serve, args=(process, body, self._results), daemon=True
+            target=self._serve, args=(self._process, lease, results), name="serve", daemon=True
         ).start()
 
     def result(self, timeout: float) -> Result | None:
         """Returns the result if it comes within `timeout` seconds.
 
         A process that outlives its deadline is killed: its trial timed out. One that dies is an
-        error with its exit status.
+        error with its exit status and its last words.
         """
         try:
             result = self._results.get(timeout=timeout)
         except queue.Empty:
             if time.monotonic() < self._deadline:
                 return None
-            self.kill()
-            return Result(outcome=Outcome.TIMED_OUT, message="the trial outlived its time limit")
+            return self._timed_out()
         self._served += 1
-        if result.outcome == Outcome.ERROR or self._served >= self._settings.recycle_after:
+        if result.outcome not in SOUND_OUTCOMES or self._served >= self._settings.recycle_after:
             self.kill()
         return result
 
     def interrupt(self) -> None:
         """Asks the running trial to save itself and end."""
-        if self._process is not None and self._process.poll() is None:
-            self._process.send_signal(signal.SIGTERM)
+        self._stopped = True
+        process, lease = self._process, self._lease
+        if process is not None and lease is not None:
+            with contextlib.suppress(OSError, ValueError):
+                self._send(process, "stop", lease.lease_id)
 
     def preempt(self) -> Result:
         """Returns the preempted trial's result, killing the process if it takes too long."""
@@ -110,82 +118,99 @@ class TrainingProcess:
             self._process.kill()
             self._process.wait()
             self._process = None
+        if self._words is not None:
+            self._words.close()
+            self._words = None
         self._served = 0
 
-    def _start(self) -> None:
-        settings, cores = self._settings, self._cores
+    def _timed_out(self) -> Result:
+        """Kills the process, after it has told where it hangs."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGABRT)  # faulthandler writes every thread's stack
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(STACK_SECONDS)
+        stack = self._last_words()
+        self.kill()
+        return Result(
+            outcome=Outcome.TIMED_OUT,
+            message="the trial outlived its time limit and was killed",
+            traceback=stack,
+        )
+
+    def _started(self) -> subprocess.Popen[str]:
+        settings = self._settings
         environment = {**os.environ, **trial_environment(settings.platform, settings.cores)}
-        if settings.platform == "gpu" and "JAX_PLATFORMS" in environment:
+        if settings.platform == "gpu":
             environment.pop("JAX_PLATFORMS")  # cuda or rocm: the platform is asserted later
-
-        def pin() -> None:
-            if cores:
-                os.sched_setaffinity(0, cores)
-
-        self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "worker.trial_process"],
+        cores = ",".join(str(core) for core in claim_cores(settings))
+        self._words = tempfile.TemporaryFile()  # noqa: SIM115 (lives as long as the process)
+        return subprocess.Popen(  # noqa: S603
+            [sys.executable, "-P", "-m", "worker.trial_process", "--cores", cores],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
+            stderr=self._words,
             text=True,
+            encoding="utf-8",
             env=environment,
-            preexec_fn=pin,
         )
 
     def _serve(
-        self, process: subprocess.Popen[str], body: dict[str, Any], results: queue.Queue[Result]
+        self, process: subprocess.Popen[str], lease: Lease, results: queue.Queue[Result]
     ) -> None:
         """Speaks with the process until it gives a result or dies."""
-        writer, reader = process.stdin, process.stdout
-        assert writer is not None  # noqa: S101 (both are pipes)
-        assert reader is not None  # noqa: S101
         try:
-            _write(writer, {"body": body})
-            for line in reader:
+            self._send(process, "lease", self._errand(lease))
+            for line in process.stdout or ():
                 message = json.loads(line)
                 if message["kind"] == "result":
                     results.put(Result.model_validate(message["body"]))
                     return
                 directive = self._on_progress(Progress.model_validate(message["body"]))
-                _write(writer, {"body": directive.model_dump()})
+                self._send(process, "directive", directive.model_dump())
         except (OSError, ValueError) as error:
             log.warning("the training process cannot be spoken with: %s", error)
-        status = process.wait()
+        results.put(self._death(process))
+
+    def _errand(self, lease: Lease) -> dict[str, Any]:
+        settings = self._settings
+        data_folder = settings.data_folder
+        return {
+            "runner": settings.runner,
+            "platform": settings.platform,
+            "lease": lease.model_dump(mode="json"),
+            "begun": self._begun,
+            "data_folder": None if data_folder is None else str(data_folder),
+            "cache_folder": str(settings.cache_folder),
+            "checkpoint_folder": str(settings.checkpoint_folder(lease)),
+        }
+
+    def _send(self, process: subprocess.Popen[str], kind: str, body: object) -> None:
+        with self._writing:
+            if process.stdin is not None:
+                process.stdin.write(json.dumps({"kind": kind, "body": body}) + "\n")
+                process.stdin.flush()
+
+    def _death(self, process: subprocess.Popen[str]) -> Result:
+        """Returns what the end of the process means for the trial that it ran."""
+        try:
+            status = process.wait(STACK_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            status = process.wait()
         how = f"signal {signal.Signals(-status).name}" if status < 0 else f"status {status}"
-        results.put(Result(outcome=Outcome.ERROR, message=f"the training process ended with {how}"))
+        message = f"the training process ended with {how}"
+        if self._stopped:
+            return Result(outcome=Outcome.PREEMPTED, message=message)
+        return Result(outcome=Outcome.ERROR, message=message, traceback=self._last_words())
 
-
-def _write(writer: IO[str], message: dict[str, Any]) -> None:
-    writer.write(json.dumps(message) + "\n")
-    writer.flush()
-
-
-def _claim_cores(settings: WorkerSettings) -> set[int]:
-    """Returns cores that no other trial of this machine's user holds, as many as one trial has.
-
-    The lock files live as long as this process. Empty, meaning any, where all are taken or the
-    trial runs on an accelerator.
-    """
-    if settings.platform != "cpu" or not hasattr(os, "sched_getaffinity"):
-        return set()
-    free = sorted(os.sched_getaffinity(0))
-    folder = settings.state_folder / "cores"
-    folder.mkdir(parents=True, exist_ok=True)
-    for first in range(0, len(free) - settings.cores + 1, settings.cores):
-        chosen = free[first : first + settings.cores]
-        if _hold(folder / f"{chosen[0]}.lock"):
-            return set(chosen)
-    return set()
-
-
-_held: list[IO[bytes]] = []  # open for as long as this process lives
-
-
-def _hold(path: Path) -> bool:
-    file = path.open("ab")
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        file.close()
-        return False
-    _held.append(file)
-    return True
+    def _last_words(self) -> str:
+        """Returns the end of what the process wrote to its standard error."""
+        words = self._words
+        if words is None:
+            return ""
+        try:
+            size = os.fstat(words.fileno()).st_size
+            text = os.pread(words.fileno(), 20_000, max(0, size - 20_000))
+        except (OSError, ValueError):
+            return ""  # closed meanwhile
+        return text.decode("utf-8", errors="replace")

@@ -7,42 +7,86 @@ import re
 import threading
 from pathlib import Path
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 
-from search.errors import ControllerUnreachable, LeaseLost
+from search.errors import ControllerUnreachable, InvalidInput, LeaseLost
 from search.lease import Result
 from worker.client import LeaseClient
 
 log = logging.getLogger(__name__)
-LEASE_ID = re.compile(r"^[0-9]+-[0-9]+$")
+LEASE_ID = re.compile(r"^[0-9]{1,18}-[0-9]{1,9}$")
 FIRST_PAUSE_SECONDS = 0.5
 LONGEST_PAUSE_SECONDS = 30.0
 
 
-class Outbox:
-    """Delivers results in the background, with backoff, and what an earlier process left."""
+class Letter(BaseModel):
+    """A result on its way, and the search that it belongs to."""
 
-    def __init__(self, folder: Path, client: LeaseClient) -> None:
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    search_id: str
+    result: Result
+
+
+class Outbox:
+    """Delivers results in the background, with backoff, and what an earlier process left.
+
+    Several processes may share the folder: to deliver twice is harmless.
+
+    Args:
+        folder: Of one controller alone, since another one counts its leases anew.
+        client: Speaks to the controller.
+        first_pause: Seconds before the second delivery is tried; doubled from then on.
+    """
+
+    def __init__(
+        self, folder: Path, client: LeaseClient, *, first_pause: float = FIRST_PAUSE_SECONDS
+    ) -> None:
         self._folder = folder
         self._client = client
+        self._first_pause = first_pause
         self._wake = threading.Event()
         self._closed = threading.Event()
+        # A controller at the same address may have begun anew: its leases bear the same ids.
+        self._inherited = {path.name for path in self.waiting()}
+        self._in_hand: set[str] = set()
         self._thread = threading.Thread(target=self._run, name="outbox", daemon=True)
         self._thread.start()
 
-    def put(self, lease_id: str, result: Result) -> None:
-        """Keeps a result and delivers it, now or as soon as the controller answers."""
+    def put(self, lease_id: str, search_id: str, result: Result, *, wait: bool = True) -> None:
+        """Keeps a result and delivers it, now or as soon as the controller answers.
+
+        Args:
+            lease_id: What has ended.
+            search_id: Of the search that it belongs to.
+            result: How.
+            wait: Whether the first delivery is tried before this returns.
+
+        Raises:
+            BrainformerError: it can neither be kept nor delivered.
+        """
         path = self._folder / f"{lease_id}.json"
         part = path.with_suffix(".part")
-        part.write_text(result.model_dump_json(), "utf-8")
-        part.replace(path)
-        if not self._deliver(path):
-            self._wake.set()
+        letter = Letter(search_id=search_id, result=result)
+        self._in_hand.add(path.name)
+        try:
+            part.write_text(letter.model_dump_json(), "utf-8")
+            part.replace(path)
+        except OSError as error:  # a full disk: one delivery without the safety net
+            log.warning("result of lease %s cannot be kept: %s", lease_id, error.strerror)
+            self._client.result(lease_id, result)
+        else:
+            self._inherited.discard(path.name)
+            delivered = wait and self._deliver(path)
+            self._in_hand.discard(path.name)
+            if not delivered:
+                self._wake.set()
+        finally:
+            self._in_hand.discard(path.name)
 
     def waiting(self) -> list[Path]:
-        """Returns the results that are not delivered yet, oldest first."""
-        paths = [path for path in self._folder.glob("*.json") if LEASE_ID.match(path.stem)]
-        return sorted(paths, key=lambda path: path.name)
+        """Returns the results that are not delivered yet."""
+        return sorted(path for path in self._folder.glob("*.json") if LEASE_ID.match(path.stem))
 
     def close(self) -> None:
         """Stops the background deliveries; what is left stays on disk."""
@@ -51,22 +95,28 @@ class Outbox:
         self._thread.join(timeout=20)
 
     def _run(self) -> None:
-        pause = FIRST_PAUSE_SECONDS
+        pause = self._first_pause
         while not self._closed.is_set():
-            undelivered = [path for path in self.waiting() if not self._deliver(path)]
+            undelivered = [path for path in self.waiting() if not self._deliver_later(path)]
             if undelivered:
                 self._closed.wait(pause)
                 pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
             else:
-                pause = FIRST_PAUSE_SECONDS
+                pause = self._first_pause
                 self._wake.wait()
                 self._wake.clear()
+
+    def _deliver_later(self, path: Path) -> bool:
+        """Delivers unless `put` is just doing it."""
+        return path.name in self._in_hand or self._deliver(path)
 
     def _deliver(self, path: Path) -> bool:
         """Returns whether the result needs no further delivery."""
         try:
-            result = Result.model_validate_json(path.read_bytes())
-            self._client.result(path.stem, result)
+            letter = Letter.model_validate_json(path.read_bytes())
+            if path.name in self._inherited and self._client.forgot(letter.search_id):
+                return self._set_aside(path, f"the controller knows no search {letter.search_id}")
+            self._client.result(path.stem, letter.result)
         except FileNotFoundError:
             return True  # another delivery was faster
         except ControllerUnreachable as error:
@@ -74,9 +124,17 @@ class Outbox:
             return False
         except LeaseLost as error:
             log.warning("%s", error.message)
+        except InvalidInput as error:
+            return self._set_aside(path, error.message)
         except ValidationError:
-            log.warning("%s is not a result; it is set aside", path)
-            path.replace(path.with_suffix(".broken"))
-            return True
+            return self._set_aside(path, "it is not a result")
         path.unlink(missing_ok=True)
+        return True
+
+    def _set_aside(self, path: Path, why: str) -> bool:
+        log.warning("%s is set aside: %s", path, why)
+        try:
+            path.replace(path.with_suffix(".refused"))
+        except FileNotFoundError:
+            return True
         return True

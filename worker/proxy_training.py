@@ -19,6 +19,7 @@ import numpy as np
 from model.causality import probe
 from model.config import ModelConfig
 from search.cost import activated_parameters
+from search.errors import DataMismatch
 from search.lease import Directive, Lease, Progress, Result
 from search.trial import CurvePoint, Outcome
 from worker.attempt_record import AttemptRecord
@@ -33,6 +34,7 @@ from worker.checkpoint import (
 from worker.clock import Clock, SystemClock
 from worker.data import Dataset, open_dataset
 from worker.evaluation import FRACTIONS, SUSPICIOUS_MOVE, ValidationSet, prefix_move
+from worker.failures import stop_outcome
 from worker.memory import memory_limit_bytes
 from worker.program import Program, StepMetrics, TrainingState, compile_program, wait
 from worker.step_time import StepTimer
@@ -41,9 +43,6 @@ from worker.warm_up import WarmUp, warm_up
 BLOCK_SECONDS = 0.1  # between looks at the clock, the losses and the stop signal
 REFERENCE_EVERY = 0.02  # of the budget
 INFERENCE_REPEATS = 5
-
-# What the controller's reason begins with decides the outcome; anything else is a pruning.
-STOP_OUTCOMES = {"infeasible": Outcome.INFEASIBLE, "cancelled": Outcome.CANCELLED}
 
 
 def train_proxy(
@@ -56,6 +55,7 @@ def train_proxy(
     checkpoint_folder: Path | None = None,
     stop: threading.Event | None = None,
     recorded_steps: int | None = None,
+    already_occupied_seconds: float = 0.0,
 ) -> Result:
     """Trains the lease's genome for its budget and returns how that ended.
 
@@ -71,6 +71,8 @@ def train_proxy(
         stop: Set from outside on preemption; looked at between blocks of steps.
         recorded_steps: Trains exactly so many steps instead of asking a clock; with the same
             seed on the same kind of machine the loss is the same, bit for bit on CPU.
+        already_occupied_seconds: What the slot has spent on this lease before the call, for
+            instance to start the process.
 
     Returns:
         The result: completed; pruned, infeasible or cancelled on the controller's word;
@@ -78,6 +80,7 @@ def train_proxy(
 
     Raises:
         InvalidData: the data set does not fit the proxy.
+        DataMismatch: the data set is not the one that the search recorded.
     """
     attempt = _Attempt(
         lease=lease,
@@ -88,6 +91,7 @@ def train_proxy(
         checkpoint_folder=checkpoint_folder,
         stop=stop or threading.Event(),
         recorded_steps=recorded_steps,
+        already_occupied_seconds=already_occupied_seconds,
     )
     return attempt.run()
 
@@ -125,10 +129,12 @@ class _Attempt:
     checkpoint_folder: Path | None
     stop: threading.Event
     recorded_steps: int | None
+    already_occupied_seconds: float
 
     def __post_init__(self) -> None:
         self.device = jax.devices()[0]
         self.record = AttemptRecord(self.lease, self.device, self.clock)
+        self.record.earlier_occupied_seconds = self.already_occupied_seconds
         self.session: _Session | None = None
 
     def run(self) -> Result:
@@ -149,7 +155,9 @@ class _Attempt:
 
     def _compile(self) -> Program:
         """Compiles; ends the attempt if the program needs more memory than there is."""
-        proxy = self.lease.proxy
+        proxy, manifest = self.lease.proxy, self.data.manifest
+        if proxy.dataset_hash not in {None, manifest.hash}:
+            raise DataMismatch(manifest.id, str(proxy.dataset_hash), manifest.hash)
         self.data.check_fits(
             vocab_size=proxy.vocab_size,
             batch_size=proxy.batch_size,
@@ -207,7 +215,7 @@ class _Attempt:
         if saved is None or restored is None:
             return None, fresh
         self.record.curve = list(saved.curve)
-        self.record.earlier_occupied_seconds = saved.occupied_seconds
+        self.record.earlier_occupied_seconds += saved.occupied_seconds
         return saved, restored
 
     def _budget(self, warm: WarmUp, earlier: SavedProgress | None) -> Budget:
@@ -306,8 +314,7 @@ class _Attempt:
             )
         )
         if directive.action == "stop":
-            word = directive.reason.split(maxsplit=1)[0].strip(":,.") if directive.reason else ""
-            raise _Ended(STOP_OUTCOMES.get(word, Outcome.PRUNED), directive.reason)
+            raise _Ended(stop_outcome(directive.reason), directive.reason)
 
     def _preempt(self, session: _Session, state: TrainingState) -> None:
         """Saves where the attempt stands and ends it."""

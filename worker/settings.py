@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import socket
@@ -12,6 +13,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from search.errors import EnvironmentProblem
+from search.lease import Lease
 from search.spec import Name
 
 Platform = Literal["cpu", "gpu", "tpu"]
@@ -31,7 +33,8 @@ class WorkerSettings(BaseModel):
         accelerator_type: As Ray knows it, for clusters that hold several.
         ray_address: Of a running cluster; None starts Ray on this machine.
         recycle_after: Trials that one training process runs before a fresh one takes over.
-        run_trials: Trials of one Tune run, whose bookkeeping grows with them.
+        watchdog_seconds: What a trial may take beside four budgets before it is killed.
+        run_seconds: How long one Tune run lasts before a fresh one takes over.
         loggers: Of Tune, for people who want them: tensorboard, mlflow, wandb.
         runner: `sleep` only holds a slot for the budget, to measure the dispatcher itself.
     """
@@ -48,7 +51,8 @@ class WorkerSettings(BaseModel):
     accelerator_type: str | None = None
     ray_address: str | None = None
     recycle_after: Annotated[int, Field(ge=1)] = 50
-    run_trials: Annotated[int, Field(ge=1)] = 500
+    watchdog_seconds: Annotated[float, Field(gt=0, le=86_400)] = 300.0
+    run_seconds: Annotated[float, Field(gt=0)] = 6 * 3600.0
     loggers: tuple[Literal["tensorboard", "mlflow", "wandb"], ...] = ()
     runner: Literal["train", "sleep"] = "train"
     state_folder: Path = Field(default_factory=lambda: default_state_folder())
@@ -83,8 +87,8 @@ class WorkerSettings(BaseModel):
 
     @property
     def outbox_folder(self) -> Path:
-        """Results that the controller has not received yet."""
-        return self.state_folder / "outbox"
+        """Results that this controller has not received yet."""
+        return self.state_folder / "outbox" / hashlib.sha256(self.url.encode()).hexdigest()[:16]
 
     @property
     def cache_folder(self) -> Path:
@@ -95,6 +99,16 @@ class WorkerSettings(BaseModel):
     def checkpoints_folder(self) -> Path:
         """Preempted trials."""
         return self.state_folder / "checkpoints"
+
+    def checkpoint_folder(self, lease: Lease) -> Path:
+        """Returns the trial's own folder; its attempts share it."""
+        search = re.sub(r"[^A-Za-z0-9]", "-", lease.search_id)
+        return self.checkpoints_folder / f"{search}-{lease.trial_number}"
+
+    @property
+    def tune_folder(self) -> Path:
+        """What Tune's loggers write, where any are asked for."""
+        return self.state_folder / "tune"
 
 
 def default_state_folder() -> Path:

@@ -1,14 +1,18 @@
-"""The process that trains: reads leases from a pipe, one JSON object a line, and answers results.
+"""The process that trains: leases come in on a pipe, one JSON object a line; results go out.
 
-It is started by `worker/isolation.py` with its environment and cores already set; jax is imported
-with the first lease. SIGTERM asks the running trial to save itself and come back as preempted.
+It is started by `worker/isolation.py` with its environment set; it takes its cores before jax is
+imported, with the first lease. Two things end a running trial early, and both make it save itself
+and come back as preempted: the message `stop`, and SIGTERM, after which the process ends too.
 """
 
 from __future__ import annotations
 
+import argparse
 import ctypes
+import faulthandler
 import json
 import os
+import queue
 import signal
 import sys
 import threading
@@ -21,20 +25,38 @@ from search.trial import Measurements, Outcome
 from worker.failures import failed_result
 
 PR_SET_PDEATHSIG = 1
+LAST_SECONDS = 10.0  # from SIGTERM to the end, whatever the trial does
 
 
 class Channel:
-    """JSON lines to and from the process that started this one."""
+    """JSON lines to and from the process that started this one.
+
+    A thread reads them, so that `stop` arrives while the main thread trains.
+
+    Attributes:
+        stop: Set while the running trial shall save itself and end.
+        ending: Set once the process shall end, after the running trial.
+    """
 
     def __init__(self, reader: IO[str], writer: IO[str]) -> None:
+        self.stop = threading.Event()
+        self.ending = threading.Event()
         self._reader = reader
         self._writer = writer
+        self._leases: queue.Queue[dict[str, Any] | None] = queue.Queue()
+        self._directives: queue.Queue[dict[str, Any] | None] = queue.Queue()
+        threading.Thread(target=self._read, name="channel", daemon=True).start()
 
-    def receive(self) -> dict[str, Any] | None:
-        """Returns the next message; None when the other side has gone."""
-        line = self._reader.readline()
-        message: dict[str, Any] | None = json.loads(line) if line else None
-        return message
+    def end(self) -> None:
+        """Ends the running trial, and the process after it."""
+        self.ending.set()
+        self.stop.set()
+        self._directives.put(None)
+        self._leases.put(None)
+
+    def next_lease(self) -> dict[str, Any] | None:
+        """Returns the next lease with what goes with it; None when the other side has gone."""
+        return self._leases.get()
 
     def send(self, kind: str, body: str) -> None:
         """Sends a message whose body is JSON text."""
@@ -44,36 +66,78 @@ class Channel:
     def report(self, progress: Progress) -> Directive:
         """Sends progress and returns the directive that answers it."""
         self.send("progress", progress.model_dump_json())
-        answer = self.receive()
+        answer = self._directives.get()
         if answer is None:
-            raise SystemExit(0)
-        return Directive.model_validate(answer["body"])
+            return Directive(action="stop", reason="cancelled: the worker has gone")
+        return Directive.model_validate(answer)
+
+    def _read(self) -> None:
+        running = None
+        try:
+            for line in self._reader:
+                message = json.loads(line)
+                if message["kind"] == "lease":
+                    running = message["body"]["lease"]["lease_id"]
+                    if not self.ending.is_set():
+                        self.stop.clear()
+                    self._leases.put(message["body"])
+                elif message["kind"] == "directive":
+                    self._directives.put(message["body"])
+                elif message["body"] == running:  # a late `stop` means a lease that is over
+                    self.stop.set()
+        finally:
+            self.end()
 
 
 def main() -> None:
-    """Serves leases until the other side closes the pipe."""
-    if sys.platform.startswith("linux"):
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    """Serves leases until the other side closes the pipe, or SIGTERM."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--cores", default="", help="comma-separated; empty for any")
+    cores = parser.parse_args().cores
+    if cores:
+        os.sched_setaffinity(0, {int(core) for core in cores.split(",")})
+    faulthandler.enable()
     # Whatever a library prints must not look like a message.
     writer = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     channel = Channel(sys.stdin, writer)
-    stop = threading.Event()
-    signal.signal(signal.SIGTERM, lambda _number, _frame: stop.set())
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    while (message := channel.receive()) is not None:
-        stop.clear()
-        body = message["body"]
-        run = {"train": _train, "sleep": _sleep}[body["runner"]]
-        lease = Lease.model_validate(body["lease"])
+    _obey_signals(channel)
+    while not channel.ending.is_set() and (body := channel.next_lease()) is not None:
         try:
-            result = run(lease, body, channel, stop)
+            run = {"train": _train, "sleep": _sleep}[body["runner"]]
+            result = run(Lease.model_validate(body["lease"]), body, channel)
         except Exception as error:  # noqa: BLE001 (a failed candidate is data)
             result = failed_result(error)
-        channel.send("result", result.model_dump_json())
+        try:
+            channel.send("result", result.model_dump_json())
+        except BrokenPipeError:
+            return
 
 
-def _train(lease: Lease, body: dict[str, Any], channel: Channel, stop: threading.Event) -> Result:
+def _obey_signals(channel: Channel) -> None:
+    """SIGTERM, from anybody or for the death of the parent, saves the trial and ends the process.
+
+    The last seconds are watched by a thread, since no handler runs while XLA compiles.
+    """
+    if sys.platform.startswith("linux"):
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+    arrived, wake = os.pipe()
+    os.set_blocking(wake, False)
+    signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda _number, _frame: None)
+
+    def watch() -> None:
+        while signal.SIGTERM not in os.read(arrived, 64):
+            continue
+        channel.end()
+        time.sleep(LAST_SECONDS)
+        os._exit(1)
+
+    threading.Thread(target=watch, name="last-seconds", daemon=True).start()
+
+
+def _train(lease: Lease, body: dict[str, Any], channel: Channel) -> Result:
     """Trains the lease's genome."""
     import jax
 
@@ -93,14 +157,15 @@ def _train(lease: Lease, body: dict[str, Any], channel: Channel, stop: threading
         data=open_dataset(lease.proxy.dataset, folder, verify=False),
         cache_folder=Path(body["cache_folder"]),
         checkpoint_folder=Path(body["checkpoint_folder"]),
-        stop=stop,
+        stop=channel.stop,
+        already_occupied_seconds=time.monotonic() - body["begun"],
     )
 
 
-def _sleep(lease: Lease, _body: dict[str, Any], _channel: Channel, stop: threading.Event) -> Result:
+def _sleep(lease: Lease, _body: dict[str, Any], channel: Channel) -> Result:
     """Holds the slot for the budget and invents a loss: for measuring the dispatcher alone."""
     started = time.monotonic()
-    preempted = stop.wait(lease.proxy.budget_seconds)
+    preempted = channel.stop.wait(lease.proxy.budget_seconds)
     seconds = time.monotonic() - started
     if preempted:
         return Result(outcome=Outcome.PREEMPTED, message="asked to stop")
