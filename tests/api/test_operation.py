@@ -1,21 +1,23 @@
-import json
-import os
 import signal
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
 
 import httpx
 import pytest
 
 from search.errors import StorageUnavailable
+from tests.api.controller_process import controller_process
 from tests.api.rest_site import ROOT, SPEC, claim, client, create, finish
 
 
 def metric(text: str, name: str) -> float:
     line = next(line for line in text.splitlines() if line.startswith(f"{name} "))
     return float(line.split()[1])
+
+
+def database(folder) -> str:
+    return f"sqlite:///{folder / 'rest.db'}"
 
 
 def test_metrics_tell_outcomes_lease_ages_latencies_and_utilisation(tmp_path):
@@ -70,35 +72,11 @@ def test_readiness_follows_the_database_and_liveness_does_not(tmp_path, monkeypa
         assert metric(http.get("/metrics").text, "brainformer_database_up") == 0
 
 
-@contextmanager
-def process(folder, *arguments: str, **environment: str):
-    """A real `brainformer serve` on a free port; yields (process, base URL, its log so far)."""
-    command = [
-        sys.executable, "-m", "api.cli.main", "serve", "--port", "0",
-        "--database", f"sqlite:///{folder / 'rest.db'}", *arguments,
-    ]  # fmt: skip
-    given = {**os.environ, "BRAINFORMER_LOG_FORMAT": "json", **environment}
-    child = subprocess.Popen(command, stderr=subprocess.PIPE, env=given, text=True)
-    lines: list[str] = []
-    try:
-        assert child.stderr is not None
-        for line in child.stderr:
-            lines.append(line)
-            if "serving on" in line:
-                break
-        url = json.loads(lines[-1])["message"].split()[-1]
-        yield child, url, lines
-    finally:
-        child.kill()
-        child.wait()
-        child.stderr.close()
-
-
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_closes_open_streams_and_waiting_claims_in_time(tmp_path, how):
     with (
-        process(tmp_path) as (child, url, _),
-        httpx.Client(base_url=url, timeout=20, trust_env=False) as http,
+        controller_process(database(tmp_path)) as running,
+        httpx.Client(base_url=running.url, timeout=20, trust_env=False) as http,
         http.stream("GET", f"{ROOT}/events") as stream,
         http.stream("GET", f"{ROOT}/events") as second,
     ):
@@ -106,22 +84,21 @@ def test_a_signal_closes_open_streams_and_waiting_claims_in_time(tmp_path, how):
         assert next(lines).startswith(":")
         assert next(others).startswith(":")
         began = time.monotonic()
-        child.send_signal(how)
+        running.process.send_signal(how)
         list(lines)  # ends in order: a broken stream would raise
         list(others)
-        assert child.wait(timeout=8) == 0
+        assert running.process.wait(timeout=8) == 0
         assert time.monotonic() - began < 5
 
 
 def test_logs_are_json_with_request_id_and_actor(tmp_path):
-    with process(tmp_path) as (child, url, _):
+    with controller_process(database(tmp_path)) as running:
         headers = {"X-Request-ID": "find-me"}
-        answer = httpx.post(f"{url}{ROOT}/searches", json=SPEC, headers=headers, trust_env=False)
+        path = f"{running.url}{ROOT}/searches"
+        answer = httpx.post(path, json=SPEC, headers=headers, trust_env=False)
         assert answer.status_code == 201
-        child.send_signal(signal.SIGTERM)
-        assert child.stderr is not None
-        rest = [json.loads(line) for line in child.stderr.read().splitlines()]
-    [line] = [one for one in rest if one.get("request_id") == "find-me"]
+    assert not [line for line in running.finish_log() if "text" in line]
+    [line] = [one for one in running.log if one.get("request_id") == "find-me"]
     assert (line["status"], line["who"]) == (201, "local")
     assert line["message"] == f"POST {ROOT}/searches"
 
@@ -129,15 +106,16 @@ def test_logs_are_json_with_request_id_and_actor(tmp_path):
 def test_a_file_of_settings_serves(tmp_path):
     file = tmp_path / "settings.yaml"
     file.write_text("max_body_bytes: 1024\n")
-    with process(tmp_path, "--config", str(file)) as (_, url, _lines):
-        answer = httpx.post(f"{url}{ROOT}/searches", content=b"x" * 2000, trust_env=False)
+    with controller_process(database(tmp_path), "--config", str(file)) as running:
+        path = f"{running.url}{ROOT}/searches"
+        answer = httpx.post(path, content=b"x" * 2000, trust_env=False)
         assert answer.status_code == 413
 
 
 def test_another_address_without_tokens_is_one_sentence(tmp_path):
     command = [
         sys.executable, "-m", "api.cli.main", "serve", "--port", "0", "--host", "0.0.0.0",
-        "--database", f"sqlite:///{tmp_path / 'rest.db'}",
+        "--database", database(tmp_path),
     ]  # fmt: skip
     ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert ended.returncode == 1

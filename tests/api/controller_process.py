@@ -1,0 +1,86 @@
+"""A real `brainformer serve` in a process of its own, for tests and benchmarks."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+
+@dataclass
+class ControllerProcess:
+    """A running controller.
+
+    Attributes:
+        log: Its lines on stderr so far, parsed; what is not JSON stands under "text".
+    """
+
+    process: subprocess.Popen[str]
+    url: str = ""
+    log: list[dict] = field(default_factory=list)
+    _reader: threading.Thread | None = None
+    _ready: threading.Event = field(default_factory=threading.Event)
+
+    def follow(self) -> None:
+        """Starts reading the log."""
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def wait_until_ready(self) -> None:
+        """Returns when the controller serves; fails if it ends first."""
+        if not self._ready.wait(60) or not self.url:
+            raise RuntimeError(f"the controller did not start: {self.log[-3:]}")
+
+    def finish_log(self) -> list[dict]:
+        """Returns the whole log of a process that has ended."""
+        self.process.wait(timeout=30)
+        if self._reader is not None:
+            self._reader.join(timeout=30)
+        return self.log
+
+    def _read(self) -> None:
+        assert self.process.stderr is not None
+        for line in self.process.stderr:
+            try:
+                parsed = dict(json.loads(line))
+            except ValueError:
+                parsed = {"text": line}
+            self.log.append(parsed)
+            if not self.url and str(parsed.get("message", "")).startswith("serving on "):
+                self.url = parsed["message"].split()[-1]
+                self._ready.set()
+        self._ready.set()
+
+
+@contextmanager
+def controller_process(
+    database_url: str, *arguments: str, **settings: object
+) -> Iterator[ControllerProcess]:
+    """Yields a controller on a free port; `settings` go by its environment."""
+    command = [sys.executable, "-m", "api.cli.main", "serve", "--port", "0"]
+    environment = {**os.environ, "BRAINFORMER_LOG_FORMAT": "json"}
+    environment |= {f"BRAINFORMER_{name.upper()}": str(value) for name, value in settings.items()}
+    process = subprocess.Popen(
+        [*command, "--database", database_url, *arguments],
+        stderr=subprocess.PIPE,
+        env=environment,
+        text=True,
+    )
+    found = ControllerProcess(process)
+    found.follow()
+    try:
+        found.wait_until_ready()
+        yield found
+    finally:
+        if process.poll() is None:
+            process.terminate()
+            try:
+                process.wait(timeout=20)
+            except subprocess.TimeoutExpired:
+                process.kill()
+        found.finish_log()

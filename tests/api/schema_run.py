@@ -1,0 +1,68 @@
+"""schemathesis against a real controller: every check, stateful links included.
+
+Two things are arranged so that a run can end: event streams are asked not to follow, and the token
+that the run uses has an id that the run will not think of when it revokes tokens.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+from sqlalchemy import create_engine, text
+
+from search.sql_store import open_store
+from search.store import Actor
+from tests.api.controller_process import controller_process
+
+TOKEN_ID = 1_987_654_321
+CONFIG = """
+[parameters]
+follow = false
+"""
+SETTINGS = {
+    "claims_per_second": 100_000,
+    "failed_logins_per_minute": 10_000_000,
+    "max_waiting_claims": 0,  # a claim that may wait is answered at once
+    "log_level": "warning",
+}
+
+
+def unlikely_token(url: str) -> str:
+    """Returns the secret of a new admin token whose id is not a small number."""
+    store = open_store(url)
+    try:
+        actor = Actor(name="test")
+        _, secret = store.create_token("run", ["admin"], expires_in_seconds=None, actor=actor)
+    finally:
+        store.close()
+    engine = create_engine(url)
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE tokens SET id = :id"), {"id": TOKEN_ID})
+    engine.dispose()
+    return secret
+
+
+def schema_run(
+    folder: Path, url: str, *options: str
+) -> tuple[subprocess.CompletedProcess[str], list[dict]]:
+    """Runs schemathesis; returns its end and the controller's log.
+
+    Args:
+        folder: For its configuration.
+        url: Of an empty database.
+        options: Of `schemathesis run`.
+    """
+    secret = unlikely_token(url)
+    config = folder / "schemathesis.toml"
+    config.write_text(CONFIG)
+    with controller_process(url, **SETTINGS) as controller:
+        command = [
+            *(sys.executable, "-m", "schemathesis.cli", "--config-file", str(config)),
+            *("run", f"{controller.url}/api/v1/openapi.json", "--checks", "all"),
+            *("--header", f"Authorization: Bearer {secret}", "--request-timeout", "30"),
+            *("--no-color", "--suppress-health-check", "all", *options),
+        ]
+        ended = subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder)
+    return ended, controller.log
