@@ -12,11 +12,12 @@ from functools import cached_property
 
 import numpy as np
 
-from search.errors import InvalidSpec, SpaceExhausted
+from search.errors import InvalidSpec
 from search.genome import Genome
 from search.history import History, Observation, Proposal
 from search.multi_objective import rank_by_dominance
 from search.mutation import mutate
+from search.random_search import untried_genome
 from search.space import Space
 from search.spec import SearchSpec
 from search.surrogate import MEMORY, Surrogate
@@ -26,9 +27,8 @@ CHILDREN = 96  # mutated children that the surrogate chooses from
 WINNERS = 4  # tournaments whose winners are the children's parents
 ELITE = 3  # the fittest of the surrogate's window, parents too
 WANDERERS = 16  # random genomes among the children
-FIRST = 10  # random genomes before the surrogate may choose
-ATTEMPTS = 64  # batches of children before the space counts as exhausted
-ENUMERATE_BELOW = 20_000  # spaces so small are searched to the last genome
+FIRST = 10  # results before the surrogate may choose
+ATTEMPTS = 64  # children, or batches of them, before any genome will do
 
 
 class Proposer:
@@ -63,12 +63,12 @@ class Proposer:
             seed = self.seeds[proposed]
             if not history.tried([seed.digest]):
                 return Proposal(seed, "seed")
-        first = max(self.spec.population_size, len(self.seeds))
-        if self.spec.algorithm == "random" or not history.finished():
+        finished = history.finished()
+        if self.spec.algorithm == "random" or not finished:
             return self._random(history, rng)
-        if self._screens and history.finished() >= FIRST:
+        if self._screens and finished >= FIRST:
             return self._screened(history, rng)
-        if proposed < first:
+        if proposed < max(self.spec.population_size, len(self.seeds)):
             return self._random(history, rng)
         return self._mutated(history, rng)
 
@@ -78,33 +78,27 @@ class Proposer:
         return wanted and self.spec.algorithm == "regularized_evolution"
 
     def _random(self, history: History, rng: np.random.Generator) -> Proposal:
-        for _ in range(ATTEMPTS):
-            genomes = [self.space.sample(rng=rng) for _ in range(8)]
-            fresh = _untried(genomes, history)
-            if fresh:
-                return Proposal(fresh[0], "random")
-        return self._last_resort(history, rng)
+        return Proposal(untried_genome(self.space, history, rng=rng), "random")
 
     def _mutated(self, history: History, rng: np.random.Generator) -> Proposal:
         population = history.population(self.spec.population_size)
         for attempt in range(ATTEMPTS):  # everything near is known: look farther
             child = self._child(self._tournament(population, rng), attempt + 1, rng)
-            if not history.tried([child.genome.digest]):
+            if child is not None and not history.tried([child.genome.digest]):
                 return child
-        return self._last_resort(history, rng)
+        return self._random(history, rng)
 
     def _screened(self, history: History, rng: np.random.Generator) -> Proposal:
         """Returns the untried child that the surrogate likes best."""
         window = history.recent(MEMORY)
+        noise = history.noise()
         for attempt in range(ATTEMPTS):
             children = self._children(history, window, attempt + 1, rng)
-            liked = self._surrogate.order(
-                [child.genome for child in children], window, noise=history.noise(), rng=rng
-            )
-            for index in liked:
-                if not history.tried([children[index].genome.digest]):
+            genomes = [child.genome for child in children]
+            for index in self._surrogate.order(genomes, window, noise=noise, rng=rng):
+                if not history.tried([genomes[index].digest]):
                     return children[index]
-        return self._last_resort(history, rng)
+        return self._random(history, rng)
 
     def _children(
         self,
@@ -121,21 +115,24 @@ class Proposer:
         for index in range(CHILDREN):
             far = steps - 1 + int(rng.geometric(0.5))
             child = self._child(parents[index % len(parents)], far, rng)
-            children.setdefault(child.genome, child)
+            if child is not None:
+                children.setdefault(child.genome, child)
         for _ in range(WANDERERS):
             genome = self.space.sample(rng=rng)
             children.setdefault(genome, Proposal(genome, "random"))
         return list(children.values())
 
-    def _child(self, parent: Observation, steps: int, rng: np.random.Generator) -> Proposal:
+    def _child(self, parent: Observation, steps: int, rng: np.random.Generator) -> Proposal | None:
+        """Returns a genome some steps away; None if no operator can act on the parent."""
         genome, told = parent.genome, []
         for _ in range(steps):
             mutation = mutate(genome, self.space, rng=rng)
+            if mutation is None:
+                return None
             genome = mutation.genome
             told.append(mutation.description)
-        if genome == parent.genome:  # two steps that undo each other
-            mutation = mutate(genome, self.space, rng=rng)
-            genome, told = mutation.genome, [mutation.description]
+        if genome == parent.genome:  # steps that undo each other
+            return self._child(parent, 1, rng)
         return Proposal(genome, "mutation", parent.number, "; ".join(told))
 
     def _tournament(
@@ -148,15 +145,6 @@ class Proposer:
             return picks[int(np.argmin(rank_by_dominance(picks)))]
         return max(picks, key=_rank)
 
-    def _last_resort(self, history: History, rng: np.random.Generator) -> Proposal:
-        """Returns any untried genome of a space small enough to be listed whole."""
-        if self.space.size() <= ENUMERATE_BELOW:
-            genomes = list(self.space.enumerate())
-            for index in rng.permutation(len(genomes)):
-                if not history.tried([genomes[index].digest]):
-                    return Proposal(genomes[index], "random")
-        raise SpaceExhausted(history.proposed(), ATTEMPTS)
-
 
 def _rank(seen: Observation) -> tuple[bool, float]:
     """Returns what orders candidates: any that completed before any that was pruned."""
@@ -166,8 +154,3 @@ def _rank(seen: Observation) -> tuple[bool, float]:
 def resolve_genome(named: str | Genome, space: Space) -> Genome:
     """Returns the genome itself, or the zoo's of that name in `space`."""
     return zoo_genome(named, space) if isinstance(named, str) else named
-
-
-def _untried(genomes: list[Genome], history: History) -> list[Genome]:
-    tried = history.tried([genome.digest for genome in genomes])
-    return [genome for genome in genomes if genome.digest not in tried]

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from search.errors import InvalidSpace
 from search.genome import Genome, Layer
 from search.space import Space, changed_layer
 
@@ -160,11 +159,11 @@ def operator_probabilities(genome: Genome, space: Space) -> dict[str, float]:
     return {name: weight / total for name, weight in able.items()}
 
 
-def mutate(genome: Genome, space: Space, *, rng: np.random.Generator) -> Mutation:
+def mutate(genome: Genome, space: Space, *, rng: np.random.Generator) -> Mutation | None:
     """Returns a genome one step away: never the same, never outside the space.
 
-    Raises:
-        InvalidSpace: no operator can act, since the space holds a single genome.
+    None where no operator can act: the space holds nothing else, or its weights allow, say,
+    swaps alone and all sub-layers are equal.
     """
     weights = {**DEFAULT_WEIGHTS, **space.mutation_weights}
     names = [name for name in OPERATORS if weights[name] > 0]
@@ -175,7 +174,7 @@ def mutate(genome: Genome, space: Space, *, rng: np.random.Generator) -> Mutatio
         if found:
             return found[int(rng.integers(len(found)))](rng)
         names.remove(name)
-    raise InvalidSpace("no mutation can change a genome of this space", space.name)
+    return None
 
 
 def _drawn(names: list[str], weights: dict[str, float], rng: np.random.Generator) -> str:

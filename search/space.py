@@ -7,7 +7,7 @@ size that a CPU trains in seconds.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cache, lru_cache
 from importlib.resources import files
 from typing import Annotated, Any
@@ -17,7 +17,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from search.errors import InvalidSpace, NotFound
-from search.genome import LAYER_KINDS, Genome, Layer
+from search.genome import LAYER_KINDS, MAX_WIDTH, Genome, Layer, SubLayer, Width
 from search.validation import first_problem
 
 Choice = int | float | str
@@ -42,7 +42,7 @@ class Space(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
-    model_dim: Annotated[tuple[int, ...], Field(min_length=1, max_length=256)]
+    model_dim: Annotated[tuple[Width, ...], Field(min_length=1, max_length=256)]
     min_layers: Annotated[int, Field(ge=1, le=64)]
     max_layers: Annotated[int, Field(ge=1, le=64)]
     layers: Annotated[dict[str, dict[str, Choices]], Field(min_length=1)]
@@ -62,6 +62,13 @@ class Space(BaseModel):
             if kind not in LAYER_KINDS:
                 raise ValueError(f"layers.{kind}: unknown kind; known: {sorted(LAYER_KINDS)}")
             _check_fields(kind, fields)
+        if len(set(self.model_dim)) != len(self.model_dim):
+            raise ValueError(f"model_dim: a choice stands twice in {list(self.model_dim)}")
+        if len(self.mutation_weights) == len(OPERATOR_NAMES) and not any(
+            self.mutation_weights.values()
+        ):
+            raise ValueError("mutation_weights: at least one must be above 0")
+        _check_together(self.model_dim, self.layers)
         return self
 
     def sample(self, *, rng: np.random.Generator) -> Genome:
@@ -179,7 +186,32 @@ def _check_fields(kind: str, fields: dict[str, tuple[Choice, ...]]) -> None:
         if len(set(choices)) != len(choices):
             raise ValueError(f"layers.{kind}.{name}: a choice stands twice in {list(choices)}")
         for choice in choices:
-            model.model_validate(first | {name: choice})
+            _check_choice(f"layers.{kind}.{name}", model, first | {name: choice}, name)
+
+
+def _check_choice(where: str, model: type[SubLayer], fields: dict[str, Any], name: str) -> None:
+    """Refuses what the sub-layer refuses, and what it would read as something else ("4" as 4)."""
+    try:
+        read = getattr(model.model_validate(fields), name)
+    except ValidationError as error:
+        raise ValueError(f"{where}: {error.errors()[0]['msg']}, got {fields[name]!r}") from None
+    if read != fields[name]:
+        raise ValueError(f"{where}: write {read!r}, not {fields[name]!r}")
+
+
+def _check_together(model_dims: Sequence[int], layers: dict[str, dict[str, Choices]]) -> None:
+    """Refuses choices of which some combination is no genome."""
+    dense, experts = layers.get("feed_forward", {}), layers.get("moe", {})
+    ranks, widths = dense.get("rank", (0,)), dense.get("hidden_dim", ())
+    widest = max(int(rank) for rank in ranks)
+    narrowest = min(*model_dims, *(int(width) for width in widths), MAX_WIDTH)
+    if widest > narrowest:
+        raise ValueError(
+            f"layers.feed_forward.rank: at most the least model_dim and hidden_dim = {narrowest}, "
+            f"got {widest}"
+        )
+    if "expert_choice" in experts.get("gating", ()) and 0 in experts.get("capacity_factor", (1,)):
+        raise ValueError("layers.moe.capacity_factor: above 0 where gating may be expert_choice")
 
 
 def _pick(choices: tuple[Any, ...], rng: np.random.Generator) -> Any:

@@ -26,6 +26,7 @@ MEMORY = WINDOW + STRIDE  # observations that the surrogate may ask for
 MIN_OBSERVATIONS = 8
 LEAST_OBSERVED = 4  # below, there is nothing to learn from
 FEWEST_BETWEEN_FITS = 4
+BOLDNESS = 0.5  # share of a draw's deviation from the mean; 1 is Thompson sampling, 0 greed
 
 
 class Surrogate:
@@ -63,7 +64,8 @@ class Surrogate:
         liked = np.zeros(len(children))
         if sum(not seen.pruned for seen in window) >= LEAST_OBSERVED:
             completed = [seen for seen in observations if not seen.pruned]
-            liked = draw(*self._fitness.at(points, completed, newest, noise), rng=rng)
+            mean, covariance = self._fitness.at(points, completed, newest, noise)
+            liked = draw(mean, BOLDNESS**2 * covariance, rng=rng)
         if not any(seen.pruned for seen in window):
             return [int(index) for index in np.argsort(-liked, kind="stable")]
         mean, covariance = self._passing.at(points, observations, newest, None)

@@ -1,0 +1,269 @@
+"""A search in SQL, driven by its caller through ask and tell; it goes on after a restart.
+
+The tables are the controller's, so its page and its command line show the search. A trial that was
+asked for stays open until it is told: there is no lease, and the pool keeps dispatchers away.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from sqlalchemy import bindparam, insert, select, update
+
+from search.ask_tell import (
+    POOL,
+    AskedTrial,
+    AskTell,
+    Standing,
+    check_baseline,
+    check_fitness,
+    check_times,
+    ranked,
+    trial_number,
+)
+from search.errors import Conflict, IllegalTransition, NotFound
+from search.history import Proposal
+from search.leases import Settlement
+from search.migration import prepare
+from search.reward import PRUNED_FITNESS, Baseline
+from search.spec import SearchSpec, SearchStatus
+from search.sql.baselines import OF_POOL, as_baseline
+from search.sql.conclusion import best_candidates, confirmed_candidates
+from search.sql.creation import new_trial
+from search.sql.database import Database, Transaction
+from search.sql.endings import finish
+from search.sql.history import Memory, SqlHistory
+from search.sql.rows import ENDED, read_genome
+from search.sql.searches import create
+from search.sql.state import SearchState, lock_search
+from search.store import Actor
+from search.tables import baselines, searches, trials
+from search.trial import Measurements, Outcome, TrialKind, TrialStatus
+
+CALLER = Actor(name=POOL)
+NAMED = select(searches.c.id, searches.c.spec_hash, searches.c.spec).where(
+    searches.c.name == bindparam("name"), searches.c.status.notin_(sorted(ENDED))
+)
+NUMBERED = select(trials).where(
+    trials.c.search_id == bindparam("search"), trials.c.number == bindparam("number")
+)
+OF_STATUS = (
+    select(trials)
+    .where(trials.c.search_id == bindparam("search"), trials.c.status == bindparam("status"))
+    .order_by(trials.c.number)
+)
+STARTED: dict[str, Any] = {"attempt": 1, "tries": 1, "worker_id": POOL, "lease_expires_at": None}
+
+
+def open_sql_search(spec: SearchSpec, url: str) -> SqlSearch:
+    """Returns the search of the spec's name, as it was left, or a new one.
+
+    Args:
+        spec: From `ask_tell_spec`; its `name` names the search in the database.
+        url: `sqlite:///FILE` or `postgresql+psycopg://...`.
+
+    Raises:
+        Conflict: an unfinished search of that name has another spec.
+        StoreLocked: a controller holds the file.
+        StorageUnavailable: the database does not answer.
+    """
+    database = Database(url)
+    try:
+        prepare(database.engine)
+        database.set_clock()
+        with database.write() as tx:
+            search_id = _find_or_create(tx, spec)
+    except BaseException:
+        database.close()
+        raise
+    return SqlSearch(database, search_id, spec)
+
+
+def _find_or_create(tx: Transaction, spec: SearchSpec) -> str:
+    rows = tx.run(NAMED, {"name": spec.name}).all()
+    if not rows:
+        return create(tx, spec, actor=CALLER, idempotency_key=None).id
+    if len(rows) > 1 or SearchSpec.model_validate_json(rows[0].spec) != spec:
+        raise Conflict(
+            f"an unfinished search {spec.name!r} with another spec is there already; "
+            "give the same spec to go on with it, or another name"
+        )
+    return str(rows[0].id)
+
+
+class SqlSearch(AskTell):
+    """Each call is one transaction: what has returned is in the database."""
+
+    def __init__(self, database: Database, search_id: str, spec: SearchSpec) -> None:
+        self.spec = spec
+        self._database = database
+        self._id = search_id
+        self._memory = Memory(spec)
+
+    def ask(self) -> AskedTrial:
+        """Returns the next trial: a confirmation that was wished for, or a new genome."""
+        with self._database.write() as tx:
+            state = lock_search(tx, self._id)
+            if state.status is not SearchStatus.RUNNING:
+                raise Conflict(f"search {self.spec.name} is {state.status.value}; nothing to ask")
+            asked = self._wished(tx, state) if state["queued"] else None
+            asked = asked or self._proposed(tx, state)
+            state.save()
+        return asked
+
+    def _wished(self, tx: Transaction, state: SearchState) -> AskedTrial | None:
+        row = tx.run(OF_STATUS.limit(1), self._status(TrialStatus.QUEUED)).first()
+        if row is None:
+            return None
+        state.move(TrialStatus.QUEUED, TrialStatus.RUNNING)
+        values = STARTED | {
+            "status": TrialStatus.RUNNING.value,
+            "seq": state.next_seq(),
+            "started_at": tx.now,
+        }
+        tx.run(update(trials).where(trials.c.id == row.id).values(values))
+        return _asked(row)
+
+    def _proposed(self, tx: Transaction, state: SearchState) -> AskedTrial:
+        rng = np.random.default_rng([self.spec.seed, state["next_number"]])
+        proposal = self._memory.proposer.propose(SqlHistory(tx, state, self._memory), rng=rng)
+        row = _add(tx, state, TrialKind.CANDIDATE, proposal, running=STARTED)
+        return AskedTrial(
+            number=row["number"],
+            genome=proposal.genome,
+            kind=TrialKind.CANDIDATE,
+            seed=row["seed"],
+            origin=proposal.origin,
+            parent=proposal.parent,
+            mutation=proposal.mutation,
+        )
+
+    def tell(
+        self,
+        trial: AskedTrial | int,
+        fitness: float | None = None,
+        *,
+        pruned: bool = False,
+        step_time_ms: float | None = None,
+        parameters: int | None = None,
+    ) -> None:
+        """Records how a trial ended."""
+        check_fitness(fitness, pruned=pruned)
+        check_times(step_time_ms, parameters)
+        if pruned:
+            settled = Settlement(TrialStatus.PRUNED, Outcome.PRUNED, PRUNED_FITNESS)
+        else:
+            settled = Settlement(TrialStatus.COMPLETED, Outcome.COMPLETED, fitness)
+        measured = Measurements(step_time_ms=step_time_ms, parameters=parameters)
+        self._end(trial, settled, measured)
+
+    def fail(self, trial: AskedTrial | int, reason: str = "") -> None:
+        """Ends a trial that could not be evaluated; its genome is not proposed again."""
+        settled = Settlement(TrialStatus.FAILED, Outcome.ERROR, None, reason)
+        self._end(trial, settled, Measurements())
+
+    def _end(self, trial: AskedTrial | int, settled: Settlement, measured: Measurements) -> None:
+        number = trial_number(trial)
+        with self._database.write() as tx:
+            state = lock_search(tx, self._id)
+            row = tx.run(NUMBERED, {"search": self._id, "number": number}).one_or_none()
+            if row is None:
+                raise NotFound("trial", number)
+            if row.status != TrialStatus.RUNNING.value:
+                raise IllegalTransition("trial", number, row.status, settled.status.value)
+            finish(tx, state, row, settled, measured)
+            state.save()
+
+    def pending(self) -> list[AskedTrial]:
+        """Returns the trials that were asked for and not yet told, oldest first."""
+        with self._database.read() as tx:
+            return [_asked(row) for row in tx.run(OF_STATUS, self._status(TrialStatus.RUNNING))]
+
+    def tell_baseline(self, fitnesses: Sequence[float]) -> None:
+        """States the baseline's fitness over repeats: what to beat, and how noisy it is."""
+        check_baseline(fitnesses)
+        values = {
+            "repeats": len(fitnesses),
+            "needed": len(fitnesses),
+            "validation_loss": -statistics.fmean(fitnesses),
+            "noise": statistics.stdev(fitnesses),
+        }
+        with self._database.write() as tx:
+            lock_search(tx, self._id)
+            if self._baseline_row(tx) is None:
+                tx.run(insert(baselines), values | {"search_id": self._id, "pool": POOL})
+            else:
+                tx.run(update(baselines).where(baselines.c.search_id == self._id).values(values))
+
+    def confirm(self, count: int = 3, *, repeats: int = 2) -> int:
+        """Has the best `count` candidates evaluated again; returns how many trials that makes."""
+        with self._database.write() as tx:
+            state = lock_search(tx, self._id)
+            rows = [row for row in best_candidates(tx, self._id, count) for _ in range(repeats)]
+            for row in rows:
+                again = Proposal(read_genome(row.genome), "confirmation", row.number)
+                _add(tx, state, TrialKind.CONFIRMATION, again)
+            state.save()
+        return len(rows)
+
+    def best(self, count: int = 1) -> list[Standing]:
+        """Returns the best candidates, confirmed ones first, then by mean fitness."""
+        with self._database.read() as tx:
+            repeats = confirmed_candidates(tx, self._id)
+            rows = {row.number: row for row in best_candidates(tx, self._id, count)}
+            for number in repeats.keys() - rows.keys():
+                named = {"search": self._id, "number": number}
+                rows[number] = tx.run(NUMBERED, named).one()
+            row = self._baseline_row(tx)
+        known = Baseline(repeats=0) if row is None else as_baseline(row)
+        candidates = [
+            (number, read_genome(row.genome), [row.fitness, *repeats.get(number, [])])
+            for number, row in rows.items()
+        ]
+        return ranked(candidates, known, -(known.validation_loss or 0.0))[:count]
+
+    def close(self) -> None:
+        """Releases the database; the search stays as it is."""
+        self._database.close()
+
+    def _baseline_row(self, tx: Transaction) -> Any:
+        return tx.run(OF_POOL, {"search": self._id, "pool": POOL}).one_or_none()
+
+    def _status(self, status: TrialStatus) -> dict[str, str]:
+        return {"search": self._id, "status": status.value}
+
+
+def _add(
+    tx: Transaction,
+    state: SearchState,
+    kind: TrialKind,
+    proposal: Proposal,
+    *,
+    running: dict[str, Any] | None = None,
+) -> dict[str, Any]:
+    return new_trial(
+        tx,
+        state,
+        kind,
+        proposal.genome,
+        pool=POOL,
+        origin=proposal.origin,
+        parent=proposal.parent,
+        mutation=proposal.mutation,
+        running=None if running is None else running | {"started_at": tx.now},
+    )
+
+
+def _asked(row: Any) -> AskedTrial:
+    return AskedTrial(
+        number=row.number,
+        genome=read_genome(row.genome),
+        kind=TrialKind(row.kind),
+        seed=row.seed,
+        origin=row.origin,
+        parent=row.parent_number,
+        mutation=row.mutation,
+    )
