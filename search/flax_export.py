@@ -6,10 +6,9 @@ tests hold its logits equal to the model that the search trained.
 
 from __future__ import annotations
 
+import json
 from importlib.resources import files
-from pprint import pformat
 from string import Template
-from typing import Any
 
 from search.export import GenomeExport
 
@@ -29,14 +28,18 @@ def flax_source(export: GenomeExport) -> str:
     return template.substitute(
         title=f"The block of trial {export.trial_number} of the search {export.search_name!r}.",
         origin=f"{_measured(export)}\nGenome {export.digest}.",
-        config=pformat(_config(export), width=96, sort_dicts=False),
+        config=_literal(export),
     )
 
 
-def _config(export: GenomeExport) -> dict[str, Any]:
+def _literal(export: GenomeExport) -> str:
+    """Returns what the model is built from as a Python literal, a sub-layer a line."""
     genome = export.genome.canonical()
     shared = {name: getattr(export.proxy, name) for name in PROXY_FIELDS}
-    return {"model_dim": genome["model_dim"], **shared, "layers": genome["layers"]}
+    fields = {"model_dim": genome["model_dim"], **shared}
+    lines = [f'    "{name}": {json.dumps(value)},' for name, value in fields.items()]
+    layers = [f"        {json.dumps(layer)}," for layer in genome["layers"]]
+    return "\n".join(["{", *lines, '    "layers": [', *layers, "    ],", "}"])
 
 
 def _measured(export: GenomeExport) -> str:

@@ -84,7 +84,7 @@ class SqlStore(SearchStore):
             return searches.create(tx, spec, actor=actor, idempotency_key=idempotency_key)
 
     def get_search(self, search_id: str) -> SearchRecord:
-        """Returns the search by id, or by name if exactly one unfinished search bears it."""
+        """Returns the search by id or by name: the unfinished one, else the last ended."""
         with self._database.read() as tx:
             return searches.to_record(tx, searches.find(tx, search_id))
 

@@ -77,7 +77,7 @@ class SearchStore(ABC):
 
     @abstractmethod
     def get_search(self, search_id: str) -> SearchRecord:
-        """Returns the search by id, or by name if exactly one unfinished search bears it.
+        """Returns the search by id or by name: the unfinished one, else the last ended.
 
         Raises:
             NotFound: there is none.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,6 +18,8 @@ from api.cli.output import number, print_json, say, stdout, table
 from search.errors import ControllerUnreachable, InvalidSpec
 from search.spec import parse_spec
 
+# Of an event, said elsewhere on its line or of use to programs alone.
+UNTOLD = frozenset({"seq", "search_id", "at", "attempt"})
 ENDED = frozenset({"completed", "stopped", "cancelled", "failed"})
 
 app = typer.Typer(no_args_is_help=True, help="Launch searches and look after them.")
@@ -185,10 +188,11 @@ def _print_event(event: dict[str, Any], *, as_json: bool) -> None:
     if as_json:
         print_json({"id": event.get("id"), "event": event.get("event"), "data": data})
         return
-    kind = event.get("event") or data.get("kind") or "event"
-    told = data.get("data") if isinstance(data.get("data"), dict) else data
+    at = datetime.fromisoformat(data["at"]).astimezone()
+    told = {name: value for name, value in data.items() if name not in UNTOLD}
     words = " ".join(f"{name}={_short(value)}" for name, value in told.items() if value is not None)
-    stdout().print(f"{kind:<20} {words}", markup=False)
+    kind = event.get("event", "event")
+    stdout().print(f"{at:%H:%M:%S}  {kind:<18} {words}", markup=False)
 
 
 def _short(value: Any) -> str:

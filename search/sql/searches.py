@@ -124,21 +124,19 @@ def summaries_of(tx: Transaction, search_id: str) -> list[BaselineSummary]:
 
 
 def find(tx: Transaction, named: str) -> Any:
-    """Returns the row by id, or by name if exactly one unfinished search bears it."""
+    """Returns the row by id or by name; an unfinished search comes before ended ones."""
     named = storable(named)
     row = tx.run(BY_ID, {"key": named}).one_or_none()
     if row is not None:
         return row
-    rows = tx.run(
-        select(searches)
-        .where(searches.c.name == named, searches.c.status.notin_(sorted(ENDED)))
-        .limit(2)
-    ).all()
-    if len(rows) == 1:
-        return rows[0]
-    if rows:
+    bearers = select(searches).where(searches.c.name == named).limit(2)
+    rows = tx.run(bearers.where(searches.c.status.notin_(sorted(ENDED)))).all()
+    if len(rows) > 1:
         raise NotFound("single unfinished search", f"{named}; several bear the name, use the id")
-    raise NotFound("search", named)
+    rows = rows or tx.run(bearers.order_by(searches.c.ordinal.desc())).all()
+    if not rows:
+        raise NotFound("search", named)
+    return rows[0]
 
 
 def listing(

@@ -1,0 +1,95 @@
+"""Searches from the command line, against a real controller."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from api.cli.main import app
+from search.export import read_export
+from tests.api.dashboard_site import ScriptedWorker, Site
+
+SPEC = """
+name: small
+space: nano
+baseline_repeats: 1
+population_size: 3
+tournament_size: 2
+limits: {trials: 2}
+confirmations: 0
+"""
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[Site]:
+    found = Site(tmp_path)
+    yield found
+    found.stop()
+
+
+@pytest.fixture
+def worker(site: Site) -> Iterator[ScriptedWorker]:
+    found = ScriptedWorker(site)
+    yield found
+    found.http.close()
+
+
+@pytest.fixture
+def spec(tmp_path: Path) -> str:
+    file = tmp_path / "spec.yaml"
+    file.write_text(SPEC)
+    return str(file)
+
+
+def brainformer(site: Site, *arguments: str) -> Result:
+    """Returns what the command wrote, stdout and stderr apart; it must end well."""
+    result = CliRunner().invoke(app, [*arguments, "--url", site.url])
+    assert result.exit_code == 0, (result.output, result.exception)
+    return result
+
+
+def test_a_search_is_launched_looked_after_and_ended(site: Site, spec: str) -> None:
+    created = brainformer(site, "search", "create", "-f", spec)
+    assert "is running; watch it" in created.stderr
+    search = created.stdout.strip()
+    assert search in brainformer(site, "search", "list").stdout
+    for action, status in (("pause", "paused"), ("resume", "running"), ("stop", "stopped")):
+        assert brainformer(site, "search", action, "small").stdout == f"small is {status}\n"
+    shown = json.loads(brainformer(site, "search", "show", search, "--json").stdout)
+    assert (shown["status"], shown["name"]) == ("stopped", "small")
+
+
+def test_the_same_idempotency_key_never_creates_twice(site: Site, spec: str) -> None:
+    same = ("search", "create", "-f", spec, "--idempotency-key", "monday")
+    assert brainformer(site, *same).stdout == brainformer(site, *same).stdout
+
+
+def test_watch_tells_what_happened_until_the_end(
+    site: Site, spec: str, worker: ScriptedWorker
+) -> None:
+    brainformer(site, "search", "create", "-f", spec)
+    worker.finish_next([2.0], kind="baseline")
+    worker.finish_candidates([1.9, 1.8])
+    watched = brainformer(site, "search", "watch", "small")
+    assert "search small completed, best fitness 0.200" in watched.stderr
+
+
+def test_an_export_names_the_trial_and_reads_back(
+    site: Site, spec: str, worker: ScriptedWorker, tmp_path: Path
+) -> None:
+    brainformer(site, "search", "create", "-f", spec)
+    worker.finish_next([2.0], kind="baseline")
+    worker.finish_candidates([1.9, 1.8])
+    file = tmp_path / "block.json"
+    assert "wrote trial 2 of small" in brainformer(site, "export", "small", "-o", str(file)).stderr
+    found = read_export(file)
+    assert found.fitness == pytest.approx(0.2)
+    other = brainformer(site, "export", "small", "--trial", "1").stdout
+    assert json.loads(other)["digest"] != found.digest
+    source = brainformer(site, "export", "small", "--format", "flax", "--target-params", "2M")
+    assert "class Model(nnx.Module)" in source.stdout
+    compile(source.stdout, "block.py", "exec")
