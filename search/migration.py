@@ -11,13 +11,14 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Engine, inspect
+from sqlalchemy import Engine, inspect, text
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import DBAPIError
 
 from search.errors import Conflict, EnvironmentProblem, SchemaMismatch
-from search.sql.database import is_memory, make_engine, parse_url, storage_error
+from search.sql.database import Database, is_memory, make_engine, parse_url, storage_error
 
+MIGRATION_LOCK = 0x62726E64  # among PostgreSQL's advisory locks
 UPGRADE = "run `brainformer db backup` and then `brainformer db upgrade`"
 NEWER = "it was written by a newer version; install that one, or restore a backup"
 
@@ -41,18 +42,25 @@ def current(connection: Connection) -> str | None:
 
 
 def upgrade(url: str, *, revision: str = "head") -> None:
-    """Creates the schema, or brings an older one up; harmless when there is nothing to do."""
-    engine = make_engine(parse_url(url), immediate=True)
+    """Creates the schema, or brings an older one up; harmless when there is nothing to do.
+
+    Raises:
+        StoreLocked: a controller works with the SQLite file.
+        SchemaMismatch: the database is newer than this version.
+    """
+    database = Database(url)
     try:
-        upgrade_engine(engine, revision=revision)
+        upgrade_engine(database.engine, revision=revision)
     finally:
-        engine.dispose()
+        database.close()
 
 
 def upgrade_engine(engine: Engine, *, revision: str = "head") -> None:
     """Like `upgrade`, in one transaction of an open engine."""
     try:
         with engine.begin() as connection:
+            if engine.dialect.name == "postgresql":  # controllers may start at the same time
+                connection.execute(text(f"SELECT pg_advisory_xact_lock({MIGRATION_LOCK})"))
             found = current(connection)
             if found is not None and found not in _revisions():
                 raise SchemaMismatch(found, head(), NEWER)

