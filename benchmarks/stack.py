@@ -68,13 +68,8 @@ class Stack:
         self._worker_arguments += ["--runner", runner, "--state-folder", str(state)]
 
     def __enter__(self) -> Self:
-        self.controller = self._start("controller", self._controller_arguments)
-        end = time.monotonic() + START_SECONDS
-        while not self._healthy():
-            if time.monotonic() > end:
-                raise TimeoutError(self.words("controller"))
-            time.sleep(0.1)
-        self.worker = self._start("worker", self._worker_arguments)
+        self.restart_controller()
+        self.restart_worker()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -86,6 +81,19 @@ class Stack:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+
+    def restart_controller(self) -> None:
+        """Starts the controller, whose last process has ended."""
+        self.controller = self._start("controller", self._controller_arguments)
+        end = time.monotonic() + START_SECONDS
+        while not self._healthy():
+            if time.monotonic() > end:
+                raise TimeoutError(self.words("controller"))
+            time.sleep(0.1)
+
+    def restart_worker(self) -> None:
+        """Starts the dispatcher, whose last process has ended."""
+        self.worker = self._start("worker", self._worker_arguments)
 
     def create(self, spec: dict[str, Any]) -> str:
         """Returns the id of a new search."""

@@ -28,6 +28,7 @@ log = logging.getLogger(__name__)
 # Beside `watchdog_seconds`: evaluation, and neighbours that take three quarters of the speed.
 WATCHDOG_BUDGETS = 4.0
 PREEMPTION_SECONDS = 8.0
+ASKED_TO_END = frozenset({0, -signal.SIGTERM})
 STACK_SECONDS = 0.5  # for a process that hangs to say where
 
 
@@ -199,7 +200,7 @@ class TrainingProcess:
             status = process.wait()
         how = f"signal {signal.Signals(-status).name}" if status < 0 else f"status {status}"
         message = f"the training process ended with {how}"
-        if self._stopped:
+        if self._stopped or status in ASKED_TO_END:
             return Result(outcome=Outcome.PREEMPTED, message=message)
         return Result(outcome=Outcome.ERROR, message=message, traceback=self._last_words())
 

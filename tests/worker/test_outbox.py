@@ -6,7 +6,6 @@ from search.errors import ControllerUnreachable
 from search.lease import Result
 from search.trial import Outcome
 from tests.worker.fake_controller import RECEIPT, answer, fake_controller
-from tests.worker.leases import make_lease
 from tests.worker.waiting import wait_for
 from worker.client import LeaseClient
 from worker.outbox import Letter, Outbox

@@ -1,0 +1,55 @@
+import pytest
+from pydantic import ValidationError
+
+from tests.worker.leases import make_lease
+from worker.ray_session import trial_resources
+from worker.settings import WorkerSettings
+
+
+def settings(**changes):
+    return WorkerSettings(**({"url": "http://127.0.0.1:1", "pool": "p"} | changes))
+
+
+@pytest.mark.parametrize("chips", [1, 2, 4, 8])
+def test_tpu_trials_take_a_number_of_chips_that_ray_serves(chips):
+    found = settings(platform="tpu", accelerators=chips, accelerator_type="TPU-V6E")
+    assert trial_resources(found) == {
+        "cpu": 1,
+        "TPU": chips,
+        "accelerator_type:TPU-V6E": 0.001,
+    }
+
+
+@pytest.mark.parametrize("chips", [0, 3, 5, 16])
+def test_other_numbers_of_chips_are_refused_before_they_kill_the_run(chips):
+    with pytest.raises(ValidationError, match=r"\(1, 2, 4, 8\)"):
+        settings(platform="tpu", accelerators=chips)
+
+
+def test_gpu_trials_own_at_least_one_gpu():
+    assert trial_resources(settings(platform="gpu", accelerators=2)) == {"cpu": 1, "gpu": 2}
+    with pytest.raises(ValidationError, match="at least one GPU"):
+        settings(platform="gpu")
+
+
+def test_cpu_trials_own_their_cores():
+    assert trial_resources(settings(cores=4)) == {"cpu": 4}
+
+
+def test_the_token_is_not_shown():
+    assert "hush" not in repr(settings(token="hush"))
+
+
+def test_two_controllers_do_not_share_an_outbox(tmp_path):
+    one, other = (settings(url=f"http://{name}", state_folder=tmp_path) for name in "ab")
+    assert one.outbox_folder != other.outbox_folder
+
+
+def test_a_search_s_id_cannot_lead_a_checkpoint_out_of_its_folder(tmp_path):
+    found = settings(state_folder=tmp_path)
+    folder = found.checkpoint_folder(make_lease(search_id="../../etc"))
+    assert folder.parent == found.checkpoints_folder
+
+
+def test_worker_ids_are_never_used_twice():
+    assert settings().worker_id != settings().worker_id
