@@ -28,7 +28,9 @@ WINNERS = 4  # tournaments whose winners are the children's parents
 ELITE = 3  # the fittest of the surrogate's window, parents too
 WANDERERS = 16  # random genomes among the children
 FIRST = 10  # results before the surrogate may choose
-ATTEMPTS = 64  # children, or batches of them, before any genome will do
+BATCHES = 4  # of children, each farther from the parents, before any genome will do
+TRIES = 8  # children at each distance, where nothing is screened
+FARTHEST = 8  # mutations from a parent, where nothing is screened
 
 
 class Proposer:
@@ -82,8 +84,8 @@ class Proposer:
 
     def _mutated(self, history: History, rng: np.random.Generator) -> Proposal:
         population = history.population(self.spec.population_size)
-        for attempt in range(ATTEMPTS):  # everything near is known: look farther
-            child = self._child(self._tournament(population, rng), attempt + 1, rng)
+        for attempt in range(TRIES * FARTHEST):  # where all that is near is known, look farther
+            child = self._child(self._tournament(population, rng), attempt // TRIES + 1, rng)
             if child is not None and not history.tried([child.genome.digest]):
                 return child
         return self._random(history, rng)
@@ -92,8 +94,8 @@ class Proposer:
         """Returns the untried child that the surrogate likes best."""
         window = history.recent(MEMORY)
         noise = history.noise()
-        for attempt in range(ATTEMPTS):
-            children = self._children(history, window, attempt + 1, rng)
+        for batch in range(BATCHES):
+            children = self._children(history, window, batch + 1, rng)
             genomes = [child.genome for child in children]
             for index in self._surrogate.order(genomes, window, noise=noise, rng=rng):
                 if not history.tried([genomes[index].digest]):

@@ -44,7 +44,7 @@ from search.tables import baselines, searches, trials
 from search.trial import Measurements, Outcome, TrialKind, TrialStatus
 
 CALLER = Actor(name=POOL)
-NAMED = select(searches.c.id, searches.c.spec_hash, searches.c.spec).where(
+NAMED = select(searches.c.id, searches.c.spec).where(
     searches.c.name == bindparam("name"), searches.c.status.notin_(sorted(ENDED))
 )
 NUMBERED = select(trials).where(
@@ -66,10 +66,12 @@ def open_sql_search(spec: SearchSpec, url: str) -> SqlSearch:
         url: `sqlite:///FILE` or `postgresql+psycopg://...`.
 
     Raises:
+        InvalidSpec: a seed lies outside the space.
         Conflict: an unfinished search of that name has another spec.
         StoreLocked: a controller holds the file.
         StorageUnavailable: the database does not answer.
     """
+    memory = Memory(spec)  # refuses seeds outside the space before anything is written
     database = Database(url)
     try:
         prepare(database.engine)
@@ -79,7 +81,7 @@ def open_sql_search(spec: SearchSpec, url: str) -> SqlSearch:
     except BaseException:
         database.close()
         raise
-    return SqlSearch(database, search_id, spec)
+    return SqlSearch(database, search_id, memory)
 
 
 def _find_or_create(tx: Transaction, spec: SearchSpec) -> str:
@@ -97,11 +99,11 @@ def _find_or_create(tx: Transaction, spec: SearchSpec) -> str:
 class SqlSearch(AskTell):
     """Each call is one transaction: what has returned is in the database."""
 
-    def __init__(self, database: Database, search_id: str, spec: SearchSpec) -> None:
-        self.spec = spec
+    def __init__(self, database: Database, search_id: str, memory: Memory) -> None:
+        self.spec = memory.spec
         self._database = database
         self._id = search_id
-        self._memory = Memory(spec)
+        self._memory = memory
 
     def ask(self) -> AskedTrial:
         """Returns the next trial: a confirmation that was wished for, or a new genome."""

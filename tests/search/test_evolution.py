@@ -117,7 +117,7 @@ def test_a_proposer_that_restarts_goes_on_with_the_same_search() -> None:
 
 def test_first_proposals_are_seeds_then_random() -> None:
     campaign = Campaign(
-        "nano", seeds=("glam", "switch"), population_size=6, tournament_size=2, **PLAIN
+        "nano", seeds=("glam", "dense_transformer"), population_size=6, tournament_size=2, **PLAIN
     )
     space = load_preset("nano")
     proposals = []
@@ -180,7 +180,7 @@ def test_without_screening_a_child_is_one_mutation_away_from_its_parent() -> Non
             parent = genomes[proposal.parent]
             assert proposal.genome in neighbours(parent, campaign.proposer.space)
         campaign.finish(0, _experts(proposal.genome))
-    assert _experts(genomes[-1]) > 0.5
+    assert np.mean([_experts(genome) for genome in genomes[-10:]]) > 0.5
 
 
 def test_random_search_pays_no_heed_to_results() -> None:
