@@ -157,21 +157,16 @@ def _comparison(client: ControllerClient, record: dict[str, Any], best: dict[str
     trials = client.get(f"/searches/{record['id']}/trials", kind="baseline", limit=1)["items"]
     base, trial = best["baseline"] or {}, best["trial"]
     measured, parameters = trial["measurements"], trials[0] if trials else {}
+    loss = base.get("validation_loss")
+    mean = None if loss is None else loss - best["mean_fitness"]
     rows = [
-        (
-            "validation loss (nats/token)",
-            base.get("validation_loss"),
-            measured["validation_loss"],
-            3,
-        ),
+        ("validation loss (nats/token)", loss, measured["validation_loss"], 3),
+        (f"  mean of {base.get('repeats')} and {best['repeats']} runs", loss, mean, 3),
         ("bits per byte", base.get("bits_per_byte"), measured["bits_per_byte"], 3),
         ("step time (ms)", base.get("step_time_ms"), measured["step_time_ms"], 1),
-        ("parameters", parameters.get("parameters"), trial["parameters"], 0),
-        (
-            "activated parameters",
-            parameters.get("activated_parameters"),
-            trial["activated_parameters"],
-            0,
+        *(
+            (name.replace("_", " "), parameters.get(name), trial[name], 0)
+            for name in ("parameters", "activated_parameters")
         ),
     ]
     cells = [(name, number(a, digits), number(b, digits)) for name, a, b, digits in rows]
