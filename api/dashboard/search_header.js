@@ -40,7 +40,7 @@ export class SearchHeader {
     setText(parts.status, format.name(search.status));
     parts.status.className = `status status-${search.status}`;
     setText(parts.subtitle, subtitle(search));
-    parts.reason.hidden = !search.reason;
+    parts.reason.hidden = !search.reason || search.status === "completed";
     setText(parts.reason, search.reason);
     parts.paperRouting.hidden = search.spec.proxy.routing !== "paper";
     this.drawButtons(search);
