@@ -17,7 +17,7 @@ from api.auth import Authenticator
 from api.dependencies import Controller
 from api.events import EventHub
 from api.metrics import Metrics
-from api.middleware import RequestGate
+from api.middleware import ROOT, RequestGate
 from api.openapi import operation_id, schema_maker
 from api.rate_limit import RateLimit
 from api.routes import (
@@ -35,7 +35,6 @@ from api.settings import Settings
 from api.stream_limit import StreamLimit
 from search.store import SearchStore
 
-ROOT = "/api/v1"
 DESCRIPTION = (
     "Searches for better transformer blocks under a fixed training budget. Send a bearer token "
     "unless the controller is open to its own machine. Errors are application/problem+json with a "

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import threading
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import NoReturn
 
 from starlette.requests import HTTPConnection
 
 from api.errors import HttpProblem
 from api.rate_limit import RateLimit
+from search.errors import StorageError, StorageUnavailable
 from search.records import TokenRecord
 from search.store import Actor, SearchStore
 
@@ -49,6 +52,15 @@ def scopes_of(names: Iterable[str]) -> frozenset[str]:
     return frozenset(found)
 
 
+@dataclass(frozen=True)
+class Check:
+    """A token that was found: when it was checked, when it expires, whose it is."""
+
+    made: float
+    ends: float
+    principal: Principal
+
+
 class Authenticator:
     """Turns a secret into a principal.
 
@@ -72,7 +84,7 @@ class Authenticator:
         self._failures = failures
         self._clock = clock
         self._lock = threading.Lock()
-        self._known: dict[str, tuple[float, Principal]] = {}
+        self._known: dict[str, Check] = {}
         self._open: tuple[float, bool] | None = None
 
     def remembered(self, secret: str | None) -> Principal | None:
@@ -103,9 +115,16 @@ class Authenticator:
             return False
         now = self._clock()
         known = self._open
-        if known is None or self._stale(known[0]):
-            known = self._open = (now, not self._store.list_tokens())
-        return known[1]
+        if known is not None and not self._stale(known[0]):
+            return known[1]
+        try:
+            found = not self._store.list_tokens()
+        except StorageError:
+            if known is None:
+                raise
+            return known[1]
+        self._open = (now, found)
+        return found
 
     def _stale(self, checked: float) -> bool:
         return self._clock() - checked >= self._cache_seconds
@@ -118,35 +137,53 @@ class Authenticator:
 
     def _cached(self, digest: str) -> Principal | None:
         with self._lock:
-            until, principal = self._known.get(digest, (0.0, None))
-            return principal if self._clock() < until else None
+            check = self._known.get(digest)
+        if check is None or check.ends <= self._clock() or self._stale(check.made):
+            return None
+        return check.principal
 
     def _look_up(self, secret: str, digest: str, client: str) -> Principal:
-        wait = self._failures.exhausted(client)
+        try:
+            token = self._store.find_token(secret) if len(secret) <= MAX_SECRET_LENGTH else None
+        except StorageError:
+            return self._known_before(digest)
+        if token is None:
+            self._refuse(client)
+        principal = Principal(name=f"token:{token.name}", scopes=scopes_of(token.scopes))
+        with self._lock:
+            if len(self._known) > 1_000:
+                self._known.clear()
+            self._known[digest] = Check(self._clock(), self._end(token), principal)
+        return principal
+
+    def _known_before(self, digest: str) -> Principal:
+        """Returns who held the secret at the last check.
+
+        While the database is gone nobody can revoke a token, and whoever watches the controller
+        should see that it is gone.
+        """
+        with self._lock:
+            check = self._known.get(digest)
+        if check is None or check.ends <= self._clock():
+            raise StorageUnavailable("the token cannot be checked")
+        return check.principal
+
+    def _refuse(self, client: str) -> NoReturn:
+        """Refuses a wrong token; a right one is never slowed down by others of its address."""
+        wait = self._failures.take(client)
         if wait:
             raise HttpProblem(
                 429,
                 "too many wrong tokens from this address; wait",
                 headers={"Retry-After": str(int(wait) + 1)},
             )
-        token = self._store.find_token(secret) if len(secret) <= MAX_SECRET_LENGTH else None
-        if token is None:
-            self._failures.take(client)
-            raise _unauthenticated("the token is unknown, expired or revoked")
-        principal = Principal(name=f"token:{token.name}", scopes=scopes_of(token.scopes))
-        with self._lock:
-            if len(self._known) > 1_000:
-                self._known.clear()
-            self._known[digest] = (self._until(token), principal)
-        return principal
+        raise _unauthenticated("the token is unknown, expired or revoked")
 
-    def _until(self, token: TokenRecord) -> float:
-        """Returns until when a check may be remembered: never beyond the token's end."""
-        seconds = self._cache_seconds
-        if token.expires_at is not None:
-            left = (token.expires_at - datetime.now(UTC)).total_seconds()
-            seconds = min(seconds, left)
-        return self._clock() + seconds
+    def _end(self, token: TokenRecord) -> float:
+        """Returns when the token expires, by this object's clock."""
+        if token.expires_at is None:
+            return math.inf
+        return self._clock() + (token.expires_at - datetime.now(UTC)).total_seconds()
 
 
 def secret_in(connection: HTTPConnection) -> str | None:

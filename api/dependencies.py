@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Annotated, Any
@@ -48,6 +49,7 @@ async def controller(request: Request) -> Controller:
 
 Parts = Annotated[Controller, Depends(controller)]
 
+TAG = re.compile(r'"([0-9]{1,15})"')
 bearer = HTTPBearer(auto_error=False, description="A token of `brainformer token create`.")
 cookie = APIKeyCookie(
     name=COOKIE, auto_error=False, description="A browser's session, made by POST /session."
@@ -137,12 +139,12 @@ async def expected_version(
     """
     if if_match is None or if_match.strip() == "*":
         return None
-    text = if_match.strip().removeprefix('"').removesuffix('"')
-    if not text.isdecimal() or not text.isascii() or len(text) > 15:
+    tag = TAG.fullmatch(if_match.strip())
+    if tag is None:
         raise HttpProblem(
             412, "If-Match holds no tag that this controller gives", code="stale_version"
         )
-    return int(text)
+    return int(tag[1])
 
 
 Version = Annotated[int | None, Depends(expected_version)]

@@ -19,6 +19,7 @@ from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from api.logging_setup import request_id
 from search import errors as tree
+from search.validation import pointer
 
 log = logging.getLogger("brainformer.api")
 PROBLEM_JSON = "application/problem+json"
@@ -145,7 +146,7 @@ def problem_of(error: BaseException) -> Response:
             error.status_code, error.detail, code=error.code, headers=error.headers
         )
     if isinstance(error, RequestValidationError):
-        return _of_validation(error.errors())
+        return _of_validation(error.errors(), error.body)
     if isinstance(error, StarletteHTTPException):
         return problem_response(error.status_code, str(error.detail), headers=error.headers)
     return problem_response(
@@ -184,7 +185,7 @@ def validated(model: type[BaseModel], data: object) -> Any:
     except ValidationError as error:
         found = error.errors(include_url=False, include_context=False)
         raise RequestValidationError(
-            [{**item, "loc": ("body", *item["loc"])} for item in found]
+            [{**item, "loc": ("body", *item["loc"])} for item in found], body=data
         ) from None
 
 
@@ -204,9 +205,13 @@ def _of_ours(error: tree.BrainformerError) -> Response:
     return problem_response(status, error.message, code=error.code, errors=fields, headers=headers)
 
 
-def _of_validation(found: Sequence[Any]) -> Response:
+def _of_validation(found: Sequence[Any], body: object) -> Response:
     fields = [
-        FieldError(pointer=_pointer(item["loc"]), detail=str(item["msg"]), code=str(item["type"]))
+        FieldError(
+            pointer=_pointer(item["loc"], body),
+            detail=str(item["msg"]).removeprefix("Value error, "),
+            code=str(item["type"]),
+        )
         for item in found[:50]
     ]
     if found and found[0]["type"] == "json_invalid":
@@ -219,8 +224,7 @@ def _of_validation(found: Sequence[Any]) -> Response:
     )
 
 
-def _pointer(location: Sequence[Any]) -> str:
+def _pointer(location: Sequence[Any], body: object) -> str:
     """Returns the JSON pointer of a body's field, or the name of a parameter."""
     where, *rest = location or ("body",)
-    parts = [str(part).replace("~", "~0").replace("/", "~1") for part in rest]
-    return "/" + "/".join(parts) if where == "body" and parts else ".".join(parts)
+    return pointer(rest, body) if where == "body" else ".".join(str(part) for part in rest)

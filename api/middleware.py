@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import secrets
 import time
 from urllib.parse import urlsplit
@@ -22,9 +23,10 @@ from api.settings import Settings
 log = logging.getLogger("brainformer.access")
 failures = logging.getLogger("brainformer.api")
 
-API = "/api/"
-SIGN_IN = "/api/v1/session"
+ROOT = "/api/v1"
+SIGN_IN = f"{ROOT}/session"
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+HOST = re.compile(r"(\[[0-9a-f:.]+\]|[^:\[\]]+)(?::[0-9]{1,5})?")
 SECURITY_HEADERS = {
     "content-security-policy": (
         "default-src 'none'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
@@ -76,8 +78,8 @@ class RequestGate:
     def _check(self, scope: Scope, headers: Headers) -> None:
         """Refuses foreign hosts (DNS rebinding), foreign origins (CSRF) and long bodies."""
         host = headers.get("host", "").lower()
-        name = host.rsplit(":", 1)[0] if not host.endswith("]") else host
-        if "*" not in self._hosts and name not in self._hosts:
+        named = HOST.fullmatch(host)
+        if "*" not in self._hosts and (named is None or named[1] not in self._hosts):
             raise HttpProblem(
                 421, "this controller does not serve that host name; see setting allowed_hosts"
             )
@@ -107,7 +109,7 @@ class RequestGate:
     async def _authenticate(self, connection: HTTPConnection) -> None:
         """Refuses strangers before a byte of their body is read; the route asks for the scope."""
         path = connection.scope["path"]
-        if not path.startswith(API) or path == SIGN_IN:
+        if not path.startswith(ROOT) or path == SIGN_IN:
             return
         secret = secret_in(connection)
         if self._authenticator.remembered(secret) is None:
@@ -192,5 +194,9 @@ def _request_id(given: str | None) -> str:
 
 def _route_of(scope: Scope) -> str:
     """Returns the route's template, so that metrics do not grow with the ids."""
-    route = scope.get("route")
-    return getattr(route, "path", None) or "unmatched"
+    path = getattr(scope.get("route"), "path", None)
+    if not path:
+        return "unmatched"
+    # A route of an included router tells its path without the prefix of the outer one.
+    outer = ROOT if scope["path"].startswith(ROOT) and not path.startswith(ROOT) else ""
+    return f"{outer}{path}"

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import errno
 import logging
+import signal
 import socket
+import threading
 from datetime import UTC, datetime
 
 import uvicorn
@@ -51,10 +53,20 @@ def serve(settings: Settings) -> None:
             app = create_app(settings, store=store)
             host, port = listener.getsockname()[:2]
             shown = f"[{host}]" if ":" in host else host
+            _end_in_order_on_sigterm()
             log.info("serving on http://%s:%s", shown, port)
             _server(app, settings).run(sockets=[listener])
         finally:
             store.close()
+
+
+def _end_in_order_on_sigterm() -> None:
+    """Makes SIGTERM an end like any other: uvicorn sends it again once it has shut down.
+
+    By default that would end the process before the database is closed, and not with exit code 0.
+    """
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, lambda _number, _frame: None)
 
 
 def refuse_open_door(settings: Settings, store: SearchStore) -> None:

@@ -82,7 +82,8 @@ def open_database(database: str | None) -> Iterator[SearchStore]:
     from search.sql_store import open_store
 
     given = {} if database is None else {"database_url": database}
-    store = open_store(load_settings(None, **given).database_url)
+    # A controller may hold the file meanwhile: one short transaction beside it does no harm.
+    store = open_store(load_settings(None, **given).database_url, exclusive=False)
     try:
         yield store
     finally:

@@ -59,7 +59,7 @@ def test_progress_is_answered_stop_when_the_constraint_is_broken(tmp_path):
     with client(tmp_path) as http:
         create(http)
         lease = to_candidates(http)
-        point = {"fraction": 0.1, "step": 1, "training_seconds": 0.1, "validation_loss": 3.0}
+        point = {"fraction": 0.3, "step": 1, "training_seconds": 0.1, "validation_loss": 2.0}
         path = f"{LEASES}/{lease['lease_id']}/progress"
         fine = http.post(path, json={"point": point, "step_time_ms": 20}).json()
         assert fine["action"] == "continue"

@@ -56,15 +56,15 @@ def test_metrics_do_not_grow_with_foreign_paths_and_methods(tmp_path):
 
 
 def test_readiness_follows_the_database_and_liveness_does_not(tmp_path, monkeypatch):
-    with client(tmp_path) as http:
+    with client(tmp_path, token_cache_seconds=0) as http:
         assert http.get("/readyz").json()["status"] == "ok"
+        assert metric(http.get("/metrics").text, "brainformer_database_up") == 1
         store = http.app.state.controller.store
 
         def gone() -> None:
             raise StorageUnavailable("the server closed the connection")
 
-        monkeypatch.setattr(store, "check", gone)
-        monkeypatch.setattr(store, "statistics", gone)
+        monkeypatch.setattr(store._database, "read", gone)
         answer = http.get("/readyz")
         assert (answer.status_code, answer.json()["code"]) == (503, "storage_unavailable")
         assert "retry-after" in answer.headers
@@ -72,8 +72,8 @@ def test_readiness_follows_the_database_and_liveness_does_not(tmp_path, monkeypa
         assert metric(http.get("/metrics").text, "brainformer_database_up") == 0
 
 
-@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_closes_open_streams_and_waiting_claims_in_time(tmp_path, how):
+@pytest.mark.parametrize(("how", "exit_code"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])
+def test_a_signal_closes_open_streams_and_waiting_claims_in_time(tmp_path, how, exit_code):
     with (
         controller_process(database(tmp_path)) as running,
         httpx.Client(base_url=running.url, timeout=20, trust_env=False) as http,
@@ -87,7 +87,7 @@ def test_a_signal_closes_open_streams_and_waiting_claims_in_time(tmp_path, how):
         running.process.send_signal(how)
         list(lines)  # ends in order: a broken stream would raise
         list(others)
-        assert running.process.wait(timeout=8) == 0
+        assert running.process.wait(timeout=8) == exit_code
         assert time.monotonic() - began < 5
 
 

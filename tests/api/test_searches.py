@@ -67,7 +67,7 @@ def test_bad_yaml_is_refused(tmp_path, body, status):
         ({"proxy": {"dataset": "unknown"}}, "/proxy/dataset"),
         ({"seeds": ["nobody"]}, "/seeds/0"),
         ({"surprise": 1}, "/surprise"),
-        ({"space": {"name": "a"}}, "/space/Space/model_dim"),
+        ({"space": {"name": "a"}}, "/space/model_dim"),
     ],
 )
 def test_a_bad_field_is_named_and_nothing_is_written(tmp_path, changes, pointer):
@@ -149,13 +149,12 @@ def test_a_change_on_a_stale_version_is_refused(database_url):
         assert fresh.json()["status"] == "paused"
 
 
-@pytest.mark.parametrize("tag", ['"x"', "W/", '"1', '""', '"9' + "9" * 30 + '"'])
+@pytest.mark.parametrize("tag", ['"x"', 'W/"1"', "1", '"1', '""', '"9' + "9" * 30 + '"'])
 def test_a_foreign_tag_is_stale(tmp_path, tag):
     with client(tmp_path) as http:
         path = f"{SEARCHES}/{create(http)['id']}"
         answer = http.post(f"{path}/pause", headers={"If-Match": tag})
-        stale = code(answer) == (412, "stale_version")
-        assert stale or (tag == '"1' and answer.status_code == 200)
+        assert code(answer) == (412, "stale_version")
 
 
 def test_an_unchanged_search_is_not_sent_again(tmp_path):

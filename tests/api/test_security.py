@@ -11,7 +11,7 @@ from api.auth import Authenticator
 from api.logging_setup import JsonFormatter, TextFormatter, redact
 from api.rate_limit import RateLimit
 from api.server import refuse_open_door
-from search.errors import EnvironmentProblem
+from search.errors import EnvironmentProblem, StorageUnavailable
 from search.sql_store import open_store
 from search.store import Actor
 from tests.api.rest_site import ROOT, SPEC, claim, client, create, served, settings_for, token
@@ -126,6 +126,21 @@ def test_a_check_is_not_remembered_beyond_the_tokens_end(tmp_path):
         store.close()
 
 
+def test_while_the_database_is_gone_only_tokens_known_before_are_let_in(tmp_path, monkeypatch):
+    secret, other = token(tmp_path, "read"), token(tmp_path, "read", name="other")
+    with client(tmp_path, token_cache_seconds=0) as http:
+        assert http.get("/metrics", headers=bearer(secret)).status_code == 200
+
+        def gone() -> None:
+            raise StorageUnavailable("the server closed the connection")
+
+        monkeypatch.setattr(http.app.state.controller.store._database, "read", gone)
+        assert http.get("/metrics", headers=bearer(secret)).status_code == 200
+        assert code(http.get("/metrics", headers=bearer(other))) == (503, "storage_unavailable")
+        assert http.get("/metrics", headers=bearer("bf_wrong")).status_code == 503
+        assert http.get("/metrics").status_code == 401
+
+
 def test_only_a_hash_of_the_secret_is_kept(tmp_path):
     secret = token(tmp_path, "read")
     assert len(secret) >= 45  # 256 bits and a prefix
@@ -146,11 +161,10 @@ def test_a_wrong_header_is_no_entry(tmp_path, header):
         assert code(answer) == (401, "unauthenticated")
 
 
-def test_guessing_is_slowed_down_and_a_right_token_known_before_still_works(tmp_path):
+def test_guessing_is_slowed_down_and_a_right_token_still_works(tmp_path):
     secret = token(tmp_path, "admin")
-    with client(tmp_path, failed_logins_per_minute=10, token_cache_seconds=60) as http:
+    with client(tmp_path, failed_logins_per_minute=10) as http:
         path = f"{ROOT}/searches"
-        assert http.get(path, headers=bearer(secret)).status_code == 200
         answers = [http.get(path, headers=bearer(f"bf_{n}")).status_code for n in range(15)]
         assert answers == [401] * 10 + [429] * 5
         assert http.get(path, headers=bearer(secret)).status_code == 200

@@ -14,7 +14,7 @@ def site(database_url):
         finish(http, claim(http)[0], validation_loss=2.5)
         for index in range(11):
             lease = claim(http)[0]
-            finish(http, lease, validation_loss=2.4 - 0.01 * (index % 5), step_time_ms=15 + index)
+            finish(http, lease, validation_loss=2.4 - 0.01 * (index % 5), step_time_ms=9 + index)
         slow = claim(http)[0]
         finish(http, slow, validation_loss=2.0, step_time_ms=500.0)
         claim(http)
