@@ -42,8 +42,8 @@ class TrialFilter:
 
     Attributes:
         sort: "number", "-number", "fitness", "-fitness", "step_time_ms", "-step_time_ms",
-            "parameters", "-parameters", "seq", "-seq"; a leading minus is descending. Missing values
-            come last.
+            "parameters", "-parameters", "seq", "-seq"; a leading minus is descending. Missing
+            values come last.
         after_seq: Only trials changed after this sequence number (sorted by seq).
     """
 
