@@ -1,0 +1,38 @@
+"""docs/ask-tell.md: its examples run, and say what the page says."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from search.sql_search import SqlSearch
+
+PAGE = Path(__file__).parents[2] / "docs" / "ask-tell.md"
+EXAMPLES = re.findall(r"```python\n(.*?)```", PAGE.read_text("utf-8"), re.DOTALL)
+
+
+def test_the_first_example_finds_the_best_block(capsys: pytest.CaptureFixture[str]) -> None:
+    names: dict[str, Any] = {}
+    exec(EXAMPLES[0], names)
+    assert names["best"].mean_fitness == -0.064
+    assert len(names["search"].best(100)) == 60
+    assert "attention" in capsys.readouterr().out
+
+
+def test_the_first_example_is_about_twenty_lines() -> None:
+    assert len([line for line in EXAMPLES[0].splitlines() if line.strip()]) <= 22
+
+
+def test_the_second_example_keeps_its_search_in_a_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {}
+    exec(EXAMPLES[0] + EXAMPLES[1], names)
+    search: SqlSearch = names["search"]
+    search.tell(search.ask(), 1.0)
+    search.close()
+    assert (tmp_path / "mine.db").exists()
