@@ -98,7 +98,8 @@ class Stack:
     def create(self, spec: dict[str, Any]) -> str:
         """Returns the id of a new search."""
         answer = self.http.post("/searches", json=spec)
-        answer.raise_for_status()
+        if not answer.is_success:
+            raise ValueError(answer.text)
         return str(answer.json()["id"])
 
     def wait(self, search: str, *, seconds: float) -> None:
