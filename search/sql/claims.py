@@ -61,6 +61,8 @@ def claim_leases(
 ) -> tuple[list[Lease], bool]:
     """Grants up to `count` leases, each from the search with the fewest running trials.
 
+    Of several with as few, the one that was served longest ago, so that one slot serves them all.
+
     Args:
         tx: Of the caller.
         request: Who asks, for what pool, with what data.
@@ -76,13 +78,17 @@ def claim_leases(
     open_searches = [state for state in states if _serves(tx, state, request, memories)]
     leases: list[Lease] = []
     while open_searches and len(leases) < request.count:
-        state = min(open_searches, key=lambda one: (one["running"], one["ordinal"]))
+        state = min(
+            open_searches,
+            key=lambda one: (one["running"], memory_of(memories, one).served, one["ordinal"]),
+        )
         lease = _grant(tx, state, request, memories)
         if lease is None:
             open_searches.remove(state)
             conclude(tx, state)
         else:
             leases.append(lease)
+            memory_of(memories, state).served = 1 + max(one.served for one in memories.values())
     tx.saw(request.worker_id, pool=request.pool)
     save_all(states)
     return leases, len(states) >= open_before

@@ -39,10 +39,10 @@ TRIED_ONE = select(trials.c.digest).where(
     trials.c.digest == bindparam("digest"),
     trials.c.kind == TrialKind.CANDIDATE.value,
 )
-TRIED = select(trials.c.digest).where(
+# Asked for by digest alone: with a kind beside it SQLite would go through all candidates.
+TRIED = select(trials.c.digest, trials.c.kind).where(
     trials.c.search_id == bindparam("search"),
     trials.c.digest.in_(bindparam("digests", expanding=True)),
-    trials.c.kind == TrialKind.CANDIDATE.value,
 )
 
 
@@ -55,6 +55,7 @@ class Memory:
         self.size = max(MEMORY, spec.population_size)
         self.window: list[Observation] = []
         self.refused: set[str] = set()
+        self.served = 0  # when it was last granted a lease, counted in leases
 
     @property
     def seen(self) -> int:
@@ -115,7 +116,8 @@ class SqlHistory(History):
             values = {"search": self._state.id, "digest": digests[0]}
             return frozenset(self._tx.run(TRIED_ONE, values).scalars())
         many = {"search": self._state.id, "digests": list(digests)}
-        return frozenset(self._tx.run(TRIED, many).scalars())
+        found = self._tx.run(TRIED, many)
+        return frozenset(row.digest for row in found if row.kind == TrialKind.CANDIDATE.value)
 
     def noise(self) -> float | None:
         """Returns the baseline's standard deviation, pooled over the pools that know one."""

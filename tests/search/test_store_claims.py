@@ -86,6 +86,18 @@ def test_two_searches_share_a_worker_evenly(site: Site) -> None:
     assert [sum(lease.search_id == one for lease in leases) for one in both] == [3, 3]
 
 
+def test_one_slot_serves_two_searches_in_turn(site: Site) -> None:
+    searches = {site.started(), site.started()}
+    served = []
+    for _ in range(6):
+        lease = site.claim_one()
+        served.append(lease.search_id)
+        site.finish(lease, 2.0)
+    assert set(served[0::2]) | set(served[1::2]) == searches
+    assert served[0::2] == [served[0]] * 3
+    assert served[1::2] == [served[1]] * 3
+
+
 def test_a_search_serves_only_the_pools_that_it_names(site: Site) -> None:
     search_id = site.create(pools=["h200"])
     assert site.claim(pool="cpu") == []
