@@ -9,8 +9,11 @@ from sqlalchemy import bindparam, select, update
 from search.sql.database import Transaction
 from search.tables import ON_FRONT, trials
 
-FRONT = select(trials.c.id, trials.c.pool, trials.c.fitness, trials.c.step_time_ms).where(
-    trials.c.search_id == bindparam("search"), ON_FRONT
+# The order is what makes SQLite take the small index rather than one over the whole search.
+FRONT = (
+    select(trials.c.id, trials.c.pool, trials.c.fitness, trials.c.step_time_ms)
+    .where(trials.c.search_id == bindparam("search"), ON_FRONT)
+    .order_by(trials.c.number)
 )
 
 

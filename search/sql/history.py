@@ -34,11 +34,6 @@ FINISHED = (
     .where(trials.c.search_id == bindparam("search"), trials.c.finished_rank >= bindparam("first"))
     .order_by(trials.c.finished_rank)
 )
-TRIED_ONE = select(trials.c.digest).where(
-    trials.c.search_id == bindparam("search"),
-    trials.c.digest == bindparam("digest"),
-    trials.c.kind == TrialKind.CANDIDATE.value,
-)
 # Asked for by digest alone: with a kind beside it SQLite would go through all candidates.
 TRIED = select(trials.c.digest, trials.c.kind).where(
     trials.c.search_id == bindparam("search"),
@@ -112,9 +107,6 @@ class SqlHistory(History):
 
     def tried(self, digests: Sequence[str]) -> frozenset[str]:
         """Returns those of `digests` that were already proposed in this search."""
-        if len(digests) == 1:
-            values = {"search": self._state.id, "digest": digests[0]}
-            return frozenset(self._tx.run(TRIED_ONE, values).scalars())
         many = {"search": self._state.id, "digests": list(digests)}
         found = self._tx.run(TRIED, many)
         return frozenset(row.digest for row in found if row.kind == TrialKind.CANDIDATE.value)
