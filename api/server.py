@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 
 import uvicorn
 from fastapi import FastAPI
+from threadpoolctl import threadpool_limits
 
 from api.app import create_app
 from api.dependencies import Controller
@@ -50,6 +51,9 @@ def serve(settings: Settings) -> None:
         store = open_store(settings.database_url)
         try:
             refuse_open_door(settings, store)
+            # The surrogate's matrices are small: more threads make a proposal slower, beside busy
+            # neighbours a hundred times.
+            threadpool_limits(1)
             app = create_app(settings, store=store)
             host, port = listener.getsockname()[:2]
             shown = f"[{host}]" if ":" in host else host

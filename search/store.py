@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from search.lease import ClaimRequest, Directive, Lease, Progress, Receipt, Result
 from search.records import (
@@ -45,6 +45,7 @@ class TrialFilter:
             "parameters", "-parameters", "seq", "-seq"; a leading minus is descending. Missing
             values come last.
         after_seq: Only trials changed after this sequence number (sorted by seq).
+        curves: Whether learning curves and expert loads are read too.
     """
 
     statuses: Sequence[TrialStatus] = ()
@@ -52,7 +53,7 @@ class TrialFilter:
     pool: str | None = None
     sort: str = "number"
     after_seq: int | None = None
-    extra: dict[str, str] = field(default_factory=dict)
+    curves: bool = False
 
 
 class SearchStore(ABC):
@@ -140,7 +141,10 @@ class SearchStore(ABC):
 
     @abstractmethod
     def ancestry(self, search_id: str, number: int, *, limit: int = 1000) -> list[TrialRecord]:
-        """Returns the trial, its parent, its parent's parent ... to the first ancestor."""
+        """Returns the trial, its parent, its parent's parent ... to the first ancestor.
+
+        Like `population` and `pareto` without learning curves and expert loads.
+        """
 
     @abstractmethod
     def population(self, search_id: str) -> list[TrialRecord]:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from fastapi import Request, Response
 from pydantic import BaseModel
 
-from search.records import SearchRecord, TrialRecord
+from search.records import SearchRecord
 
 JSON = "application/json"
 
@@ -48,12 +48,3 @@ def next_link(request: Request, cursor: str | None) -> dict[str, str]:
         return {}
     url = request.url.include_query_params(cursor=cursor)
     return {"Link": f'<{url.path}?{url.query}>; rel="next"'}
-
-
-def lean(trial: TrialRecord) -> TrialRecord:
-    """Returns the trial without what makes listings heavy: curve and expert loads."""
-    measured = trial.measurements
-    if not measured.curve and measured.expert_load is None:
-        return trial
-    without = measured.model_copy(update={"curve": (), "expert_load": None})
-    return trial.model_copy(update={"measurements": without})

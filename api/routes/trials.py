@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Depends, Query, Request, Response
@@ -11,7 +12,7 @@ from fastapi.responses import StreamingResponse
 from api.dependencies import Controller, Cursor, Parts, Reads, SearchId, TrialNumber, client_of
 from api.errors import problems
 from api.genome_difference import difference
-from api.routes.answers import answer, lean, next_link
+from api.routes.answers import answer, next_link
 from api.schemas import Baselines, Change, TrialDetail, TrialPage, Trials
 from search.records import BestRecord, TrialRecord
 from search.store import TrialFilter
@@ -74,8 +75,7 @@ def list_trials(
 ) -> Response:
     """Lists trials page by page; `after_seq` gives what changed since a listing before."""
     page = parts.store.list_trials(search_id, where=where, cursor=cursor, limit=limit)
-    items = tuple(lean(trial) for trial in page.items)
-    body = TrialPage.model_construct(items=items, next_cursor=page.next_cursor)
+    body = TrialPage.model_construct(items=page.items, next_cursor=page.next_cursor)
     return answer(body, headers=next_link(request, page.next_cursor))
 
 
@@ -93,6 +93,7 @@ def list_trials(
 )
 def export_trials(parts: Parts, search_id: SearchId, where: Filter) -> StreamingResponse:
     """Streams every trial as JSON Lines, curves included."""
+    where = replace(where, curves=True)
     first = parts.store.list_trials(search_id, where=where, limit=EXPORT_PAGE)
     lines = _lines(parts, search_id, where, first.items, first.next_cursor)
     name = f'attachment; filename="{search_id}-trials.jsonl"'
@@ -119,7 +120,7 @@ def get_ancestry(
     parts: Parts,
     search_id: SearchId,
     number: TrialNumber,
-    limit: Annotated[int, Query(ge=1, le=1000)] = 1000,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 100,
 ) -> Response:
     """Returns the trial, its parent, its parent's parent ... to the first ancestor."""
     return _all(parts.store.ancestry(search_id, number, limit=limit))
@@ -151,7 +152,7 @@ def get_baselines(parts: Parts, search_id: SearchId) -> Response:
 
 
 def _all(trials: list[TrialRecord]) -> Response:
-    return answer(Trials.model_construct(items=tuple(lean(trial) for trial in trials)))
+    return answer(Trials.model_construct(items=tuple(trials)))
 
 
 def _lines(

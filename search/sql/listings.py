@@ -44,7 +44,8 @@ def trials_page(
         rows += tx.run(_missing(base, name, descending, after, limit + 1 - len(rows))).all()
     outside = youngest_outside(search)
     more = _cursor(rows[limit - 1], sort, name) if len(rows) > limit else None
-    return Page(items=tuple(trial_record(row, outside) for row in rows[:limit]), next_cursor=more)
+    items = tuple(trial_record(row, outside, lean=not where.curves) for row in rows[:limit])
+    return Page.model_construct(items=items, next_cursor=more)
 
 
 def _filtered(search_id: str, where: TrialFilter) -> Select[Any]:
@@ -178,7 +179,7 @@ def ancestors(tx: Transaction, search: Any, number: int, limit: int) -> list[Tri
         .order_by(line.c.depth)
     )
     outside = youngest_outside(search)
-    return [trial_record(row, outside) for row in rows]
+    return [trial_record(row, outside, lean=True) for row in rows]
 
 
 def population(tx: Transaction, search: Any) -> list[TrialRecord]:
@@ -190,7 +191,7 @@ def population(tx: Transaction, search: Any) -> list[TrialRecord]:
         .order_by(trials.c.finished_rank)
         .limit(read_spec(search.spec).population_size)
     )
-    return [trial_record(row, outside) for row in rows]
+    return [trial_record(row, outside, lean=True) for row in rows]
 
 
 def pareto(tx: Transaction, search: Any) -> list[TrialRecord]:
@@ -201,4 +202,4 @@ def pareto(tx: Transaction, search: Any) -> list[TrialRecord]:
     ).all()
     outside = youngest_outside(search)
     ordered = sorted(rows, key=lambda row: (row.pool, row.step_time_ms, row.number))
-    return [trial_record(row, outside) for row in ordered]
+    return [trial_record(row, outside, lean=True) for row in ordered]

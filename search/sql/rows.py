@@ -7,6 +7,8 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
 
+from pydantic_core import from_json
+
 from search.genome import Genome
 from search.records import BaselineSummary, SearchRecord, TrialRecord
 from search.spec import SearchSpec, SearchStatus
@@ -54,6 +56,19 @@ def read_measurements(text: str | None, points: str | None = None) -> Measuremen
     return measured.model_copy(update={"curve": curve})
 
 
+def lean_measurements(text: str | None) -> Measurements:
+    """Returns what was measured without curve and expert loads, which make listings heavy.
+
+    What the store wrote needs no second validation.
+    """
+    if text is None:
+        return NO_MEASUREMENTS
+    values = from_json(text)
+    values.pop("curve", None)
+    values.pop("expert_load", None)
+    return Measurements.model_construct(**values)
+
+
 def baseline_summary(row: Any) -> BaselineSummary:
     """Returns the baseline's figures on one pool."""
     return BaselineSummary(
@@ -96,15 +111,17 @@ def search_record(row: Any, baseline: BaselineSummary | None) -> SearchRecord:
     )
 
 
-def trial_record(row: Any, youngest_outside: int) -> TrialRecord:
-    """Returns one trial.
+def trial_record(row: Any, youngest_outside: int, *, lean: bool = False) -> TrialRecord:
+    """Returns one trial; what the store wrote needs no second validation.
 
     Args:
         row: Of the table `trials`.
         youngest_outside: Ranks above it are in the population.
+        lean: Whether to leave out learning curve and expert loads.
     """
     rank = row.finished_rank
-    return TrialRecord(
+    kept = row.measurements
+    return TrialRecord.model_construct(
         id=row.id,
         search_id=row.search_id,
         number=row.number,
@@ -123,7 +140,7 @@ def trial_record(row: Any, youngest_outside: int) -> TrialRecord:
         message=row.message,
         fitness=row.fitness,
         in_population=rank is not None and rank > youngest_outside,
-        measurements=read_measurements(row.measurements, row.points),
+        measurements=lean_measurements(kept) if lean else read_measurements(kept, row.points),
         worker_id=row.worker_id,
         parameters=row.parameters,
         activated_parameters=row.activated_parameters,
