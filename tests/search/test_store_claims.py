@@ -127,7 +127,7 @@ def test_a_lease_carries_the_hash_that_the_search_recorded(site: Site) -> None:
     assert site.store.claim(request)[0].proxy.dataset_hash == HASH
 
 
-def test_the_same_seed_proposes_the_same_search_after_a_restart(kept_site: Site) -> None:
+def test_the_same_seed_proposes_the_same_search_after_a_restart(site: Site) -> None:
     def genomes(site: Site, *, restarting: bool) -> list[str]:
         search_id = site.started(screening={"kind": "gaussian_process"})
         found = []
@@ -140,7 +140,7 @@ def test_the_same_seed_proposes_the_same_search_after_a_restart(kept_site: Site)
         site.store.change_status(search_id, SearchStatus.CANCELLED, actor=ME)
         return found
 
-    assert genomes(kept_site, restarting=False) == genomes(kept_site, restarting=True)
+    assert genomes(site, restarting=False) == genomes(site, restarting=True)
 
 
 def test_trials_of_one_search_train_with_seeds_of_their_own(site: Site) -> None:

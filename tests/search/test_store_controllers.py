@@ -194,8 +194,7 @@ def test_events_become_visible_in_the_order_of_their_numbers(site: Site) -> None
     assert site.status(search_id) is SearchStatus.COMPLETED
 
 
-def test_readers_are_not_held_up_by_a_writer(kept_site: Site) -> None:
-    site = kept_site
+def test_readers_are_not_held_up_by_a_writer(site: Site) -> None:
     search_id = site.started()
     site.run(2)
     with site.store._database.write() as tx:
@@ -205,8 +204,7 @@ def test_readers_are_not_held_up_by_a_writer(kept_site: Site) -> None:
     assert seen.reason == ""
 
 
-def test_a_reader_sees_one_state_from_its_first_query_to_its_last(kept_site: Site) -> None:
-    site = kept_site
+def test_a_reader_sees_one_state_from_its_first_query_to_its_last(site: Site) -> None:
     search_id = site.started()
     count = "SELECT count(*) FROM trials"
     with site.store._database.read() as tx:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from search.errors import LeaseLost
 from search.spec import SearchStatus
+from search.sql_store import open_store
 from search.trial import Outcome, TrialStatus
 from tests.search.store_site import ME, START, Site, failed
 
@@ -71,9 +74,8 @@ def test_a_baseline_that_lapses_too_often_fails_its_pool(site: Site) -> None:
 
 
 def test_a_controller_that_was_away_hears_the_workers_before_it_judges_them(
-    kept_site: Site,
+    site: Site,
 ) -> None:
-    site = kept_site
     site.started()
     alive, dead = site.claim(count=2)
     site.store.close()
@@ -106,8 +108,7 @@ def test_a_clock_set_back_an_hour_keeps_no_dead_trial_alive_for_an_hour(site: Si
     assert site.finish(alive).status == site.finish(again).status == "completed"
 
 
-def test_a_clock_set_back_while_the_controller_was_down_loses_nothing(kept_site: Site) -> None:
-    site = kept_site
+def test_a_clock_set_back_while_the_controller_was_down_loses_nothing(site: Site) -> None:
     search_id = site.started()
     done = site.run(3)
     lease = site.claim_one()
@@ -123,19 +124,17 @@ def test_a_clock_set_back_while_the_controller_was_down_loses_nothing(kept_site:
 
 
 def test_a_sqlite_controller_starts_no_earlier_than_what_its_file_has_seen(
-    site: Site, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from search.sql_store import open_store
-
-    if site.postgres or not site.kept:
-        return  # PostgreSQL has a clock of its own, and memory forgets
-    site.clock.now = START
+    url = f"sqlite:///{tmp_path / 'search.db'}"
+    site = Site(url)
     site.create()
     site.store.close()
     monkeypatch.setattr("time.time", lambda: START - HOUR)
-    site.store = open_store(site.url)
-    with site.store._database.read() as tx:
+    store = open_store(url)
+    with store._database.read() as tx:
         assert START <= tx.now < START + 60
+    store.close()
 
 
 def test_preempted_attempts_and_lapsed_ones_share_one_bound(site: Site) -> None:

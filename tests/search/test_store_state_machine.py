@@ -12,7 +12,7 @@ from tests.postgres import PostgresServer
 from tests.search.store_machine import StoreMachine
 from tests.search.store_site import Site
 
-EXAMPLES = {"memory": 20, "file": 8, "postgres": 8}
+EXAMPLES = {"memory": 10, "file": 4, "postgres": 4}
 STEPS = 40
 
 
