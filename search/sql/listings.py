@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import base64
 import json
+from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, literal, select, tuple_
+from sqlalchemy import ColumnElement, Select, func, literal, select, tuple_
 
 from search.errors import InvalidInput, NotFound
 from search.records import AttemptRecord, Page, TrialRecord
@@ -15,15 +16,57 @@ from search.sql.rows import at, read_spec, trial_record, when, youngest_outside
 from search.sql.text import storable
 from search.store import TrialFilter
 from search.tables import ON_FRONT, attempts, trials
-from search.trial import Outcome
+from search.trial import Outcome, TrialKind
 
-NULLABLE = {"fitness": trials.c.fitness, "step_time_ms": trials.c.step_time_ms}
+NULLABLE = {"fitness", "step_time_ms"}
 SORTS: dict[str, Any] = {
     "number": trials.c.number,
     "seq": trials.c.seq,
     "parameters": trials.c.parameters,
-    **NULLABLE,
+    "fitness": trials.c.fitness,
+    "step_time_ms": trials.c.step_time_ms,
 }
+RARE_KINDS = frozenset({TrialKind.BASELINE, TrialKind.CONFIRMATION, TrialKind.PROMOTION})
+FEW = 1000  # rows that are sorted rather than looked for in the order asked for
+
+
+@dataclass(frozen=True)
+class After:
+    """Where a page goes on: behind value and number, or among the missing ones alone."""
+
+    value: float | None = None
+    number: int | None = None
+    missing: bool = False
+
+
+@dataclass(frozen=True)
+class Order:
+    """How a page is sorted.
+
+    Attributes:
+        picked: Whether a filter leaves so few rows that they are picked by its index and sorted.
+            Else they are read in order from the sort's index, where most pass the filters.
+    """
+
+    name: str
+    descending: bool
+    picked: bool
+
+    def column(self, name: str) -> ColumnElement[Any]:
+        """Returns the column, hidden from the planner's choice of index if rows are picked."""
+        column: ColumnElement[Any] = SORTS[name]
+        return column + 0 if self.picked else column
+
+    @property
+    def keys(self) -> list[ColumnElement[Any]]:
+        """The columns that the page is sorted by; together they are unique."""
+        names = [self.name] if self.name in {"number", "seq"} else [self.name, "number"]
+        return [self.column(name) for name in names]
+
+    def place(self, row: Any) -> tuple[bool, float, int]:
+        """Returns what puts rows of several queries in one order."""
+        value, sign = getattr(row, self.name), -1 if self.descending else 1
+        return value is None, sign * (value or 0), sign * row.number
 
 
 def trials_page(
@@ -31,66 +74,87 @@ def trials_page(
 ) -> Page:
     """Returns one page; missing values come last in both directions."""
     sort = "seq" if where.after_seq is not None else where.sort
-    descending, name = sort.startswith("-"), sort.removeprefix("-")
+    name = sort.removeprefix("-")
     if name not in SORTS:
         raise InvalidInput(f"sort is one of {', '.join(SORTS)}, a minus descends", sort, "/sort")
-    base = _filtered(search.id, where)
-    value, number, missing = _read_cursor(cursor, sort)
+    order = Order(name, sort.startswith("-"), _few_pass(tx, search.id, where))
+    after = _read_cursor(cursor, sort)
+    # One query a status: each finds its rows in order in an index of its own.
+    split = where.statuses and not order.picked
+    statuses = [[status] for status in dict.fromkeys(where.statuses)] if split else [where.statuses]
     rows: list[Any] = []
-    if not missing:
-        rows = list(tx.run(_known(base, name, descending, value, number, limit + 1)).all())
-    if len(rows) <= limit and name in NULLABLE:
-        after = number if missing else None
-        rows += tx.run(_missing(base, name, descending, after, limit + 1 - len(rows))).all()
+    for some in statuses:
+        base = _filtered(search.id, replace(where, statuses=some), picked=order.picked)
+        rows += _in_order(tx, base, order, after, limit + 1)
+    if len(statuses) > 1:
+        rows.sort(key=order.place)
     outside = youngest_outside(search)
     more = _cursor(rows[limit - 1], sort, name) if len(rows) > limit else None
-    items = tuple(trial_record(row, outside, lean=not where.curves) for row in rows[:limit])
-    return Page.model_construct(items=items, next_cursor=more)
+    return Page(items=tuple(trial_record(row, outside) for row in rows[:limit]), next_cursor=more)
 
 
-def _filtered(search_id: str, where: TrialFilter) -> Select[Any]:
+def _few_pass(tx: Transaction, search_id: str, where: TrialFilter) -> bool:
+    """Returns whether kind or pool leaves few rows of the search."""
+    if where.kinds and RARE_KINDS.issuperset(where.kinds):
+        return True
+    if where.pool is None:
+        return False
+    some = select(trials.c.number).where(
+        trials.c.search_id == search_id, trials.c.pool == storable(where.pool)
+    )
+    counted = select(func.count()).select_from(some.limit(FEW).subquery())
+    return bool(tx.run(counted).scalar_one() < FEW)
+
+
+def _filtered(search_id: str, where: TrialFilter, *, picked: bool) -> Select[Any]:
+    """Returns the query; kind and pool choose the index only if they pick few rows."""
+    kind: ColumnElement[Any] = trials.c.kind
+    pool: ColumnElement[Any] = trials.c.pool
+    if not picked:
+        kind, pool = func.coalesce(kind, ""), func.coalesce(pool, "")
     query = select(trials).where(trials.c.search_id == search_id)
-    if where.statuses:
-        query = query.where(trials.c.status.in_([status.value for status in where.statuses]))
+    if len(where.statuses) == 1:
+        query = query.where(trials.c.status == where.statuses[0].value)
+    elif where.statuses:
+        query = query.where(trials.c.status.in_([one.value for one in where.statuses]))
     if where.kinds:
-        query = query.where(trials.c.kind.in_([kind.value for kind in where.kinds]))
+        query = query.where(kind.in_([one.value for one in where.kinds]))
     if where.pool is not None:
-        query = query.where(trials.c.pool == storable(where.pool))
+        query = query.where(pool == storable(where.pool))
     if where.after_seq is not None:
         query = query.where(trials.c.seq > where.after_seq)
     return query
 
 
-def _known(
-    base: Select[Any],
-    name: str,
-    descending: bool,
-    value: float | None,
-    number: int | None,
-    limit: int,
-) -> Select[Any]:
-    column: ColumnElement[Any] = SORTS[name]
-    keys = [column] if name in {"number", "seq"} else [column, trials.c.number]
-    if name in NULLABLE:
-        base = base.where(column.is_not(None))
-    if value is not None:
-        at_key = [literal(value)] if len(keys) == 1 else [literal(value), literal(number)]
-        left, right = tuple_(*keys), tuple_(*at_key)
-        if len(keys) == 1:
-            base = base.where(column < value if descending else column > value)
-        else:
-            base = base.where(left < right if descending else left > right)
-    return base.order_by(*(key.desc() if descending else key for key in keys)).limit(limit)
+def _in_order(
+    tx: Transaction, base: Select[Any], order: Order, after: After, limit: int
+) -> list[Any]:
+    """Returns up to `limit` rows behind the cursor: those with a value, then those without."""
+    rows: list[Any] = []
+    if not after.missing:
+        rows = list(tx.run(_known(base, order, after, limit)).all())
+    if len(rows) < limit and order.name in NULLABLE:
+        rows += tx.run(_missing(base, order, after, limit - len(rows))).all()
+    return rows
 
 
-def _missing(
-    base: Select[Any], name: str, descending: bool, after: int | None, limit: int
-) -> Select[Any]:
-    base = base.where(SORTS[name].is_(None))
-    number = trials.c.number
-    if after is not None:
-        base = base.where(number < after if descending else number > after)
-    return base.order_by(number.desc() if descending else number).limit(limit)
+def _known(base: Select[Any], order: Order, after: After, limit: int) -> Select[Any]:
+    keys = order.keys
+    if order.name in NULLABLE:
+        base = base.where(order.column(order.name).is_not(None))
+    if after.value is not None:
+        here = [literal(after.value), literal(after.number)][: len(keys)]
+        left, right = (keys[0], here[0]) if len(keys) == 1 else (tuple_(*keys), tuple_(*here))
+        base = base.where(left < right if order.descending else left > right)
+    return base.order_by(*(key.desc() if order.descending else key for key in keys)).limit(limit)
+
+
+def _missing(base: Select[Any], order: Order, after: After, limit: int) -> Select[Any]:
+    base = base.where(order.column(order.name).is_(None))
+    number = order.column("number")
+    if after.missing:
+        base = base.where(number < after.number if order.descending else number > after.number)
+    return base.order_by(number.desc() if order.descending else number).limit(limit)
 
 
 def _cursor(row: Any, sort: str, name: str) -> str:
@@ -99,10 +163,9 @@ def _cursor(row: Any, sort: str, name: str) -> str:
     return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
 
 
-def _read_cursor(cursor: str | None, sort: str) -> tuple[float | None, int | None, bool]:
-    """Returns value and number to go on after, and whether only missing values are left."""
+def _read_cursor(cursor: str | None, sort: str) -> After:
     if cursor is None:
-        return None, None, False
+        return After()
     rule = f"a cursor comes from the page before, of the same sort ({sort})"
     try:
         padded = cursor + "=" * (-len(cursor) % 4)
@@ -113,7 +176,7 @@ def _read_cursor(cursor: str | None, sort: str) -> tuple[float | None, int | Non
         right = False
     if not right or (type(value) is int and abs(value) >= 2**63):
         raise InvalidInput(rule, cursor[:64], "/cursor")
-    return value, number, value is None
+    return After(value, number, missing=value is None)
 
 
 def one_trial(tx: Transaction, search_id: str, number: int) -> Any:
