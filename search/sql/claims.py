@@ -88,7 +88,10 @@ def claim_leases(
             conclude(tx, state)
         else:
             leases.append(lease)
-            memory_of(memories, state).served = 1 + max(one.served for one in memories.values())
+            memory_of(memories, state).served = 1 + max(
+                one.served
+                for one in list(memories.values())  # other claims may add to it
+            )
     tx.saw(request.worker_id, pool=request.pool)
     save_all(states)
     return leases, len(states) >= open_before

@@ -10,11 +10,11 @@ from search.tables import attempts, events, searches, trials
 from tests.search.store_site import Site
 
 BATCH = 5_000
-FAILED_EVERY = 20
+FAILED_EVERY = 8
 
 
 def crowd(site: Site, search_id: str, count: int) -> None:
-    """Adds `count` finished candidates with attempts and events, one in twenty failed."""
+    """Adds `count` finished candidates with attempts and events, one in eight failed."""
     with site.store._database.write() as tx:
         template = dict(
             tx.run(
