@@ -11,11 +11,12 @@ from search.errors import EnvironmentProblem
 from worker.settings import WorkerSettings
 
 WAIT_SECONDS = 15.0
-_held: dict[tuple[int, ...], IO[bytes]] = {}  # open for as long as this process lives
+# By runner; the locks are open for as long as this process lives.
+_held: dict[str, tuple[tuple[int, ...], IO[bytes]]] = {}
 
 
 def claim_cores(settings: WorkerSettings, *, wait_seconds: float = WAIT_SECONDS) -> tuple[int, ...]:
-    """Returns the cores that this process's trials own; the same ones when asked again.
+    """Returns the cores that this process's runner owns; the same ones when asked again.
 
     Locks in the state folder keep them; they end with this process, however it ends. Empty,
     meaning any, on an accelerator, for a runner that computes nothing and where the system knows
@@ -24,12 +25,12 @@ def claim_cores(settings: WorkerSettings, *, wait_seconds: float = WAIT_SECONDS)
     Raises:
         EnvironmentProblem: other trials hold every core. To share one would falsify both.
     """
-    if settings.platform != "cpu" or settings.runner != "train":
+    if settings.platform != "cpu" or settings.runner == "sleep":
         return ()
     if not hasattr(os, "sched_setaffinity"):
         return ()
-    for cores in _held:
-        return cores
+    if settings.runner in _held:
+        return _held[settings.runner][0]
     free = sorted(os.sched_getaffinity(0))
     groups = [
         tuple(free[first : first + settings.cores])
@@ -46,7 +47,7 @@ def claim_cores(settings: WorkerSettings, *, wait_seconds: float = WAIT_SECONDS)
             except OSError:
                 file.close()
                 continue
-            _held[cores] = file
+            _held[settings.runner] = (cores, file)
             return cores
         if time.monotonic() >= end:
             raise EnvironmentProblem(

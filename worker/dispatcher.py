@@ -67,11 +67,11 @@ def _check_cores(settings: WorkerSettings) -> None:
     """Raises EnvironmentProblem if timed trials would have to share a core."""
     if settings.ray_address or settings.platform != "cpu" or settings.runner != "train":
         return
-    wanted, there = settings.slots * settings.cores, cores()
+    wanted, there = settings.slots * settings.slot_cores, cores()
     if wanted > there:
         raise EnvironmentProblem(
-            f"{settings.slots} slots of {settings.cores} cores need {wanted} cores, there are "
-            f"{there}",
+            f"{settings.slots} slots of {settings.slot_cores} cores need {wanted} cores, there "
+            f"are {there}",
             "choose fewer slots or cores: two timed trials must not share one",
         )
 

@@ -96,6 +96,20 @@ def train_proxy(
     return attempt.run()
 
 
+def compile_lease(
+    lease: Lease, *, clock: Clock | None = None, cache_folder: Path | None = None
+) -> Program:
+    """Returns the lease's compiled program; another process may do it ahead, into the cache."""
+    config = ModelConfig.of_proxy(lease.genome, lease.proxy, platform=jax.devices()[0].platform)
+    return compile_program(
+        config,
+        lease.proxy,
+        seed=lease.seed,
+        clock=clock or SystemClock(),
+        cache_folder=cache_folder,
+    )
+
+
 class _Ended(Exception):
     """The attempt is over before its budget."""
 
@@ -163,10 +177,7 @@ class _Attempt:
             batch_size=proxy.batch_size,
             length=proxy.sequence_length + 1,
         )
-        config = ModelConfig.of_proxy(self.lease.genome, proxy, platform=self.device.platform)
-        program = compile_program(
-            config, proxy, seed=self.lease.seed, clock=self.clock, cache_folder=self.cache_folder
-        )
+        program = compile_lease(self.lease, clock=self.clock, cache_folder=self.cache_folder)
         self.record.measured(
             compile_seconds=program.compile_seconds,
             parameters=program.parameters,

@@ -14,7 +14,7 @@ OBJECT_STORE_BYTES = 100 * 2**20
 
 def trial_resources(settings: WorkerSettings) -> dict[str, float]:
     """Returns what Ray reserves for one trial."""
-    resources: dict[str, float] = {"cpu": settings.cores}
+    resources: dict[str, float] = {"cpu": settings.slot_cores}
     if settings.platform == "gpu":
         resources["gpu"] = settings.accelerators
     if settings.platform == "tpu":
@@ -39,7 +39,7 @@ def start_ray(settings: WorkerSettings) -> Any:
     local: dict[str, Any] = {}
     if settings.ray_address is None:
         local = {
-            "num_cpus": settings.slots * settings.cores,
+            "num_cpus": settings.slots * settings.slot_cores,
             "include_dashboard": False,
             "object_store_memory": OBJECT_STORE_BYTES,
         }

@@ -36,7 +36,10 @@ class WorkerSettings(BaseModel):
         watchdog_seconds: What a trial may take beside four budgets before it is killed.
         run_seconds: How long one Tune run lasts before a fresh one takes over.
         loggers: Of Tune, for people who want them: tensorboard, mlflow, wandb.
-        runner: `sleep` only holds a slot for the budget, to measure the dispatcher itself.
+        compile_ahead: Whether a slot has as many cores again, on which a process of its own
+            compiles the next genome while the present one trains.
+        runner: `sleep` only holds a slot for the budget, to measure the dispatcher itself;
+            `compile` is what the process of `compile_ahead` does.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -54,7 +57,8 @@ class WorkerSettings(BaseModel):
     watchdog_seconds: Annotated[float, Field(gt=0, le=86_400)] = 300.0
     run_seconds: Annotated[float, Field(gt=0)] = 6 * 3600.0
     loggers: tuple[Literal["tensorboard", "mlflow", "wandb"], ...] = ()
-    runner: Literal["train", "sleep"] = "train"
+    compile_ahead: bool = False
+    runner: Literal["train", "compile", "sleep"] = "train"
     state_folder: Path = Field(default_factory=lambda: default_state_folder())
     data_folder: Path | None = None
     worker_id: str = Field(default_factory=lambda: new_worker_id())
@@ -84,6 +88,11 @@ class WorkerSettings(BaseModel):
                 raise EnvironmentProblem(
                     f"no permission to write {folder}", "choose another --state-folder"
                 )
+
+    @property
+    def slot_cores(self) -> int:
+        """Cores that a slot takes, those for compiling ahead included."""
+        return self.cores * (2 if self.compile_ahead else 1)
 
     @property
     def outbox_folder(self) -> Path:

@@ -17,6 +17,7 @@ from search.lease import Directive, Lease, Progress, Result
 from search.trial import Outcome
 from worker.claims import Claims
 from worker.client import LeaseClient
+from worker.compile_ahead import CompileAhead
 from worker.held_lease import HeldLease
 from worker.isolation import TrainingProcess
 from worker.local_datasets import DatasetHashes
@@ -44,6 +45,7 @@ class LeaseTrainable(tune.Trainable):  # type: ignore[misc]
         self._outbox = Outbox(settings.outbox_folder, self._client)
         self._claims = Claims(settings, self._client, DatasetHashes(settings.data_folder))
         self._process = TrainingProcess(settings, self._report)
+        self._ahead = CompileAhead(settings)
         self._held: HeldLease | None = None
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -58,7 +60,8 @@ class LeaseTrainable(tune.Trainable):  # type: ignore[misc]
         while not told.get("done") and (left := end - time.monotonic()) > 0:
             held = self._held
             if held is None:
-                lease = self._claims.take(left)
+                # To wait for what is half compiled is never longer than to compile it anew.
+                lease = self._claims.take(left) if self._ahead.done(left) else None
                 if lease is not None:
                     self._begin(lease)
             elif (result := self._process.result(left)) is not None:
@@ -75,6 +78,7 @@ class LeaseTrainable(tune.Trainable):  # type: ignore[misc]
         if self._held is not None:
             self._finish(self._held, self._process.preempt())
         self._process.kill()
+        self._ahead.close()
         self._outbox.close()
         self._client.close()
 

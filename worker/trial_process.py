@@ -104,7 +104,7 @@ def main() -> None:
     _obey_signals(channel)
     while not channel.ending.is_set() and (body := channel.next_lease()) is not None:
         try:
-            run = {"train": _train, "sleep": _sleep}[body["runner"]]
+            run = {"train": _train, "compile": _compile, "sleep": _sleep}[body["runner"]]
             result = run(Lease.model_validate(body["lease"]), body, channel)
         except Exception as error:  # noqa: BLE001 (a failed candidate is data)
             result = failed_result(error)
@@ -160,6 +160,16 @@ def _train(lease: Lease, body: dict[str, Any], channel: Channel) -> Result:
         stop=channel.stop,
         already_occupied_seconds=time.monotonic() - body["begun"],
     )
+
+
+def _compile(lease: Lease, body: dict[str, Any], _channel: Channel) -> Result:
+    """Fills the compilation cache with what the lease's training will ask for."""
+    from worker.proxy_training import compile_lease
+
+    program = compile_lease(lease, cache_folder=Path(body["cache_folder"]))
+    program.initial()
+    measured = Measurements(compile_seconds=program.compile_seconds)
+    return Result(outcome=Outcome.COMPLETED, measurements=measured)
 
 
 def _sleep(lease: Lease, _body: dict[str, Any], channel: Channel) -> Result:

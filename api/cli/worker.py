@@ -31,6 +31,13 @@ def worker(
     recycle_after: Annotated[
         int, typer.Option(min=1, help="Trials that one training process runs.")
     ] = 50,
+    compile_ahead: Annotated[
+        bool,
+        typer.Option(
+            "--compile-ahead",
+            help="Give every slot as many cores again, to compile the next genome on.",
+        ),
+    ] = False,
     logger: Annotated[
         list[str] | None, typer.Option(help="tensorboard, mlflow or wandb; repeatable.")
     ] = None,
@@ -58,12 +65,13 @@ def worker(
                 "token": token,
                 "pool": pool,
                 "platform": platform,
-                "slots": slots or max(1, len(os.sched_getaffinity(0)) // cores),
+                "slots": slots or max(1, _cores_here() // (cores * (1 + compile_ahead))),
                 "cores": cores,
                 "accelerators": accelerators,
                 "accelerator_type": accelerator_type,
                 "ray_address": ray_address,
                 "recycle_after": recycle_after,
+                "compile_ahead": compile_ahead,
                 "loggers": tuple(logger or ()),
                 "runner": runner,
                 **{name: value for name, value in given.items() if value is not None},
@@ -73,3 +81,9 @@ def worker(
         first = error.errors(include_url=False)[0]
         raise InvalidSpec(first["msg"], pointer="/" + "/".join(map(str, first["loc"]))) from None
     raise typer.Exit(run_dispatcher(settings))
+
+
+def _cores_here() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

@@ -36,7 +36,7 @@ def start(tmp_path, monkeypatch):
     yield make
     for process in started:
         process.kill()
-    for file in cores._held.values():
+    for _, file in cores._held.values():
         file.close()
 
 

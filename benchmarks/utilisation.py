@@ -1,0 +1,117 @@
+"""Utilisation: which share of a slot's time trains, with everything counted.
+
+A controller and a dispatcher run 20 random nano trials to their ends. Utilisation is the training
+seconds of all trials over slots x (last result - first claim): process starts, data, compilation,
+warm-up, evaluation, reports and the gaps between trials are all in the denominator. Beside it: the
+gap from one trial's result to the next trial's claim on the same slot, and trials an hour.
+
+    python -m benchmarks.utilisation [--budget 10] [--trials 20] [--slots 2] [--compile-ahead]
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import tempfile
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from benchmarks.report import report
+from benchmarks.stack import Stack, search_spec
+
+TARGETS = {10.0: 0.80, 60.0: 0.95}
+GAP_TARGET_MS = 150.0
+
+
+def main() -> None:
+    options = _options()
+    spec = search_spec("utilisation", trials=options.trials, budget_seconds=options.budget)
+    extra = ("--compile-ahead",) if options.compile_ahead else ()
+    with (
+        tempfile.TemporaryDirectory(prefix="utilisation-") as folder,
+        Stack(Path(folder), slots=options.slots, runner="train", extra=extra) as stack,
+    ):
+        search = stack.create(spec | {"seed": options.seed})
+        stack.wait(search, seconds=options.limit)
+        trials = stack.trials(search)
+    _judge([one for one in trials if one["status"] == "completed"], options)
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--budget", type=float, default=10.0, help="training seconds of a trial")
+    parser.add_argument("--trials", type=int, default=20)
+    parser.add_argument("--slots", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument("--compile-ahead", action="store_true")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--limit", type=float, default=3600.0, help="seconds to give it")
+    parser.add_argument("--no-keep", action="store_true", help="write no result")
+    return parser.parse_args()
+
+
+def _judge(trials: list[dict[str, Any]], options: argparse.Namespace) -> None:
+    measured = [one["measurements"] for one in trials]
+    spans = sorted((_at(one["started_at"]), _at(one["finished_at"])) for one in trials)
+    wall = max(end for _, end in spans) - spans[0][0]
+    trained = sum(one["training_seconds"] for one in measured)
+    utilisation = trained / (options.slots * wall)
+    gaps = [] if options.compile_ahead else _gaps(spans, options.slots)
+    other = {
+        name: statistics.mean(one[name] for one in measured)
+        for name in ("compile_seconds", "training_seconds", "occupied_seconds", "contention")
+    }
+    rest = other["occupied_seconds"] - other["compile_seconds"] - other["training_seconds"]
+    gap_ms = 1e3 * statistics.median(gaps) if gaps else None
+    print(f"{len(trials)} trials in {wall:.0f} s on {options.slots} slots: {utilisation:.1%} busy")
+    for name, value in {**other, "other_seconds": rest}.items():
+        print(f"{name:>20} {value:8.2f}")
+    target = TARGETS.get(options.budget)
+    report(
+        name="utilisation",
+        value=round(utilisation, 4),
+        unit=f"training seconds / slot seconds, budgets of {options.budget:g} s",
+        target="none for this budget" if target is None else f"at least {target}",
+        ok=None if target is None else utilisation >= target,
+        details={
+            "trials": len(trials),
+            "slots": options.slots,
+            "compile_ahead": options.compile_ahead,
+            "seconds": round(wall, 1),
+            "trials_an_hour": round(3600 * len(trials) / wall, 1),
+            "budgets_over_slot_seconds": round(
+                options.budget * len(trials) / options.slots / wall, 4
+            ),
+            "gap_ms_median": gap_ms and round(gap_ms, 1),
+            "gap_ms_worst": round(1e3 * max(gaps), 1) if gaps else None,
+            "gap_ok": gap_ms and gap_ms <= GAP_TARGET_MS,
+            "means": {name: round(value, 3) for name, value in other.items()},
+            "other_seconds": round(rest, 3),
+        },
+        keep=not options.no_keep,
+    )
+
+
+def _gaps(spans: list[tuple[float, float]], slots: int) -> list[float]:
+    """Returns the seconds from a result to the claim that followed it on the same slot.
+
+    Slots are alike, so a claim is taken to follow the latest result that none has followed yet.
+    """
+    free: list[float] = []
+    ends = sorted(end for _, end in spans)
+    gaps = []
+    for index, (start, _) in enumerate(spans):
+        while ends and ends[0] <= start:
+            free.append(ends.pop(0))
+        if index >= slots and free:
+            gaps.append(start - free.pop())
+    return gaps
+
+
+def _at(time: str) -> float:
+    return datetime.fromisoformat(time).timestamp()
+
+
+if __name__ == "__main__":
+    main()
