@@ -8,6 +8,7 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from model.config import ModelConfig
+from model.initial import constant, normal
 from model.rotary import rotary_table, rotate
 from search.genome import Attention
 
@@ -21,11 +22,11 @@ class AttentionLayer(nnx.Module):
         self.conv_width = layer.conv_width
         self.dtype = jnp.dtype(config.compute_dtype)
         dim, width = config.genome.model_dim, layer.heads * config.head_dim
-        self.qkv = nnx.Param(jax.random.normal(rngs.params(), (dim, 3 * width)) * dim**-0.5)
-        self.out = nnx.Param(jax.random.normal(rngs.params(), (width, dim)) * width**-0.5)
+        self.qkv = nnx.Param(normal(rngs, (dim, 3 * width), scale=dim**-0.5))
+        self.out = nnx.Param(normal(rngs, (width, dim), scale=width**-0.5))
         if layer.conv_width:
-            kernel = jnp.zeros((layer.conv_width, 3 * width)).at[-1].set(1.0)
-            self.kernel = nnx.Param(kernel)
+            past = constant((layer.conv_width - 1, 3 * width), 0.0)
+            self.kernel = nnx.Param(jnp.concatenate([past, constant((1, 3 * width), 1.0)]))
 
     def __call__(self, x: Float[Array, "T d"], *, batch: int) -> Float[Array, "T d"]:
         """Returns the branch's output; rows of `batch` do not see one another."""

@@ -15,6 +15,7 @@ from jaxtyping import Array, Float, Int
 
 from model.block import Block, RoutingTotals
 from model.config import ModelConfig
+from model.initial import normal
 from model.norms import make_norm
 from model.routing import RoutingReport, RoutingState
 
@@ -51,17 +52,16 @@ class Decoder(nnx.Module):
         dim = config.genome.model_dim
         self.config = config
         self.blocks: Any
-        embedding = jax.random.normal(rngs.params(), (config.vocab_size, dim))
-        self.embedding = nnx.Param(embedding * EMBEDDING_SCALE)
+        self.embedding = nnx.Param(normal(rngs, (config.vocab_size, dim), scale=EMBEDDING_SCALE))
         if config.scan:
             keys = jax.random.split(rngs.params(), config.blocks)
             self.blocks = nnx.vmap(lambda key: Block(config, rngs=nnx.Rngs(params=key)))(keys)
         else:
             self.blocks = nnx.List([Block(config, rngs=rngs) for _ in range(config.blocks)])
         self.norm = make_norm("rms_norm", dim)
-        unembedding = jax.random.normal(rngs.params(), (dim, config.vocab_size))
         # Small, so that training starts from an almost uniform prediction.
-        self.unembedding = nnx.Param(unembedding * 0.1 * dim**-0.5)
+        unembedding = normal(rngs, (dim, config.vocab_size), scale=0.1 * dim**-0.5)
+        self.unembedding = nnx.Param(unembedding)
 
     def __call__(
         self, tokens: Int[Array, "B S"], *, training: bool

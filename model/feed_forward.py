@@ -10,6 +10,7 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from model.config import ModelConfig
+from model.initial import normal
 from search.genome import FeedForward
 
 
@@ -36,10 +37,7 @@ class Projection(nnx.Module):
         self.dtype = jnp.dtype(config.compute_dtype)
         widths = (inputs, rank, outputs) if rank else (inputs, outputs)
         self.matrices = nnx.List(
-            [
-                nnx.Param(jax.random.normal(rngs.params(), (a, b)) * a**-0.5)
-                for a, b in itertools.pairwise(widths)
-            ]
+            [nnx.Param(normal(rngs, (a, b), scale=a**-0.5)) for a, b in itertools.pairwise(widths)]
         )
 
     def __call__(self, x: Float[Array, "T i"]) -> Float[Array, "T o"]:

@@ -18,6 +18,7 @@ from jaxtyping import Array, Float
 
 from model.config import DATA_AXIS, EXPERT_AXIS, MODEL_AXIS, ModelConfig
 from model.feed_forward import activate
+from model.initial import constant, normal
 from model.routing import (
     CUTOFF_DECAY,
     RoutingReport,
@@ -30,7 +31,7 @@ from model.routing import (
     pack_blocks,
     paper_expert_choice,
     paper_top_k,
-    router_z_loss,
+    scores,
     threshold_gates,
     top_k_gates,
     turns_with_capacity,
@@ -57,13 +58,13 @@ class MoELayer(nnx.Module):
         dim, hidden, experts = config.genome.model_dim, layer.hidden_dim, config.experts
         self.layer = layer
         self.config = config
-        self.router = nnx.Param(_normal(rngs, (dim, experts), dim))
-        self.up = nnx.Param(_normal(rngs, (experts, dim, hidden), dim))
+        self.router = nnx.Param(normal(rngs, (dim, experts), scale=dim**-0.5))
+        self.up = nnx.Param(normal(rngs, (experts, dim, hidden), scale=dim**-0.5))
         if is_gated(layer.activation):
-            self.gate = nnx.Param(_normal(rngs, (experts, dim, hidden), dim))
-        self.down = nnx.Param(_normal(rngs, (experts, hidden, dim), hidden))
-        self.cutoff = RoutingState(jnp.full((experts,), 1.0 / experts))
-        self.steps = RoutingState(jnp.zeros(()))
+            self.gate = nnx.Param(normal(rngs, (experts, dim, hidden), scale=dim**-0.5))
+        self.down = nnx.Param(normal(rngs, (experts, hidden, dim), scale=hidden**-0.5))
+        self.cutoff = RoutingState(constant((experts,), 1.0 / experts))
+        self.steps = RoutingState(constant((), 0.0))
 
     def __call__(
         self, x: Float[Array, "T d"], *, batch: int, training: bool
@@ -74,8 +75,7 @@ class MoELayer(nnx.Module):
             if training and self.layer.gating == "expert_choice":
                 self.observe_cutoff(cutoff)
             return out, report
-        logits, probabilities = scores(self.router[...], x)
-        z_loss = router_z_loss(logits)
+        probabilities, z_loss = scores(self.router[...], x)
         if self.layer.gating == "expert_choice":
             gates = threshold_gates(probabilities, self.cutoff[...])
             routed = gates > 0
@@ -90,7 +90,7 @@ class MoELayer(nnx.Module):
         return self.compute_dropless(x, gates, len(choices)), report
 
     def _has_places(self, *, training: bool) -> bool:
-        """Returns whether the rule fills a fixed number of places, rather than all that it needs."""
+        """Returns whether the rule fills a fixed number of places, not all that it needs."""
         paper = self.config.routing == "paper"
         limited = self.layer.gating == "expert_choice" or self.layer.capacity_factor > 0
         return limited and (training or paper)
@@ -151,9 +151,9 @@ class MoELayer(nnx.Module):
         self, router: Float[Array, "d E"], x: Float[Array, "T d"], batch: int
     ) -> tuple[Slots, RoutingReport, Float[Array, " E"]]:
         """Returns the places that a rule with fixed places fills, a report, and the cut-offs."""
-        logits, probabilities = scores(router, x)
+        probabilities, z_loss = scores(router, x)
         rule = PLACE_RULES[self.layer.gating]
-        return rule(self.layer, self.config, probabilities, router_z_loss(logits), batch)
+        return rule(self.layer, self.config, probabilities, z_loss, batch)
 
     def compute(self, x: Float[Array, "T d"], slots: Slots) -> Float[Array, "T d"]:
         """Returns the sum over places of weight x expert(token), each token in its row."""
@@ -261,28 +261,19 @@ def _place_expert_choice(
     count, experts = probabilities.shape
     if config.routing == "paper":
         places = max(1, slots_per_expert(layer, experts, count // batch))
-        tokens, cutoff = paper_expert_choice(probabilities, batch=batch, places=places)
+        choice = paper_expert_choice(probabilities, batch=batch, places=places)
     else:
         rows = max(1, slots_per_expert(layer, experts, batch))
-        tokens, cutoff = choose_across_batch(probabilities, batch=batch, rows=rows)
-    met = jnp.zeros(count, jnp.bool_).at[tokens.reshape(-1)].set(True)
+        choice = choose_across_batch(probabilities, batch=batch, rows=rows)
     load = jnp.full((experts,), 1.0 / experts)
-    report = RoutingReport(jnp.zeros(()), z_loss, 1.0 - jnp.mean(met), load)
-    return Slots(tokens, weights_of(probabilities, tokens, None)), report, cutoff
+    report = RoutingReport(jnp.zeros(()), z_loss, choice.missed, load)
+    return Slots(choice.tokens, choice.weights), report, choice.cutoff
 
 
 PLACE_RULES: dict[str, Callable[..., Placed]] = {
     **dict.fromkeys(TOP_K, _place_top_k),
     "expert_choice": _place_expert_choice,
 }
-
-
-def scores(
-    router: Float[Array, "d E"], x: Float[Array, "T d"]
-) -> tuple[Float[Array, "T E"], Float[Array, "T E"]]:
-    """Returns the router's logits and probabilities over experts, in float32."""
-    logits = x.astype(jnp.float32) @ router
-    return logits, jax.nn.softmax(logits, axis=-1)
 
 
 def _scatter(
@@ -302,7 +293,3 @@ def _load(counts: Array) -> Float[Array, " E"]:
 
 def _block() -> int:
     return BLOCK["cpu" if jax.default_backend() == "cpu" else "accelerator"]
-
-
-def _normal(rngs: nnx.Rngs, shape: tuple[int, ...], fan_in: int) -> Array:
-    return jnp.asarray(jax.random.normal(rngs.params(), shape) * fan_in**-0.5)

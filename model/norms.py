@@ -7,6 +7,8 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
+from model.initial import constant
+
 EPSILON = 1e-6
 
 
@@ -14,7 +16,7 @@ class RMSNorm(nnx.Module):
     """x over its root mean square, times a learned scale (arXiv:1910.07467)."""
 
     def __init__(self, dim: int) -> None:
-        self.scale = nnx.Param(jnp.ones((dim,)))
+        self.scale = nnx.Param(constant((dim,), 1.0))
 
     def __call__(self, x: Float[Array, "T d"]) -> Float[Array, "T d"]:
         """Returns the normalised activations in the dtype of `x`."""
@@ -27,8 +29,8 @@ class LayerNorm(nnx.Module):
     """x less its mean over its standard deviation, times a scale, plus a bias."""
 
     def __init__(self, dim: int) -> None:
-        self.scale = nnx.Param(jnp.ones((dim,)))
-        self.bias = nnx.Param(jnp.zeros((dim,)))
+        self.scale = nnx.Param(constant((dim,), 1.0))
+        self.bias = nnx.Param(constant((dim,), 0.0))
 
     def __call__(self, x: Float[Array, "T d"]) -> Float[Array, "T d"]:
         """Returns the normalised activations in the dtype of `x`."""

@@ -120,54 +120,83 @@ def turns_with_capacity(
     return filled, jnp.arange(places) < taken[-1][:, None]
 
 
-def choose_across_batch(
-    probabilities: Float[Array, "T E"], *, batch: int, rows: int
-) -> tuple[Int[Array, "E C"], Float[Array, " E"]]:
-    """Returns the `rows` best tokens of each expert at each position, and the mean cut-off.
+class RowChoice(NamedTuple):
+    """What experts chose among the rows of a batch.
+
+    Attributes:
+        tokens: Index of the token in each place.
+        weights: Its probability, through which the router learns.
+        cutoff: The score of the last token that an expert admits, averaged over positions.
+        missed: Share of tokens that no expert chose.
+    """
+
+    tokens: Int[Array, "E C"]
+    weights: Float[Array, "E C"]
+    cutoff: Float[Array, " E"]
+    missed: Float[Array, ""]
+
+
+def choose_across_batch(probabilities: Float[Array, "T E"], *, batch: int, rows: int) -> RowChoice:
+    """Returns the `rows` best tokens of each expert at each position.
 
     Rows are compared with one another at one position, never positions with one another: the
-    causal form of expert choice for training. The cut-off is the score of the last token that
-    an expert admits, averaged over positions.
+    causal form of expert choice for training.
     """
     tokens, experts = probabilities.shape
     length = tokens // batch
-    scores = jax.lax.stop_gradient(probabilities).reshape(batch, length, experts)
-    best, row = _best_rows(scores.transpose(1, 2, 0), rows)
+    scores = probabilities.reshape(batch, length, experts).transpose(1, 2, 0)
+    best, row, missed = (_rank_rows if batch <= PAIRWISE_ROWS else _sort_rows)(scores, rows)
     token = row * length + jnp.arange(length)[:, None, None]
-    cutoff = jnp.mean(best[..., -1], axis=0)
-    return token.transpose(1, 0, 2).reshape(experts, length * rows), cutoff
+    cutoff = jnp.mean(jax.lax.stop_gradient(best[..., -1]), axis=0)
+    places = (experts, length * rows)
+    tokens_of, weights = (part.transpose(1, 0, 2).reshape(places) for part in (token, best))
+    return RowChoice(tokens_of, weights, cutoff, missed)
 
 
-def _best_rows(
-    scores: Float[Array, "S E B"], rows: int
-) -> tuple[Float[Array, "S E R"], Int[Array, "S E R"]]:
-    """Returns the highest scores of the last axis and their rows; ties go to the lower row."""
-    batch = scores.shape[-1]
-    if batch > PAIRWISE_ROWS:
-        return tuple(jax.lax.top_k(scores, rows))  # type: ignore[return-value]
-    row = jnp.arange(batch)
-    other, own = scores[..., None, :], scores[..., :, None]
+BestRows = tuple[Float[Array, "S E R"], Int[Array, "S E R"], Float[Array, ""]]
+
+
+def _rank_rows(scores: Float[Array, "S E B"], rows: int) -> BestRows:
+    """Returns the highest scores of the last axis, their rows, and the share of none.
+
+    Ties go to the lower row. Ranks from comparing all pairs: no sort, and neither gather nor
+    scatter, forwards or backwards.
+    """
+    fixed = jax.lax.stop_gradient(scores)
+    row = jnp.arange(scores.shape[-1])
+    other, own = fixed[..., None, :], fixed[..., :, None]
     beaten_by = (other > own) | ((other == own) & (row[None, :] < row[:, None]))
     rank = jnp.sum(beaten_by, axis=-1)
     picked = rank[..., None, :] == jnp.arange(rows)[:, None]
     best = jnp.sum(jnp.where(picked, scores[..., None, :], 0.0), axis=-1)
-    return best, jnp.sum(picked * row, axis=-1)
+    missed = 1.0 - jnp.mean(jnp.any(rank < rows, axis=1))
+    return best, jnp.sum(picked * row, axis=-1), missed
+
+
+def _sort_rows(scores: Float[Array, "S E B"], rows: int) -> BestRows:
+    """Returns the same for many rows, where comparing all pairs costs more than sorting."""
+    best, row = jax.lax.top_k(scores, rows)
+    position = jnp.arange(scores.shape[0])[:, None, None]
+    met = jnp.zeros((scores.shape[0], scores.shape[-1]), jnp.bool_).at[position, row].set(True)
+    return best, row, 1.0 - jnp.mean(met)
 
 
 def paper_expert_choice(
     probabilities: Float[Array, "T E"], *, batch: int, places: int
-) -> tuple[Int[Array, "E C"], Float[Array, " E"]]:
-    """Returns the `places` best tokens of each expert in each row, and the mean cut-off.
+) -> RowChoice:
+    """Returns the `places` best tokens of each expert in each row.
 
     The rule of arXiv:2202.09368, which arXiv:2306.00008 uses. NOT causal: a later token with a
     higher score takes an earlier token's place.
     """
     tokens, experts = probabilities.shape
     length = tokens // batch
-    scores = jax.lax.stop_gradient(probabilities).reshape(batch, length, experts)
+    scores = probabilities.reshape(batch, length, experts)
     best, position = jax.lax.top_k(scores.transpose(2, 0, 1), places)
-    token = position + jnp.arange(batch)[:, None] * length
-    return token.reshape(experts, batch * places), jnp.mean(best[..., -1], axis=1)
+    token = (position + jnp.arange(batch)[:, None] * length).reshape(experts, batch * places)
+    met = jnp.zeros(tokens, jnp.bool_).at[token.reshape(-1)].set(True)
+    cutoff = jnp.mean(jax.lax.stop_gradient(best[..., -1]), axis=1)
+    return RowChoice(token, best.reshape(token.shape), cutoff, 1.0 - jnp.mean(met))
 
 
 def paper_top_k(
@@ -245,9 +274,20 @@ def load_balance_loss(
     return probabilities.shape[-1] * jnp.sum(share * jnp.mean(probabilities, axis=0))
 
 
-def router_z_loss(logits: Float[Array, "T E"]) -> Float[Array, ""]:
-    """Returns the mean squared log-partition, which keeps router logits small."""
-    return jnp.mean(jnp.square(jax.nn.logsumexp(logits, axis=-1)))
+def scores(
+    router: Float[Array, "d E"], x: Float[Array, "T d"]
+) -> tuple[Float[Array, "T E"], Float[Array, ""]]:
+    """Returns the router's probabilities over experts in float32, and its z-loss.
+
+    The z-loss is the mean squared log-partition, which keeps router logits small
+    (arXiv:2202.08906); it shares the softmax's sum.
+    """
+    logits = x.astype(jnp.float32) @ router
+    largest = jax.lax.stop_gradient(jnp.max(logits, axis=-1, keepdims=True))
+    exponentials = jnp.exp(logits - largest)
+    total = jnp.sum(exponentials, axis=-1, keepdims=True)
+    z_loss = jnp.mean(jnp.square(jnp.log(total) + largest))
+    return exponentials / total, z_loss
 
 
 def any_choice(choices: list[Bool[Array, "T E"]]) -> Bool[Array, "T E"]:

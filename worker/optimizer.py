@@ -119,7 +119,12 @@ def _flattened(optimizer: Optimizer) -> Optimizer:
         ]
         return jax.tree.unflatten(structure, parts), state, norm
 
-    return Optimizer(lambda parameters: optimizer.init(ravel(parameters)), update)
+    def init(parameters: Tree) -> Tree:
+        # Element-wise optimisers start from the shape alone.
+        size = sum(leaf.size for leaf in jax.tree.leaves(parameters))
+        return optimizer.init(jnp.array(np.zeros(size, np.float32)))
+
+    return Optimizer(init, update)
 
 
 def _starts(leaves: list[jax.Array], norm: jax.Array) -> list[jax.Array]:

@@ -71,14 +71,34 @@ def test_experts_choose_the_best_rows_at_each_position(batch):
             expected[expert] += [token(row, position) for row in best]
             last[expert] += scores[best[-1]] / LENGTH
 
-    tokens, cutoff = choose_across_batch(jnp.asarray(p), batch=batch, rows=rows)
+    choice = choose_across_batch(jnp.asarray(p), batch=batch, rows=rows)
 
-    assert admitted(tokens) == [sorted(chosen) for chosen in expected]
-    np.testing.assert_allclose(cutoff, last, rtol=1e-5)
+    assert admitted(choice.tokens) == [sorted(chosen) for chosen in expected]
+    np.testing.assert_allclose(choice.cutoff, last, rtol=1e-5)
+    met = {token for chosen in expected for token in chosen}
+    assert float(choice.missed) == pytest.approx(1 - len(met) / len(p), abs=1e-6)
+    taken = p[choice.tokens, np.arange(EXPERTS)[:, None]]
+    np.testing.assert_allclose(choice.weights, taken, rtol=1e-6)
+
+
+@pytest.mark.parametrize("batch", [8, 80])
+def test_router_learns_through_the_weights_of_chosen_rows_alone(batch):
+    p = probabilities(batch=batch)
+    rows = batch // EXPERTS
+    chosen = choose_across_batch(p, batch=batch, rows=rows).tokens
+
+    gradient = jax.grad(lambda p: jnp.sum(choose_across_batch(p, batch=batch, rows=rows).weights))(
+        p
+    )
+
+    expected = np.zeros(p.shape)
+    expected[chosen, np.arange(EXPERTS)[:, None]] = 1
+    np.testing.assert_array_equal(gradient, expected)
 
 
 def test_equal_scores_are_settled_by_row():
-    tokens, _ = choose_across_batch(jnp.full((TOKENS, EXPERTS), 0.25), batch=BATCH, rows=2)
+    even = jnp.full((TOKENS, EXPERTS), 0.25)
+    tokens = choose_across_batch(even, batch=BATCH, rows=2).tokens
 
     assert admitted(tokens)[0] == sorted(token(row, s) for row in (0, 1) for s in range(LENGTH))
 
@@ -94,9 +114,11 @@ def test_paper_expert_choice_picks_over_the_sequence():
         for e in range(EXPERTS)
     ]
 
-    tokens, _ = paper_expert_choice(jnp.asarray(p), batch=BATCH, places=3)
+    choice = paper_expert_choice(jnp.asarray(p), batch=BATCH, places=3)
 
-    assert admitted(tokens) == expected
+    assert admitted(choice.tokens) == expected
+    taken = p[choice.tokens, np.arange(EXPERTS)[:, None]]
+    np.testing.assert_allclose(choice.weights, taken, rtol=1e-6)
 
 
 def test_paper_top_2_places_all_first_choices_of_a_row_before_second_ones():
@@ -149,8 +171,7 @@ def test_mixture_equals_one_token_and_one_expert_at_a_time(gating, factor, train
     if gating == "expert_choice":
         if training:
             rows = int(factor * BATCH / EXPERTS)
-            tokens, _ = choose_across_batch(jnp.asarray(p), batch=BATCH, rows=rows)
-            kept = admitted(tokens)
+            kept = admitted(choose_across_batch(jnp.asarray(p), batch=BATCH, rows=rows).tokens)
         else:
             kept = [np.nonzero(p[:, e] > 0.25)[0].tolist() for e in range(EXPERTS)]
         gates = p

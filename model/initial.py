@@ -1,0 +1,46 @@
+"""Initial values of parameters: drawn alike on the host, under a trace and on every mesh.
+
+Operation by operation, every shape of a parameter compiles programs of its own, which took longer
+than compiling a small model's training step. So values come in pieces of one length, from one
+compiled function that serves every shape of every genome; under a trace the same pieces are drawn
+inside the traced program, where a sharding can split them.
+"""
+
+from __future__ import annotations
+
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jaxtyping import Array, PRNGKeyArray
+
+PIECE = 2**14
+
+
+def normal(rngs: nnx.Rngs, shape: tuple[int, ...], *, scale: float) -> Array:
+    """Returns normally distributed values of standard deviation `scale`, in float32.
+
+    The same key gives the same values, whether or not it is traced (up to rounding).
+    """
+    key = rngs.params()
+    count = math.prod(shape)
+    pieces = -(-count // PIECE)
+    if isinstance(key, jax.core.Tracer) or jax.default_backend() != "cpu":
+        drawn = jax.vmap(_piece, in_axes=(None, 0))(key, jnp.arange(pieces))
+        return drawn.reshape(-1)[:count].reshape(shape) * scale
+    values = np.concatenate([np.asarray(_compiled_piece(key, i)) for i in range(pieces)])
+    return jnp.array(values[:count].reshape(shape) * np.float32(scale))
+
+
+def constant(shape: tuple[int, ...], value: float) -> Array:
+    """Returns an array of one value, made on the host: nothing is compiled for its shape."""
+    return jnp.array(np.full(shape, value, np.float32))
+
+
+def _piece(key: PRNGKeyArray, index: Array) -> Float[Array, " P"]:
+    return jax.random.normal(jax.random.fold_in(key, index), (PIECE,), jnp.float32)
+
+
+_compiled_piece = jax.jit(_piece)
