@@ -63,25 +63,39 @@ def _operation(method: str, path: str, operation: dict[str, Any]) -> str:
     )
     table = f"<table>{rows}</table>" if rows else ""
     body = operation.get("requestBody", {}).get("content", {}).get("application/json", {})
-    example = body.get("example")
-    shown = f"<pre>{escape(json.dumps(example, indent=2))}</pre>" if example else ""
     return (
         f'<section id="{escape(operation["operationId"])}"><h3><b class="method">'
         f"{method.upper()}</b> <code>{escape(path)}</code></h3>"
         f"<p>{escape(operation.get('description', ''))}</p>"
         f"<p>{_reference('body', body.get('schema'))} {_answers(operation)}</p>"
-        f"{table}{shown}</section>"
+        f"{table}{_example('Body', body)}{_example('Answer', _answer(operation))}</section>"
     )
 
 
 def _answers(operation: dict[str, Any]) -> str:
-    told = []
-    for status, response in operation["responses"].items():
-        if not str(status).startswith("2"):
-            continue
-        content: dict[str, Any] = next(iter(response.get("content", {}).values()), {})
-        told.append(f"{escape(str(status))} {_reference('', content.get('schema'))}")
+    told = [
+        f"{escape(status)} {_reference('', _first(response).get('schema'))}"
+        for status, response in operation["responses"].items()
+        if status.startswith("2")
+    ]
     return "answers: " + ", ".join(told)
+
+
+def _answer(operation: dict[str, Any]) -> dict[str, Any]:
+    """Returns the content of the answer when all goes well."""
+    return next(_first(r) for status, r in operation["responses"].items() if status[0] == "2")
+
+
+def _first(response: dict[str, Any]) -> dict[str, Any]:
+    content: dict[str, Any] = next(iter(response.get("content", {}).values()), {})
+    return content
+
+
+def _example(label: str, content: dict[str, Any]) -> str:
+    if "example" not in content:
+        return ""
+    shown = escape(json.dumps(content["example"], indent=2))
+    return f"<details><summary>{label}, for example</summary><pre>{shown}</pre></details>"
 
 
 def _reference(label: str, schema: dict[str, Any] | None) -> str:
