@@ -47,6 +47,10 @@ def crowd(site: Site, search_id: str, count: int) -> None:
             )
         )
     with site.store._database.engine.connect() as connection:
+        if site.postgres:
+            connection.exec_driver_sql(
+                "SELECT setval(pg_get_serial_sequence('trials', 'id'), max(id)) FROM trials"
+            )
         connection.exec_driver_sql("ANALYZE")
         connection.commit()
 
