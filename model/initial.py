@@ -9,6 +9,7 @@ inside the traced program, where a sharding can split them.
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -25,18 +26,24 @@ def normal(rngs: nnx.Rngs, shape: tuple[int, ...], *, scale: float) -> Array:
     The same key gives the same values, whether or not it is traced (up to rounding).
     """
     key = rngs.params()
-    count = math.prod(shape)
-    pieces = -(-count // PIECE)
     if isinstance(key, jax.core.Tracer) or jax.default_backend() != "cpu":
-        drawn = jax.vmap(_piece, in_axes=(None, 0))(key, jnp.arange(pieces))
-        return drawn.reshape(-1)[:count].reshape(shape) * scale
-    values = np.concatenate([np.asarray(_compiled_piece(key, i)) for i in range(pieces)])
+        return _pieces(key, shape) * scale
+    count = math.prod(shape)
+    pieces = range(-(-count // PIECE))
+    values = np.concatenate([np.asarray(_compiled_piece(key, index)) for index in pieces])
     return jnp.array(values[:count].reshape(shape) * np.float32(scale))
 
 
 def constant(shape: tuple[int, ...], value: float) -> Array:
     """Returns an array of one value, made on the host: nothing is compiled for its shape."""
     return jnp.array(np.full(shape, value, np.float32))
+
+
+@partial(jax.jit, static_argnums=1)
+def _pieces(key: PRNGKeyArray, shape: tuple[int, ...]) -> Array:
+    count = math.prod(shape)
+    drawn = jax.vmap(_piece, in_axes=(None, 0))(key, jnp.arange(-(-count // PIECE)))
+    return drawn.reshape(-1)[:count].reshape(shape)
 
 
 def _piece(key: PRNGKeyArray, index: Array) -> Float[Array, " P"]:
