@@ -90,7 +90,8 @@ def trials_page(
         rows.sort(key=order.place)
     outside = youngest_outside(search)
     more = _cursor(rows[limit - 1], sort, name) if len(rows) > limit else None
-    return Page(items=tuple(trial_record(row, outside) for row in rows[:limit]), next_cursor=more)
+    items = tuple(trial_record(row, outside, lean=not where.curves) for row in rows[:limit])
+    return Page.model_construct(items=items, next_cursor=more)
 
 
 def _few_pass(tx: Transaction, search_id: str, where: TrialFilter) -> bool:
