@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+
+import httpx
 
 
 @dataclass
@@ -21,10 +25,9 @@ class ControllerProcess:
     """
 
     process: subprocess.Popen[str]
-    url: str = ""
+    url: str
     log: list[dict] = field(default_factory=list)
     _reader: threading.Thread | None = None
-    _ready: threading.Event = field(default_factory=threading.Event)
 
     def follow(self) -> None:
         """Starts reading the log."""
@@ -33,8 +36,14 @@ class ControllerProcess:
 
     def wait_until_ready(self) -> None:
         """Returns when the controller serves; fails if it ends first."""
-        if not self._ready.wait(60) or not self.url:
-            raise RuntimeError(f"the controller did not start: {self.log[-3:]}")
+        end = time.monotonic() + 60
+        while self.process.poll() is None and time.monotonic() < end:
+            try:
+                if httpx.get(f"{self.url}/readyz", trust_env=False).status_code == 200:
+                    return
+            except httpx.TransportError:
+                time.sleep(0.05)
+        raise RuntimeError(f"the controller did not start: {self.log[-3:]}")
 
     def finish_log(self) -> list[dict]:
         """Returns the whole log of a process that has ended."""
@@ -47,14 +56,16 @@ class ControllerProcess:
         assert self.process.stderr is not None
         for line in self.process.stderr:
             try:
-                parsed = dict(json.loads(line))
+                self.log.append(dict(json.loads(line)))
             except ValueError:
-                parsed = {"text": line}
-            self.log.append(parsed)
-            if not self.url and str(parsed.get("message", "")).startswith("serving on "):
-                self.url = parsed["message"].split()[-1]
-                self._ready.set()
-        self._ready.set()
+                self.log.append({"text": line})
+
+
+def free_port() -> int:
+    """Returns a port that was free a moment ago."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
 
 
 @contextmanager
@@ -62,7 +73,8 @@ def controller_process(
     database_url: str, *arguments: str, **settings: object
 ) -> Iterator[ControllerProcess]:
     """Yields a controller on a free port; `settings` go by its environment."""
-    command = [sys.executable, "-m", "api.cli.main", "serve", "--port", "0"]
+    port = free_port()
+    command = [sys.executable, "-m", "api.cli.main", "serve", "--port", str(port)]
     environment = {**os.environ, "BRAINFORMER_LOG_FORMAT": "json"}
     environment |= {f"BRAINFORMER_{name.upper()}": str(value) for name, value in settings.items()}
     process = subprocess.Popen(
@@ -71,7 +83,7 @@ def controller_process(
         env=environment,
         text=True,
     )
-    found = ControllerProcess(process)
+    found = ControllerProcess(process, f"http://127.0.0.1:{port}")
     found.follow()
     try:
         found.wait_until_ready()
