@@ -23,7 +23,9 @@ from search.spec import SearchSpec
 from search.surrogate import MEMORY, Surrogate
 from search.zoo import zoo_genome
 
-CHILDREN = 96  # mutated children that the surrogate chooses from
+CHILDREN = 48  # mutated children that the surrogate looks at first
+GENERATIONS = 2  # of grandchildren, each of the children that it expects most of
+HEIRS, THEIR_CHILDREN = 8, 4  # children that have children, and how many each
 WINNERS = 4  # tournaments whose winners are the children's parents
 ELITE = 3  # the fittest of the surrogate's window, parents too
 WANDERERS = 16  # random genomes among the children
@@ -94,13 +96,33 @@ class Proposer:
         """Returns the untried child that the surrogate likes best."""
         window = history.recent(MEMORY)
         noise = history.noise()
+
+        def order(some: Sequence[Proposal], draws: np.random.Generator | None) -> list[Proposal]:
+            genomes = [one.genome for one in some]
+            liked = self._surrogate.order(genomes, window, noise=noise, rng=draws)
+            return [some[index] for index in liked]
+
         for batch in range(BATCHES):
-            children = self._children(history, window, batch + 1, rng)
-            genomes = [child.genome for child in children]
-            for index in self._surrogate.order(genomes, window, noise=noise, rng=rng):
-                if not history.tried([genomes[index].digest]):
-                    return children[index]
+            newest = self._children(history, window, batch + 1, rng)
+            children = {child.genome: child for child in newest}
+            for _ in range(GENERATIONS):
+                newest = self._heirs(order(newest, None)[:HEIRS], rng)
+                children = {child.genome: child for child in newest} | children
+            for child in order(list(children.values()), rng):
+                if not history.tried([child.genome.digest]):
+                    return child
         return self._random(history, rng)
+
+    def _heirs(self, parents: Sequence[Proposal], rng: np.random.Generator) -> list[Proposal]:
+        """Returns children of children, told as what was done to the first parent."""
+        heirs = []
+        for parent in parents:
+            for _ in range(THEIR_CHILDREN):
+                mutation = mutate(parent.genome, self.space, rng=rng)
+                if mutation is not None:
+                    told = "; ".join(filter(None, (parent.mutation, mutation.description)))
+                    heirs.append(Proposal(mutation.genome, parent.origin, parent.parent, told))
+        return heirs or list(parents)
 
     def _children(
         self,

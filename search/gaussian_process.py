@@ -8,12 +8,14 @@ factorisation and no kernel.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 from scipy.linalg import cho_solve, cholesky, solve_triangular
 from scipy.optimize import minimize
+from scipy.special import ndtr
 
 from search.features import Matrix
 
@@ -47,16 +49,39 @@ class Posterior:
     root: Matrix
     solved: Vector
 
-    def at(self, cross: Matrix, among: Matrix) -> tuple[Vector, Matrix]:
-        """Returns mean and covariance at some points.
 
-        Args:
-            cross: Components between the points and the observations, (components, points, n).
-            among: Components among the points, (components, points, points).
-        """
-        towards = self.weights.covariance(cross)
-        known = solve_triangular(self.root, towards.T, lower=True, check_finite=False)
-        return towards @ self.solved, self.weights.covariance(among) - known.T @ known
+class Prediction:
+    """What the posterior says of some points; covariances are computed where they are needed."""
+
+    def __init__(self, posterior: Posterior, cross: Matrix, among: Callable[[], Matrix]) -> None:
+        """Takes the components between points and observations, and those among the points."""
+        self._posterior = posterior
+        self._towards = posterior.weights.covariance(cross)
+        self._among = among
+        self.mean: Vector = self._towards @ posterior.solved
+
+    def drawn(self, rng: np.random.Generator | None) -> Vector:
+        """Returns one function of the posterior at the points; without `rng`, the mean."""
+        return self.mean if rng is None else _draw(self.mean, self._covariance(), rng)
+
+    def chance_above_zero(self) -> Vector:
+        """Returns, for each point, the probability that the function is above zero there."""
+        # Every component is close to 1 between equal genomes.
+        variance = float(self._posterior.weights.components.sum()) - (self._known() ** 2).sum(
+            axis=0
+        )
+        return np.asarray(ndtr(self.mean / np.sqrt(np.maximum(variance, 1e-9))))
+
+    def _covariance(self) -> Matrix:
+        known = self._known()
+        among: Matrix = self._posterior.weights.covariance(self._among()) - known.T @ known
+        return among
+
+    def _known(self) -> Matrix:
+        known: Matrix = solve_triangular(
+            self._posterior.root, self._towards.T, lower=True, check_finite=False
+        )
+        return known
 
 
 def prior_weights(count: int) -> Weights:
@@ -98,8 +123,7 @@ def condition(covariance: Matrix, targets: Vector, weights: Weights) -> Posterio
     return Posterior(weights, root, cho_solve((root, True), targets, check_finite=False))
 
 
-def draw(mean: Vector, covariance: Matrix, *, rng: np.random.Generator) -> Vector:
-    """Returns one function of the posterior, at the points of `mean`."""
+def _draw(mean: Vector, covariance: Matrix, rng: np.random.Generator) -> Vector:
     size = len(mean)
     level = JITTER * max(float(np.trace(covariance)) / size, JITTER)
     while True:

@@ -58,6 +58,18 @@ def components(left: Features, right: Features, *, detailed: bool) -> Matrix:
     return np.stack(found)
 
 
+def own_components(points: Features, *, detailed: bool) -> Matrix:
+    """Returns every component of each genome with itself; shape (components, points)."""
+    length = points.kinds.shape[1]
+    own = np.ones((len(component_names(detailed=detailed)), len(points)))
+    own[KIND_COMPONENTS.index("nearby")] = length > 1
+    own[KIND_COMPONENTS.index("runs")] = length > 2
+    own[KIND_COMPONENTS.index("pairs")] = (points.pairs**2).sum(axis=1) / (length + 1)
+    if detailed:
+        own[len(KIND_COMPONENTS)] = (points.shares**2).sum(axis=1) / length**2
+    return own
+
+
 def _shared(left: Features, right: Features) -> tuple[Matrix, Matrix, Matrix]:
     """Returns how many places, pairs and triples of neighbouring places two genomes share."""
     shape = (len(left), len(right))

@@ -11,10 +11,16 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import ndtr
 
 from search.features import FeatureMap, Features, Matrix
-from search.gaussian_process import Vector, Weights, condition, draw, fit_weights, prior_weights
+from search.gaussian_process import (
+    Prediction,
+    Vector,
+    Weights,
+    condition,
+    fit_weights,
+    prior_weights,
+)
 from search.genome import Genome
 from search.history import Observation
 from search.kernel import component_names, components
@@ -26,7 +32,6 @@ MEMORY = WINDOW + STRIDE  # observations that the surrogate may ask for
 MIN_OBSERVATIONS = 8
 LEAST_OBSERVED = 4  # below, there is nothing to learn from
 FEWEST_BETWEEN_FITS = 4
-BOLDNESS = 0.5  # share of a draw's deviation from the mean; 1 is Thompson sampling, 0 greed
 
 
 class Surrogate:
@@ -48,15 +53,15 @@ class Surrogate:
         observations: Sequence[Observation],
         *,
         noise: float | None,
-        rng: np.random.Generator,
+        rng: np.random.Generator | None,
     ) -> list[int]:
-        """Returns the indices of the children, the one that one draw likes best first.
+        """Returns the indices of the children, best first: by one draw, or by the mean.
 
         Args:
             children: Genomes to choose from.
             observations: The last `MEMORY` finished candidates, oldest first.
             noise: Standard deviation of fitness over repeats, nats a token, if known.
-            rng: Draws the function.
+            rng: Draws the function; None for the mean of all functions.
         """
         points = self._features(children)
         newest = observations[-1].finished + 1
@@ -64,13 +69,11 @@ class Surrogate:
         liked = np.zeros(len(children))
         if sum(not seen.pruned for seen in window) >= LEAST_OBSERVED:
             completed = [seen for seen in observations if not seen.pruned]
-            mean, covariance = self._fitness.at(points, completed, newest, noise)
-            liked = draw(mean, BOLDNESS**2 * covariance, rng=rng)
+            liked = self._fitness.at(points, completed, newest, noise).drawn(rng)
         if not any(seen.pruned for seen in window):
             return [int(index) for index in np.argsort(-liked, kind="stable")]
-        mean, covariance = self._passing.at(points, observations, newest, None)
-        chance = ndtr(mean / np.sqrt(np.maximum(np.diag(covariance), 1e-9)))
-        passes = rng.random(len(children)) < chance
+        chance = self._passing.at(points, observations, newest, None).chance_above_zero()
+        passes = chance > (0.5 if rng is None else rng.random(len(children)))
         keys = (-np.where(passes, liked, chance), ~passes)
         return [int(index) for index in np.lexsort(keys)]
 
@@ -93,8 +96,8 @@ class _Model:
         observations: Sequence[Observation],
         newest: int,
         noise: float | None,
-    ) -> tuple[Vector, Matrix]:
-        """Returns mean and covariance at `points`, given the window that ends before `newest`."""
+    ) -> Prediction:
+        """Returns what is known of `points`, given the window that ends before `newest`."""
         due, start = fit_due(newest), window_start(newest)
         if self._fitted_at != due:
             early = _within(observations, window_start(due), due)
@@ -129,14 +132,16 @@ class _Window:
         points: Features,
         observations: Sequence[Observation],
         targets: Callable[[Sequence[Observation]], Vector],
-    ) -> tuple[Vector, Matrix]:
-        """Returns mean and covariance at `points`."""
+    ) -> Prediction:
+        """Returns what is known of `points`."""
         if len(observations) > len(self._points):
             self._grow(observations[len(self._points) :])
             self._posterior = condition(self._covariance, targets(observations), self._weights)
-        detailed = self._features.detailed
-        cross = components(points, self._points, detailed=detailed)
-        return self._posterior.at(cross, components(points, points, detailed=detailed))
+        cross = components(points, self._points, detailed=self._features.detailed)
+        return Prediction(self._posterior, cross, self._among(points))
+
+    def _among(self, points: Features) -> Callable[[], Matrix]:
+        return lambda: components(points, points, detailed=self._features.detailed)
 
     def _grow(self, fresh: Sequence[Observation]) -> None:
         added = self._features([seen.genome for seen in fresh])
