@@ -53,8 +53,11 @@ class Posterior:
 class Prediction:
     """What the posterior says of some points; covariances are computed where they are needed."""
 
-    def __init__(self, posterior: Posterior, cross: Matrix, among: Callable[[], Matrix]) -> None:
-        """Takes the components between points and observations, and those among the points."""
+    def __init__(
+        self, posterior: Posterior, cross: Matrix, own: Matrix, among: Callable[[], Matrix]
+    ) -> None:
+        """Takes components: points with observations, each with itself, all with one another."""
+        self._own = own
         self._posterior = posterior
         self._towards = posterior.weights.covariance(cross)
         self._among = among
@@ -66,10 +69,8 @@ class Prediction:
 
     def chance_above_zero(self) -> Vector:
         """Returns, for each point, the probability that the function is above zero there."""
-        # Every component is close to 1 between equal genomes.
-        variance = float(self._posterior.weights.components.sum()) - (self._known() ** 2).sum(
-            axis=0
-        )
+        variance = self._posterior.weights.components @ self._own
+        variance = variance - (self._known() ** 2).sum(axis=0)
         return np.asarray(ndtr(self.mean / np.sqrt(np.maximum(variance, 1e-9))))
 
     def _covariance(self) -> Matrix:

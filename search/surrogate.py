@@ -23,7 +23,7 @@ from search.gaussian_process import (
 )
 from search.genome import Genome
 from search.history import Observation
-from search.kernel import component_names, components
+from search.kernel import component_names, components, own_components
 from search.space import Space
 
 WINDOW = 300  # most observations that a posterior sees
@@ -138,7 +138,8 @@ class _Window:
             self._grow(observations[len(self._points) :])
             self._posterior = condition(self._covariance, targets(observations), self._weights)
         cross = components(points, self._points, detailed=self._features.detailed)
-        return Prediction(self._posterior, cross, self._among(points))
+        own = own_components(points, detailed=self._features.detailed)
+        return Prediction(self._posterior, cross, own, self._among(points))
 
     def _among(self, points: Features) -> Callable[[], Matrix]:
         return lambda: components(points, points, detailed=self._features.detailed)
