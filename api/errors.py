@@ -162,8 +162,8 @@ def install(app: FastAPI) -> None:
 
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """Returns what OpenAPI says of an operation's problems, those that all share included."""
-    slow = {408} if 413 in statuses else set()  # whatever takes a body
-    every = sorted({400, 401, 403, 421, 422, 429, 500, 503, *slow, *statuses})
+    of_bodies = {408, 415} if 413 in statuses else set()
+    every = sorted({400, 401, 403, 421, 422, 429, 500, 503, *of_bodies, *statuses})
     schema = {"$ref": "#/components/schemas/Problem"}
     return {
         status: {
@@ -214,9 +214,6 @@ def _of_validation(found: Sequence[Any], body: object) -> Response:
         )
         for item in found[:50]
     ]
-    if found and found[0]["type"] == "json_invalid":
-        why = (found[0].get("ctx") or {}).get("error", found[0]["msg"])
-        return problem_response(400, f"the body is not valid JSON: {why}", code="invalid_json")
     first = fields[0] if fields else FieldError(pointer="", detail="a rule is broken")
     more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
     return problem_response(

@@ -14,9 +14,11 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
+from pydantic import BaseModel
 
 from api.errors import Problem
 from api.examples import ANSWERS, BODIES
+from api.strict_body import READ
 from search.spec import SearchSpec
 
 
@@ -49,7 +51,9 @@ def schema_maker(app: FastAPI) -> Callable[[], dict[str, Any]]:
 def _add_models(schema: dict[str, Any]) -> None:
     """Adds the models that no route names by itself."""
     schemas = schema["components"]["schemas"]
-    for model in (Problem, SearchSpec):
+    bodies = sorted(READ, key=lambda model: model.__name__)
+    models: list[type[BaseModel]] = [Problem, SearchSpec, *bodies]
+    for model in models:
         made = model.model_json_schema(ref_template="#/components/schemas/{model}")
         for name, inner in made.pop("$defs", {}).items():
             schemas.setdefault(name, inner)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Coroutine
 from typing import Any
 
-from fastapi import Request, Response
-from fastapi.routing import APIRoute
+from fastapi import Request
 from pydantic_core import from_json
+
+from api.errors import HttpProblem
 
 NUL = b"\\u0000"
 
@@ -44,23 +44,20 @@ def _deeper_than(value: Any, limit: int) -> bool:
     return bool(level)
 
 
-class StrictRequest(Request):
-    """A request whose JSON is strict."""
+async def json_of(request: Request) -> Any:
+    """Returns the value of a request's body.
 
-    async def json(self) -> Any:
-        """Returns the body's value."""
-        depth = self.app.state.controller.settings.max_json_depth
-        return parse_json(await self.body(), max_depth=depth)
+    Raises:
+        HttpProblem: 400, it is not strict JSON.
+    """
+    depth = request.app.state.controller.settings.max_json_depth
+    try:
+        return parse_json(await request.body(), max_depth=depth)
+    except json.JSONDecodeError as error:
+        why = f"the body is not valid JSON: {error.msg}"
+        raise HttpProblem(400, why, code="invalid_json") from None
 
 
-class StrictRoute(APIRoute):
-    """Hands every endpoint a strict request."""
-
-    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """Returns the handler, its requests replaced by strict ones."""
-        handler = super().get_route_handler()
-
-        async def strict(request: Request) -> Response:
-            return await handler(StrictRequest(request.scope, request.receive))
-
-        return strict
+def media_type(request: Request) -> str:
+    """Returns the body's media type without parameters."""
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()

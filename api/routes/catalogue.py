@@ -22,13 +22,13 @@ from api.schemas import (
     Zoo,
     ZooGenome,
 )
-from api.strict_json import StrictRoute
+from api.strict_body import body_schema, strict_body
 from search import cost
 from search.errors import InvalidGenome
 from search.space import load_preset, preset_names
 from search.zoo import zoo_genome, zoo_names
 
-router = APIRouter(tags=["catalogue"], dependencies=[Reads], route_class=StrictRoute)
+router = APIRouter(tags=["catalogue"], dependencies=[Reads])
 
 
 @router.get("/spaces", response_model=Spaces, responses=problems())
@@ -54,8 +54,15 @@ def list_zoo(
     return answer(Zoo(space=space, items=items))
 
 
-@router.post("/genomes/facts", response_model=GenomeFacts, responses=problems(413))
-def tell_genome_facts(question: GenomeQuestion) -> Response:
+@router.post(
+    "/genomes/facts",
+    response_model=GenomeFacts,
+    responses=problems(413),
+    openapi_extra=body_schema(GenomeQuestion),
+)
+def tell_genome_facts(
+    question: Annotated[GenomeQuestion, strict_body(GenomeQuestion)],
+) -> Response:
     """Checks a genome and tells its digest, size, FLOPs and memory under a proxy."""
     genome, proxy = question.genome, question.proxy
     reason = ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Annotated
 
 from fastapi import APIRouter, Request, Response
 from starlette.concurrency import run_in_threadpool
@@ -10,10 +11,13 @@ from starlette.concurrency import run_in_threadpool
 from api.dependencies import Controller, LeaseId, Parts, Works, client_of
 from api.errors import HttpProblem, problems
 from api.routes.answers import answer
-from api.strict_json import StrictRoute
+from api.strict_body import body_schema, strict_body
 from search.lease import ClaimRequest, ClaimResponse, Directive, Lease, Progress, Receipt, Result
 
-router = APIRouter(prefix="/leases", tags=["leases"], dependencies=[Works], route_class=StrictRoute)
+router = APIRouter(prefix="/leases", tags=["leases"], dependencies=[Works])
+Claim = Annotated[ClaimRequest, strict_body(ClaimRequest)]
+Report = Annotated[Progress, strict_body(Progress)]
+Ending = Annotated[Result, strict_body(Result)]
 # A waiting claim looks this often whether its caller is still there.
 LOOK_AROUND_SECONDS = 5.0
 LINKS = {
@@ -29,8 +33,9 @@ LINKS = {
     "/claim",
     response_model=ClaimResponse,
     responses={**problems(413), 200: {"description": "Granted", "links": LINKS}},
+    openapi_extra=body_schema(ClaimRequest),
 )
-async def claim_leases(request: Request, parts: Parts, wanted: ClaimRequest) -> Response:
+async def claim_leases(request: Request, parts: Parts, wanted: Claim) -> Response:
     """Grants up to `count` leases; waits up to `wait_seconds` for the first one."""
     pause = parts.claims.take(client_of(request))
     if pause:
@@ -47,14 +52,24 @@ async def claim_leases(request: Request, parts: Parts, wanted: ClaimRequest) -> 
     return answer(ClaimResponse(leases=tuple(granted)))
 
 
-@router.post("/{lease_id}/progress", response_model=Directive, responses=problems(404, 409, 413))
-def report_progress(parts: Parts, lease_id: LeaseId, report: Progress) -> Response:
+@router.post(
+    "/{lease_id}/progress",
+    response_model=Directive,
+    responses=problems(404, 409, 413),
+    openapi_extra=body_schema(Progress),
+)
+def report_progress(parts: Parts, lease_id: LeaseId, report: Report) -> Response:
     """Extends the lease and answers `continue` or `stop`; the worker obeys."""
     return answer(parts.store.progress(lease_id, report))
 
 
-@router.post("/{lease_id}/result", response_model=Receipt, responses=problems(404, 409, 413))
-def report_result(parts: Parts, lease_id: LeaseId, result: Result) -> Response:
+@router.post(
+    "/{lease_id}/result",
+    response_model=Receipt,
+    responses=problems(404, 409, 413),
+    openapi_extra=body_schema(Result),
+)
+def report_result(parts: Parts, lease_id: LeaseId, result: Ending) -> Response:
     """Records how the attempt ended, exactly once: an identical repeat gets the same receipt.
 
     A late report gets 409 (`lease_lost`) and is kept for audit.

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
-from typing import Annotated, Any
+from typing import Annotated
 
 import yaml
 from fastapi import APIRouter, Query, Request, Response
-from fastapi.exceptions import RequestValidationError
 from starlette.concurrency import run_in_threadpool
 
 from api.admission import admit
@@ -16,12 +14,13 @@ from api.errors import HttpProblem, problems, validated
 from api.idempotency import IdempotencyKey
 from api.routes.answers import answer, next_link, tagged, unless_known
 from api.schemas import SearchChange, SearchPage
-from api.strict_json import StrictRoute
+from api.strict_body import body_schema, strict_body
+from api.strict_json import json_of, media_type
 from search.errors import InvalidSpec
 from search.records import SearchRecord
 from search.spec import SearchSpec, SearchStatus, parse_spec
 
-router = APIRouter(prefix="/searches", tags=["searches"], route_class=StrictRoute)
+router = APIRouter(prefix="/searches", tags=["searches"])
 
 YAML_TYPES = frozenset({"application/yaml", "application/x-yaml", "text/yaml"})
 # Aliases make a small file a huge value; a spec has no use for them.
@@ -101,9 +100,18 @@ def get_search(parts: Parts, search_id: SearchId, if_none_match: KnownTag = None
     return unless_known(tagged(parts.store.get_search(search_id)), if_none_match)
 
 
-@router.patch("/{search_id}", response_model=SearchRecord, responses=problems(404, 409, 412, 413))
+@router.patch(
+    "/{search_id}",
+    response_model=SearchRecord,
+    responses=problems(404, 409, 412, 413),
+    openapi_extra=body_schema(SearchChange),
+)
 def change_search(
-    parts: Parts, actor: Writer, search_id: SearchId, change: SearchChange, version: Version
+    parts: Parts,
+    actor: Writer,
+    search_id: SearchId,
+    change: Annotated[SearchChange, strict_body(SearchChange)],
+    version: Version,
 ) -> Response:
     """Replaces the limits of a search that has not ended."""
     record = parts.store.change_limits(search_id, change.limits, actor=actor, version=version)
@@ -163,7 +171,7 @@ async def _spec_in(request: Request) -> SearchSpec:
         HttpProblem: 415, neither JSON nor YAML.
         InvalidSpec: it breaks a rule (YAML); RequestValidationError names them all (JSON).
     """
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    kind = media_type(request)
     if kind in YAML_TYPES:
         body = await request.body()
         if len(body) > YAML_LIMIT_BYTES:
@@ -171,16 +179,8 @@ async def _spec_in(request: Request) -> SearchSpec:
         return await run_in_threadpool(_parse_yaml, body)
     if kind != "application/json":
         raise HttpProblem(415, "send a spec as application/json or application/yaml")
-    spec: SearchSpec = validated(SearchSpec, await _json(request))
+    spec: SearchSpec = validated(SearchSpec, await json_of(request))
     return spec
-
-
-async def _json(request: Request) -> Any:
-    try:
-        return await request.json()
-    except json.JSONDecodeError as error:
-        found = {"type": "json_invalid", "loc": ("body",), "msg": error.msg}
-        raise RequestValidationError([{**found, "ctx": {"error": error.msg}}]) from None
 
 
 def _parse_yaml(body: bytes) -> SearchSpec:

@@ -12,10 +12,10 @@ from api.dependencies import Administers, Administrator, Cursor, Parts, client_o
 from api.errors import problems
 from api.routes.answers import answer, next_link
 from api.schemas import AuditPage, CreatedToken, Login, NewToken, Tokens
-from api.strict_json import StrictRoute
+from api.strict_body import body_schema, strict_body
 from search.records import TokenRecord
 
-router = APIRouter(tags=["access"], route_class=StrictRoute)
+router = APIRouter(tags=["access"])
 
 
 @router.post(
@@ -34,8 +34,11 @@ router = APIRouter(tags=["access"], route_class=StrictRoute)
             },
         },
     },
+    openapi_extra=body_schema(NewToken),
 )
-def create_token(parts: Parts, actor: Administrator, wanted: NewToken) -> Response:
+def create_token(
+    parts: Parts, actor: Administrator, wanted: Annotated[NewToken, strict_body(NewToken)]
+) -> Response:
     """Makes a token. Its secret is in this answer and nowhere else."""
     record, secret = parts.store.create_token(
         wanted.name, wanted.scopes, expires_in_seconds=wanted.expires_in_seconds, actor=actor
@@ -73,8 +76,16 @@ def list_audit(
     return answer(body, headers=next_link(request, page.next_cursor))
 
 
-@router.post("/session", status_code=204, response_class=Response, responses=problems(413))
-async def sign_in(request: Request, parts: Parts, login: Login) -> Response:
+@router.post(
+    "/session",
+    status_code=204,
+    response_class=Response,
+    responses=problems(413),
+    openapi_extra=body_schema(Login),
+)
+async def sign_in(
+    request: Request, parts: Parts, login: Annotated[Login, strict_body(Login)]
+) -> Response:
     """Keeps a token in a cookie that scripts cannot read, for the dashboard."""
     await run_in_threadpool(parts.authenticator.principal, login.token, client_of(request))
     response = Response(status_code=204)

@@ -78,6 +78,8 @@ def test_progress_is_answered_stop_when_the_constraint_is_broken(tmp_path):
         ({"measurements": {"step_time_ms": -1, "validation_loss": 1.0}}, 422),
         ({"traceback": "x" * 50_001}, 422),
         ({"surprise": True}, 422),
+        ({"measurements": {"validation_loss": "2.0"}}, 422),
+        ({"measurements": {"validation_loss": True}}, 422),
     ],
 )
 def test_a_bad_result_changes_nothing(tmp_path, changes, status):
