@@ -82,9 +82,10 @@ def trials_page(
     # One query a status: each finds its rows in order in an index of its own.
     split = where.statuses and not order.picked
     statuses = [[status] for status in dict.fromkeys(where.statuses)] if split else [where.statuses]
+    hidden = not (order.picked or tx.postgres)
     rows: list[Any] = []
     for some in statuses:
-        base = _filtered(search.id, replace(where, statuses=some), picked=order.picked)
+        base = _filtered(search.id, replace(where, statuses=some), hidden=hidden)
         rows += _in_order(tx, base, order, after, limit + 1)
     if len(statuses) > 1:
         rows.sort(key=order.place)
@@ -107,11 +108,18 @@ def _few_pass(tx: Transaction, search_id: str, where: TrialFilter) -> bool:
     return bool(tx.run(counted).scalar_one() < FEW)
 
 
-def _filtered(search_id: str, where: TrialFilter, *, picked: bool) -> Select[Any]:
-    """Returns the query; kind and pool choose the index only if they pick few rows."""
+def _filtered(search_id: str, where: TrialFilter, *, hidden: bool) -> Select[Any]:
+    """Returns the query.
+
+    Args:
+        search_id: Of the search.
+        where: The filters.
+        hidden: Whether kind and pool are hidden from SQLite's choice of an index. PostgreSQL
+            knows how common their values are.
+    """
     kind: ColumnElement[Any] = trials.c.kind
     pool: ColumnElement[Any] = trials.c.pool
-    if not picked:
+    if hidden:
         kind, pool = func.coalesce(kind, ""), func.coalesce(pool, "")
     query = select(trials).where(trials.c.search_id == search_id)
     if len(where.statuses) == 1:
