@@ -1,9 +1,11 @@
 """Utilisation: which share of a slot's time trains, with everything counted.
 
-A controller and a dispatcher run 20 random nano trials to their ends. Utilisation is the training
-seconds of all trials over slots x (last result - first claim): process starts, data, compilation,
-warm-up, evaluation, reports and the gaps between trials are all in the denominator. Beside it: the
-gap from one trial's result to the next trial's claim on the same slot, and trials an hour.
+A controller and a dispatcher run 20 random nano trials and the baseline to their ends. Utilisation
+is the training seconds of all trials over the seconds that slots spent on them: from the claim, or
+from the slot's last result where the lease was claimed ahead, to the result, plus the gaps between.
+The start of the process, data, tracing, compilation, warm-up, evaluation and reports are all in it;
+a slot that waits for the baseline to end is not. The gap is what passes from a result to the next
+claim on the same slot. The controller's clock and its records are what is counted by.
 
     python -m benchmarks.utilisation [--budget 10] [--trials 20] [--slots 2] [--compile-ahead]
 """
@@ -56,14 +58,15 @@ def _judge(trials: list[dict[str, Any]], options: argparse.Namespace) -> None:
     spans = sorted((_at(one["started_at"]), _at(one["finished_at"])) for one in trials)
     wall = max(end for _, end in spans) - spans[0][0]
     trained = sum(one["training_seconds"] for one in measured)
-    utilisation = trained / (options.slots * wall)
-    gaps = [] if options.compile_ahead else _gaps(spans, options.slots)
+    gaps, ahead = _gaps(spans, options.slots)
+    occupied = sum(end - start for start, end in spans) - sum(ahead) + sum(gaps)
+    utilisation = trained / occupied
     other = {
         name: statistics.mean(one[name] for one in measured)
         for name in ("compile_seconds", "training_seconds", "occupied_seconds", "contention")
     }
     rest = other["occupied_seconds"] - other["compile_seconds"] - other["training_seconds"]
-    gap_ms = 1e3 * statistics.median(gaps) if gaps else None
+    gap_ms = 1e3 * statistics.median(gaps) if gaps else 0.0
     print(f"{len(trials)} trials in {wall:.0f} s on {options.slots} slots: {utilisation:.1%} busy")
     for name, value in {**other, "other_seconds": rest}.items():
         print(f"{name:>20} {value:8.2f}")
@@ -80,12 +83,10 @@ def _judge(trials: list[dict[str, Any]], options: argparse.Namespace) -> None:
             "compile_ahead": options.compile_ahead,
             "seconds": round(wall, 1),
             "trials_an_hour": round(3600 * len(trials) / wall, 1),
-            "budgets_over_slot_seconds": round(
-                options.budget * len(trials) / options.slots / wall, 4
-            ),
-            "gap_ms_median": gap_ms and round(gap_ms, 1),
-            "gap_ms_worst": round(1e3 * max(gaps), 1) if gaps else None,
-            "gap_ok": gap_ms and gap_ms <= GAP_TARGET_MS,
+            "training_over_all_slot_seconds": round(trained / options.slots / wall, 4),
+            "gap_ms_median": round(gap_ms, 1),
+            "gap_ms_worst": round(1e3 * max(gaps, default=0.0), 1),
+            "gap_ok": gap_ms <= GAP_TARGET_MS,
             "means": {name: round(value, 3) for name, value in other.items()},
             "other_seconds": round(rest, 3),
         },
@@ -93,20 +94,23 @@ def _judge(trials: list[dict[str, Any]], options: argparse.Namespace) -> None:
     )
 
 
-def _gaps(spans: list[tuple[float, float]], slots: int) -> list[float]:
-    """Returns the seconds from a result to the claim that followed it on the same slot.
+def _gaps(spans: list[tuple[float, float]], slots: int) -> tuple[list[float], list[float]]:
+    """Returns the seconds from a slot's last result to its next claim, and from claim to that.
 
-    Slots are alike, so a claim is taken to follow the latest result that none has followed yet.
+    Slots are alike, so a claim is taken to follow the latest result that none has followed yet;
+    a claim ahead comes before the result that frees its slot.
     """
-    free: list[float] = []
+    gaps, ahead = [], []
     ends = sorted(end for _, end in spans)
-    gaps = []
-    for index, (start, _) in enumerate(spans):
+    free: list[float] = []
+    for start, _ in spans[slots:]:
         while ends and ends[0] <= start:
             free.append(ends.pop(0))
-        if index >= slots and free:
+        if free:
             gaps.append(start - free.pop())
-    return gaps
+        else:
+            ahead.append(ends.pop(0) - start)
+    return gaps, ahead
 
 
 def _at(time: str) -> float:

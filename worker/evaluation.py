@@ -12,6 +12,8 @@ from search.spec import Proxy
 from worker.data import Batch, Dataset
 
 FRACTIONS = (0.25, 0.5, 0.75, 1.0)
+SKETCH_EVERY = 4  # batches
+SKETCH_FROM = 16  # batches; a smaller set is always taken whole
 SUSPICIOUS_MOVE = 1e-3
 
 
@@ -27,9 +29,18 @@ class ValidationSet:
         windows = np.tile(windows, (repeats, 1))[: batches * proxy.batch_size]
         self.batches: list[Batch] = list(windows.reshape(batches, proxy.batch_size, length))
 
-    def loss(self, evaluate: Callable[[Any], Any]) -> float:
-        """Returns the mean cross-entropy in nats a token; not finite for a diverged model."""
-        return float(np.mean([np.mean(evaluate(batch)) for batch in self.batches]))
+    def loss(self, evaluate: Callable[[Any], Any], *, sketch: bool = False) -> float:
+        """Returns the mean cross-entropy in nats a token; not finite for a diverged model.
+
+        Args:
+            evaluate: Tokens [batch, length + 1] to losses [batch, length].
+            sketch: Whether every fourth batch will do, the same ones for every trial: for the
+                points on the way, which are compared with the baseline's at the same place.
+        """
+        batches = self.batches
+        if sketch and len(batches) >= SKETCH_FROM:
+            batches = batches[::SKETCH_EVERY]
+        return float(np.mean([np.mean(evaluate(batch)) for batch in batches]))
 
 
 def prefix_move(evaluate: Callable[[Any], Any], tokens: Batch, *, vocab_size: int) -> float:

@@ -291,7 +291,10 @@ class _Attempt:
         self, session: _Session, state: TrainingState, metrics: StepMetrics, target: float
     ) -> None:
         """Evaluates beside the clock, reports the point and obeys the answer."""
-        loss = session.validation.loss(lambda tokens: session.program.evaluate(state, tokens))
+        loss = session.validation.loss(
+            lambda tokens: session.program.evaluate(state, tokens),
+            sketch=target < FRACTIONS[-1],
+        )
         if not math.isfinite(loss):
             raise _Ended(Outcome.DIVERGED, f"the validation loss is {loss}")
         point = self.record.add_point(

@@ -22,8 +22,9 @@ from worker.step_time import CalibratedTimer, StepTimer, WallTimer
 
 WARM_UP_STEPS = 2
 MIN_BLOCKS = 6
-MAX_BLOCKS = 24
-CALIBRATION_SHARE = 0.05  # of the budget
+MAX_BLOCKS = 64
+CALIBRATION_SHARE = 0.04  # of the budget
+CALIBRATION_SECONDS = 0.4  # at most, once there are enough blocks
 DUMMY_STEP = 1 << 40  # batches from here on are never trained on
 
 
@@ -78,7 +79,7 @@ def warm_up(
     dummy = _Dummy(program, proxy, data)
     dummy.run(WARM_UP_STEPS)
     needed = MIN_BLOCKS if name == "calibrated" and decided is None else 1
-    spendable = CALIBRATION_SHARE * proxy.budget_seconds
+    spendable = min(CALIBRATION_SHARE * proxy.budget_seconds, CALIBRATION_SECONDS)
     for count in range(MAX_BLOCKS):
         if count >= needed and (needed == 1 or timer.seconds >= spendable):
             break
