@@ -153,14 +153,15 @@ def test_what_the_machine_is_to_blame_for_is_tried_again_within_bounds(
 
 
 def test_a_trial_that_runs_again_shows_nothing_of_the_attempt_before(site: Site) -> None:
-    site.started()
+    search_id = site.started()
     lease = site.claim_one()
-    report(site, lease, 0.1, 3.0, step_time_ms=99.0)
+    report(site, lease, 0.1, 3.0, step_time_ms=1.0)
     site.store.result(lease.lease_id, failed(Outcome.ERROR, "a broken pipe"))
     waiting = site.trial(lease)
     assert (waiting.outcome, waiting.message) == (Outcome.ERROR, "a broken pipe")
     assert waiting.measurements == Measurements()
     assert waiting.started_at is waiting.worker_id is None
+    assert site.trials(search_id, sort="step_time_ms")[-1] == waiting
     site.clock.advance(5)
     again = site.trial(site.claim_one(worker="w-2"))
     assert (again.outcome, again.message, again.worker_id) == (None, "", "w-2")

@@ -35,6 +35,8 @@ FILTERS: dict[str, dict[str, Any]] = {
     "completed": {"statuses": [TrialStatus.COMPLETED]},
     "failed": {"statuses": [TrialStatus.FAILED]},
     "running": {"statuses": [TrialStatus.RUNNING]},
+    "ended": {"statuses": [TrialStatus.COMPLETED, TrialStatus.FAILED, TrialStatus.PRUNED]},
+    "not completed": {"statuses": [TrialStatus.FAILED, TrialStatus.RUNNING]},
     "candidates": {"kinds": [TrialKind.CANDIDATE]},
     "baselines": {"kinds": [TrialKind.BASELINE]},
     "pool": {"pool": "cpu"},
