@@ -152,7 +152,7 @@ class SearchStore(ABC):
 
     @abstractmethod
     def pareto(self, search_id: str) -> list[TrialRecord]:
-        """Returns the completed candidates that no other beats in loss and step time."""
+        """Returns the completed candidates that none of their pool beats in loss and step time."""
 
     @abstractmethod
     def best(self, search_id: str) -> BestRecord:
@@ -180,8 +180,11 @@ class SearchStore(ABC):
     def progress(self, lease_id: str, report: Progress) -> Directive:
         """Extends the lease, keeps the point, and says whether to go on.
 
+        A point that is reported again is kept once and gets the answer of the first time.
+
         Raises:
             LeaseLost: another attempt holds the trial, or it has ended.
+            NotFound: there never was such a lease.
         """
 
     @abstractmethod
@@ -193,15 +196,27 @@ class SearchStore(ABC):
         Raises:
             LeaseLost: the attempt no longer holds the trial; the report is kept for audit.
             InvalidMeasurement: completed without a finite validation loss.
+            NotFound: there never was such a lease.
         """
 
     @abstractmethod
     def release(self, lease_id: str) -> None:
-        """Hands an unstarted lease back: queued again, the attempt not counted."""
+        """Hands an unstarted lease back: queued again, the attempt not counted.
+
+        Asking twice is harmless.
+
+        Raises:
+            LeaseLost: the attempt no longer holds the trial.
+            NotFound: there never was such a lease.
+        """
 
     @abstractmethod
     def reap(self) -> int:
-        """Requeues or fails trials whose lease has expired; returns how many. Idempotent."""
+        """Requeues or fails trials whose lease has expired; returns how many. Idempotent.
+
+        No lease expires within its own length of the controller's start or of an outage's end.
+        Ends searches, too, whose hours ran out while no worker asked.
+        """
 
     # Events, workers
 
