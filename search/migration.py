@@ -16,7 +16,8 @@ from sqlalchemy.engine import Connection
 from sqlalchemy.exc import DBAPIError
 
 from search.errors import Conflict, EnvironmentProblem, SchemaMismatch
-from search.sql.database import Database, is_memory, make_engine, parse_url, storage_error
+from search.sql.database import Database
+from search.sql.engine import is_memory, make_engine, parse_url, storage_error
 
 MIGRATION_LOCK = 0x62726E64  # among PostgreSQL's advisory locks
 UPGRADE = "run `brainformer db backup` and then `brainformer db upgrade`"

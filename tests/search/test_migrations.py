@@ -22,7 +22,7 @@ from search.errors import (
     StoreLocked,
 )
 from search.spec import SearchStatus
-from search.sql.database import make_engine, parse_url
+from search.sql.engine import make_engine, parse_url
 from search.sql_store import open_store
 from search.tables import metadata
 from tests.postgres import PostgresServer

@@ -1,0 +1,117 @@
+"""Engines by URL, what they are told on connecting, and the lock of a SQLite file."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Engine, create_engine, event, make_url
+from sqlalchemy.engine import URL, Connection
+from sqlalchemy.exc import ArgumentError
+from sqlalchemy.pool import StaticPool
+
+from search.errors import EnvironmentProblem, InvalidInput, StorageUnavailable, StoreLocked
+
+BUSY_SECONDS = 30.0
+CONNECT_SECONDS = 5
+# A controller that hangs within a transaction must not hold a search for ever.
+POSTGRES_LIMITS = "-c lock_timeout=30s -c idle_in_transaction_session_timeout=60s"
+
+
+def parse_url(url: str) -> URL:
+    """Returns the URL, if it names a database that this project works with.
+
+    Raises:
+        InvalidInput: it does not.
+    """
+    rule = "the database URL is sqlite:///FILE or postgresql+psycopg://USER@HOST/NAME"
+    try:
+        parsed = make_url(url)
+    except ArgumentError:
+        raise InvalidInput(rule) from None
+    if parsed.drivername == "postgresql":
+        parsed = parsed.set(drivername="postgresql+psycopg")
+    if parsed.drivername not in {"sqlite", "sqlite+pysqlite", "postgresql+psycopg"}:
+        raise InvalidInput(rule, parsed.drivername)
+    return parsed
+
+
+def is_memory(url: URL) -> bool:
+    """Returns whether this is a SQLite database without a file."""
+    return url.get_backend_name() == "sqlite" and url.database in {None, "", ":memory:"}
+
+
+def make_engine(url: URL, *, immediate: bool = False) -> Engine:
+    """Returns an engine; `immediate` takes SQLite's write lock when a transaction begins."""
+    if url.get_backend_name() == "postgresql":
+        given = {"connect_timeout": CONNECT_SECONDS, "options": POSTGRES_LIMITS}
+        connect = {name: value for name, value in given.items() if name not in url.query}
+        return create_engine(
+            url, pool_pre_ping=True, pool_size=16, max_overflow=16, connect_args=connect
+        )
+    if is_memory(url):
+        engine = create_engine(url, poolclass=StaticPool, connect_args={"check_same_thread": False})
+    else:
+        size = 1 if immediate else 16
+        connect = {"check_same_thread": False, "timeout": BUSY_SECONDS}
+        engine = create_engine(url, connect_args=connect, pool_size=size, max_overflow=48)
+
+    def prepare(connection: Any, _record: object) -> None:
+        connection.isolation_level = None  # the transaction is ours to begin
+        connection.execute("PRAGMA busy_timeout = 30000")
+        connection.execute("PRAGMA foreign_keys = ON")
+        connection.execute("PRAGMA journal_mode = WAL")
+        # A commit survives the death of the process; a power cut may cost the last ones, whose
+        # trials are then simply run again (see decision record 40).
+        connection.execute("PRAGMA synchronous = NORMAL")
+        connection.execute("PRAGMA cache_size = -32768")
+
+    def begin(connection: Connection) -> None:
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
+
+    event.listen(engine, "connect", prepare)
+    event.listen(engine, "begin", begin)
+    return engine
+
+
+def storage_error(error: Exception) -> StorageUnavailable:
+    """Returns the error that says in words why the database did not serve."""
+    cause = getattr(error, "orig", None) or error
+    said = str(cause).strip().splitlines()[0] if str(cause).strip() else type(cause).__name__
+    known = {
+        "disk is full": "the disk is full; free some space, nothing was lost",
+        "No space left": "the disk is full; free some space, nothing was lost",
+        "readonly database": "the file or its folder is read-only; give write permission",
+        "unable to open": "the file cannot be opened; check its folder and permissions",
+        "disk I/O error": "the disk reports an input/output error",
+        "malformed": "the file is not a sound SQLite database; restore a backup",
+        "not a database": "the file is not a SQLite database",
+        "locked": "another process holds the database",
+    }
+    for sign, words in known.items():
+        if sign in said:
+            return StorageUnavailable(words)
+    return StorageUnavailable(said)
+
+
+def lock_beside(url: URL) -> int | None:
+    """Returns the descriptor that holds the file's lock until it is closed or the process ends."""
+    if is_memory(url):
+        return None
+    path = Path(str(url.database)).resolve()  # one lock, whatever the file is called
+    beside = path.with_name(path.name + ".lock")
+    try:
+        beside.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(beside, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise EnvironmentProblem(
+            f"cannot write {beside}: {error.strerror}", "choose a folder with write permission"
+        ) from error
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        raise StoreLocked(str(path)) from None
+    return descriptor
