@@ -94,7 +94,16 @@ def claim_leases(
             )
     tx.saw(request.worker_id, pool=request.pool)
     save_all(states)
-    return leases, len(states) >= open_before
+    all_held = len(states) >= open_before
+    if all_held:
+        _forget_ended(memories, states)
+    return leases, all_held
+
+
+def _forget_ended(memories: Memories, unfinished: list[SearchState]) -> None:
+    """Drops what is kept of searches that have ended."""
+    for search_id in set(memories) - {state.id for state in unfinished}:
+        memories.pop(search_id, None)
 
 
 def memory_of(memories: Memories, state: SearchState) -> Memory:

@@ -224,3 +224,13 @@ def test_a_space_without_further_genomes_ends_the_search(site: Site) -> None:
     assert ended.status is SearchStatus.COMPLETED
     assert "every genome" in ended.reason
     assert ended.candidates_proposed == 2
+
+
+def test_nothing_is_kept_in_memory_of_searches_that_have_ended(site: Site) -> None:
+    search_id = site.started()
+    site.run(2)
+    assert search_id in site.store._memories
+    site.store.change_status(search_id, SearchStatus.CANCELLED, actor=ME)
+    site.create()
+    site.claim()
+    assert search_id not in site.store._memories
