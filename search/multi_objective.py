@@ -70,3 +70,27 @@ def rank_by_dominance(observations: Sequence[Observation]) -> npt.NDArray[np.flo
     front = fronts(values)
     lonely = crowding(values)
     return front + 1.0 / (2.0 + lonely)
+
+
+class ParetoArchive:
+    """The completed candidates that no other beats in loss, step time and parameters."""
+
+    def __init__(self) -> None:
+        self._members: list[Observation] = []
+
+    @property
+    def members(self) -> list[Observation]:
+        """The archive, in the order of completion; of equals, the first."""
+        return list(self._members)
+
+    def add(self, seen: Observation) -> None:
+        """Takes a candidate in, unless one is as good, and drops those that it beats."""
+        if seen.pruned:
+            return
+        values = objectives([*self._members, seen])
+        newest = values[-1]
+        if (values[:-1] <= newest).all(axis=1).any():
+            return
+        beaten = (newest <= values[:-1]).all(axis=1)
+        kept = zip(self._members, beaten, strict=True)
+        self._members = [*(member for member, out in kept if not out), seen]

@@ -1,0 +1,89 @@
+"""Features and likenesses of genomes."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from search.features import FeatureMap
+from search.genome import Genome
+from search.kernel import (
+    FIELD_COMPONENTS,
+    KIND_COMPONENTS,
+    component_names,
+    components,
+    own_components,
+)
+from search.space import Space, load_preset
+from search.zoo import zoo_genome
+from tests.search.spaces import any_space, sequences
+
+
+def _drawn(space: Space, count: int, seed: int = 0) -> list[Genome]:
+    rng = np.random.default_rng(seed)
+    return [space.sample(rng=rng) for _ in range(count)]
+
+
+@settings(deadline=None)
+@given(any_space(), st.integers(0, 2**16))
+def test_components_are_symmetric_and_positive_semidefinite(space: Space, seed: int) -> None:
+    features = FeatureMap(space)
+    points = features(_drawn(space, 12, seed))
+    found = components(points, points, detailed=features.detailed)
+    assert found.shape == (len(component_names(detailed=features.detailed)), 12, 12)
+    np.testing.assert_allclose(found, found.transpose(0, 2, 1), atol=1e-12)
+    assert np.linalg.eigvalsh(found).min() > -1e-9
+
+
+@settings(deadline=None)
+@given(any_space(), st.integers(0, 2**16))
+def test_a_genomes_own_components_are_the_diagonal(space: Space, seed: int) -> None:
+    features = FeatureMap(space)
+    points = features(_drawn(space, 6, seed))
+    every = components(points, points, detailed=features.detailed)
+    own = own_components(points, detailed=features.detailed)
+    np.testing.assert_allclose(np.einsum("mii->mi", every), own, atol=1e-12)
+
+
+def test_a_space_of_kinds_alone_has_no_components_of_fields() -> None:
+    assert not FeatureMap(sequences(8)).detailed
+    assert FeatureMap(load_preset("nano")).detailed
+    assert component_names(detailed=True) == KIND_COMPONENTS + FIELD_COMPONENTS
+
+
+def test_order_changes_places_and_not_counts() -> None:
+    space = sequences(4)
+    attention, dense = (next(iter(space.layers_of(kind))) for kind in ("attention", "feed_forward"))
+    one = Genome(model_dim=32, layers=(attention, attention, dense, dense))
+    other = Genome(model_dim=32, layers=(dense, dense, attention, attention))
+    points = FeatureMap(space)([one, other])
+    likeness = dict(
+        zip(KIND_COMPONENTS, components(points, points, detailed=False)[:, 0, 1], strict=True)
+    )
+    assert likeness["counts"] == 1.0
+    assert likeness["places"] == likeness["nearby"] == likeness["runs"] == 0.0
+    assert likeness["far"] == pytest.approx(np.exp(-4 / 6.0))
+
+
+def test_what_lies_near_is_more_alike_than_what_lies_far() -> None:
+    space = load_preset("nano")
+    genome = zoo_genome("glam", space)
+    wider = genome.model_copy(update={"model_dim": 64})
+    shorter = genome.model_copy(update={"layers": genome.layers[:4]})
+    points = FeatureMap(space)([genome, wider, shorter])
+    found = components(points, points, detailed=True)
+    near = component_names(detailed=True).index("near")
+    assert 1.0 > found[near, 0, 1] > found[near, 0, 2] > 0.0
+
+
+def test_a_genome_outside_the_space_has_features_too() -> None:
+    points = FeatureMap(load_preset("nano"))([zoo_genome("primer", load_preset("nano"))])
+    assert np.isfinite(points.details).all()
+
+
+def test_no_genomes_no_rows() -> None:
+    points = FeatureMap(sequences(8))([])
+    assert len(points) == 0
+    assert components(points, points, detailed=False).shape == (len(KIND_COMPONENTS), 0, 0)

@@ -1,0 +1,117 @@
+"""The surrogate: what it prefers, when it fits anew, and that it depends on nothing else."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from search.genome import Genome
+from search.history import Observation
+from search.space import Space
+from search.surrogate import (
+    MEMORY,
+    MIN_OBSERVATIONS,
+    STRIDE,
+    WINDOW,
+    Surrogate,
+    fit_due,
+    standardised,
+    window_start,
+)
+from tests.search.spaces import sequences
+
+SPACE = sequences(8)
+
+
+def _experts(genome: Genome) -> float:
+    return float(sum(layer.kind == "moe" for layer in genome.layers))
+
+
+def _genomes(count: int, seed: int, space: Space = SPACE) -> list[Genome]:
+    rng = np.random.default_rng(seed)
+    return [space.sample(rng=rng) for _ in range(count)]
+
+
+def _seen(count: int, *, most_attention: int = 8) -> list[Observation]:
+    """Random genomes; those with too much attention are pruned."""
+    found = []
+    for rank, genome in enumerate(_genomes(count, 1)):
+        attention = sum(layer.kind == "attention" for layer in genome.layers)
+        pruned = attention > most_attention
+        found.append(Observation(rank, rank, genome, -1.0 if pruned else _experts(genome), pruned))
+    return found
+
+
+def _best(observations: list[Observation], seed: int | None) -> list[Genome]:
+    children = _genomes(60, 2)
+    rng = None if seed is None else np.random.default_rng(seed)
+    order = Surrogate(SPACE).order(children, observations, noise=None, rng=rng)
+    assert sorted(order) == list(range(60))
+    return [children[index] for index in order]
+
+
+def test_it_prefers_what_the_observations_prefer() -> None:
+    ordered = [_experts(genome) for genome in _best(_seen(60), None)]
+    assert np.corrcoef(ordered, np.arange(60))[0, 1] < -0.9
+
+
+def test_one_draw_differs_from_another_and_repeats_with_its_seed() -> None:
+    few = _seen(10)
+    first, again, other = (_best(few, seed) for seed in (1, 1, 2))
+    assert first == again
+    assert first != other
+
+
+def test_a_constraint_is_kept_apart_from_fitness() -> None:
+    ordered = _best(_seen(100, most_attention=2), None)
+    attention = [sum(layer.kind == "attention" for layer in one.layers) for one in ordered]
+    assert max(attention[:10]) <= 2
+    assert _experts(ordered[0]) == max(
+        _experts(one) for one, count in zip(ordered, attention, strict=True) if count <= 2
+    )
+
+
+def test_where_all_was_pruned_it_still_orders() -> None:
+    assert len(_best(_seen(20, most_attention=-1), 1)) == 60
+
+
+def test_what_it_knows_is_a_pure_function_of_the_last_observations() -> None:
+    observations = _seen(WINDOW + 3 * STRIDE // 2, most_attention=4)
+    children = _genomes(30, 3)
+    steady = Surrogate(SPACE)
+    for end in range(WINDOW - 20, len(observations), 19):
+        window = observations[max(0, end - MEMORY) : end]
+        answers = [
+            one.order(children, window, noise=0.1, rng=np.random.default_rng(end))
+            for one in (steady, Surrogate(SPACE))
+        ]
+        assert answers[0] == answers[1], end
+
+
+@pytest.mark.parametrize("finished", [*range(1, 400), 1000, 1099, 1100, 99_999, 100_000])
+def test_fits_are_due_at_ranks_that_have_finished_and_not_too_long_ago(finished: int) -> None:
+    due = fit_due(finished)
+    assert due <= max(finished, MIN_OBSERVATIONS)
+    assert finished - due < max(4, min(finished // 9, STRIDE) + 1)
+    assert fit_due(due) == due
+
+
+@pytest.mark.parametrize("finished", [0, 1, WINDOW, WINDOW + 1, 1234, 100_000])
+def test_the_window_is_bounded_and_moves_in_strides(finished: int) -> None:
+    size = finished - window_start(finished)
+    assert size <= WINDOW
+    assert size >= min(finished, WINDOW - STRIDE + 1)
+    assert window_start(fit_due(finished)) >= finished - MEMORY
+
+
+def test_an_outlier_does_not_flatten_the_rest() -> None:
+    seen = [Observation(n, n, genome, float(n)) for n, genome in enumerate(_genomes(10, 1))]
+    diverged = [*seen, Observation(10, 10, seen[0].genome, -1e6)]
+    spread = np.ptp(standardised(diverged)[:10])
+    assert spread > 1.0
+
+
+def test_equal_fitness_is_no_obstacle() -> None:
+    seen = [Observation(n, n, genome, 2.0) for n, genome in enumerate(_genomes(10, 1))]
+    assert standardised(seen).tolist() == [0.0] * 10
+    assert len(_best(seen, 0)) == 60
