@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import shutil
 import signal
 import tempfile
 import threading
@@ -21,12 +20,12 @@ from search.lease import Result
 from search.trial import Outcome
 from worker.calibration import cores
 from worker.client import LeaseClient
+from worker.housekeeping import discard_old_checkpoints, prune_compiled
 from worker.outbox import Outbox
 from worker.ray_session import start_ray, trial_resources
 from worker.settings import WorkerSettings
 
 log = logging.getLogger(__name__)
-KEEP_CHECKPOINTS_SECONDS = 7 * 24 * 3600.0
 LOGGERS = {
     "tensorboard": ("tensorboardX", "ray.tune.logger", "TBXLoggerCallback"),
     "mlflow": ("mlflow", "ray.air.integrations.mlflow", "MLflowLoggerCallback"),
@@ -46,7 +45,6 @@ def run_dispatcher(settings: WorkerSettings) -> int:
     """
     _check_cores(settings)
     settings.make_folders()
-    _discard_old_checkpoints(settings.checkpoints_folder)
     callbacks = _logger_callbacks(settings)
     ended = threading.Event()
     ray = start_ray(settings)
@@ -55,6 +53,8 @@ def run_dispatcher(settings: WorkerSettings) -> int:
         outbox = Outbox(settings.outbox_folder, client)
         try:
             while not ended.is_set():
+                discard_old_checkpoints(settings.checkpoints_folder)
+                prune_compiled(settings.cache_folder)
                 _run(settings, outbox, ended, callbacks)
         finally:
             outbox.close()
@@ -74,13 +74,6 @@ def _check_cores(settings: WorkerSettings) -> None:
             f"are {there}",
             "choose fewer slots or cores: two timed trials must not share one",
         )
-
-
-def _discard_old_checkpoints(folder: Path) -> None:
-    """Removes what trials left that nobody resumed, for instance of a deleted search."""
-    for place in folder.iterdir():
-        if time.time() - place.stat().st_mtime > KEEP_CHECKPOINTS_SECONDS:
-            shutil.rmtree(place, ignore_errors=True)
 
 
 class _Signals:
