@@ -58,7 +58,7 @@ def test_whole_matrices_and_dropless_experts_count_as_the_largest_where_they_are
             {"kind": "feed_forward", "hidden_dim": 65536, "activation": "relu"}] * 8}},
          {}, "/baseline"),
         ({"space": {"name": "a", "model_dim": [0], "min_layers": 1, "max_layers": 1,
-                    "layers": {"attention": {"heads": [1]}}}}, {}, "/space"),
+                    "layers": {"attention": {"heads": [1]}}}}, {}, "/space/model_dim/0"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_dispatched_is_refused(changes, settings, pointer):
