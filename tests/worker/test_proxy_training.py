@@ -213,6 +213,15 @@ def test_a_checkpoint_of_another_seed_is_not_resumed(train, tmp_path):
     assert result.measurements.steps == 12
 
 
+@pytest.fixture
+def traced_anew():
+    """Forgets what was traced before and in the test: a patched model must be traced itself."""
+    jax.clear_caches()
+    yield
+    jax.clear_caches()
+
+
+@pytest.mark.usefixtures("traced_anew")
 def test_a_leaking_genome_fails_with_the_reason(train, monkeypatch):
     from model import moe, routing
 
