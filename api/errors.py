@@ -17,6 +17,7 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
+from api.allowed_methods import allowed_methods
 from api.logging_setup import request_id
 from search import errors as tree
 from search.validation import pointer
@@ -189,8 +190,12 @@ def validated(model: type[BaseModel], data: object) -> Any:
         ) from None
 
 
-async def _handle(_request: Request, error: Exception) -> Response:
-    return problem_of(error)
+async def _handle(request: Request, error: Exception) -> Response:
+    answer = problem_of(error)
+    if answer.status_code == 405:
+        allowed = allowed_methods(request.app, request.url.path)
+        answer.headers["Allow"] = allowed or answer.headers.get("Allow", "")
+    return answer
 
 
 def _of_ours(error: tree.BrainformerError) -> Response:

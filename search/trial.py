@@ -11,7 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field
 LARGEST = 1e30  # so that no sum, difference or square of measurements overflows
 FiniteFloat = Annotated[float, Field(ge=-LARGEST, le=LARGEST, allow_inf_nan=False)]
 NonNegativeFloat = Annotated[float, Field(ge=0, le=LARGEST, allow_inf_nan=False)]
-NonNegativeInt = Annotated[int, Field(ge=0, le=2**62)]
+# A bound that a JSON schema writes exactly, within 64 bits.
+NonNegativeInt = Annotated[int, Field(ge=0, le=10**18)]
 Fraction = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 
 

@@ -26,6 +26,7 @@ VERSIONS = (  # 412: an ETag is the present one
 CROSS_FIELDS = (  # 422: fields fit one another, names are known
     "create_search", "change_search", "tell_genome_facts", "report_result",
 )  # fmt: skip
+REFUSALS = ["400", "401", "403", "404", "405", "409", "412", "415", "422", "429"]
 ALWAYS = ("2xx", "401", "403", "404", "409")
 SETTINGS = {
     "claims_per_second": 100_000,
@@ -46,6 +47,10 @@ def configuration() -> str:
             f"[operations.checks.positive_data_acceptance]\n"
             f"expected-statuses = {[*ALWAYS, *extra]}\n"
         )
+        if name in VERSIONS:  # 412 is a refusal too, where another parameter is wrong as well
+            parts.append(
+                f"[operations.checks.negative_data_rejection]\nexpected-statuses = {REFUSALS}\n"
+            )
     return "\n".join(parts)
 
 

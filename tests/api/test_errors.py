@@ -57,6 +57,21 @@ def test_framework_and_domain_errors_are_problems(tmp_path: Path, method, path, 
     assert answer.json()["request_id"] == answer.headers["x-request-id"]
 
 
+@pytest.mark.parametrize(
+    ("path", "allowed"),
+    [
+        (f"{ROOT}/tokens", "GET, POST"),
+        (f"{ROOT}/searches/none", "DELETE, GET, PATCH"),
+        (f"{ROOT}/searches/none/pause", "POST"),
+        ("/healthz", "GET"),
+    ],
+)
+def test_a_wrong_method_is_told_all_right_ones(tmp_path: Path, path, allowed):
+    with client(tmp_path) as http:
+        answer = http.put(path)
+    assert (answer.status_code, answer.headers["allow"]) == (405, allowed)
+
+
 def test_a_failing_route_is_a_problem_with_headers(tmp_path: Path):
     with client(tmp_path) as http:
 
