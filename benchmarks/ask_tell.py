@@ -34,6 +34,7 @@ from search.genome import Genome
 from search.lease import ClaimRequest, Lease, Result
 from search.proxies import load_proxy
 from search.spec import Limits, Screening, SearchSpec
+from search.sql.endings import record_result
 from search.sql_search import SqlSearch, open_sql_search
 from search.sql_store import open_store
 from search.store import Actor
@@ -73,12 +74,12 @@ def _options() -> argparse.Namespace:
 
 def _ours(folder: Path, far: int) -> dict[str, Times]:
     rows = {}
-    for screening in ("none", "gaussian_process"):
-        store = _Dispatched(f"sqlite:///{folder / screening}.db", screening)
-        for mark in (NEAR, far):
-            store.fill(mark)
-            rows[f"claim + result, {screening}, at {mark}"] = store.measured(MEASURED)
-        store.close()
+    store = _Dispatched(f"sqlite:///{folder / 'dispatched.db'}")
+    for mark in (NEAR, far):
+        store.fill(mark)
+        for screening in ("none", "gaussian_process"):
+            rows[f"claim + result, {screening}, at {mark}"] = store.measured(screening, MEASURED)
+    store.close()
     for screening in ("none", "gaussian_process"):
         search = _search(f"sqlite:///{folder / screening}-asked.db", screening)
         for _ in range(SCREENED_NEAR):
@@ -104,9 +105,9 @@ def _postgres() -> dict[str, Times]:
     rows = {}
     try:
         url = server.get_uri(driver="psycopg")
-        store = _Dispatched(url, "none")
+        store = _Dispatched(url)
         store.fill(NEAR)
-        rows[f"postgresql: claim + result, none, at {NEAR}"] = store.measured(MEASURED)
+        rows[f"postgresql: claim + result, none, at {NEAR}"] = store.measured("none", MEASURED)
         store.close()
         for screening in ("none", "gaussian_process"):
             search = _search(url, screening, name=f"asked-{screening}")
@@ -123,9 +124,8 @@ def _postgres() -> dict[str, Times]:
 class _Dispatched:
     """A search driven as a dispatcher drives it."""
 
-    def __init__(self, url: str, screening: str) -> None:
+    def __init__(self, url: str) -> None:
         self._store = open_store(url)
-        self._screening = screening
         spec = SearchSpec(
             name="bench",
             space="nano",
@@ -142,12 +142,14 @@ class _Dispatched:
         """Runs trials without screening until there are `mark`, many leases a transaction."""
         self._screen("none")
         while (left := mark - self._store.get_search(self._id).candidates_finished) > 0:
-            for lease in self._claim(min(MANY, left)):
-                self._finish(lease)
+            leases = self._claim(min(MANY, left))
+            with self._store._database.write() as tx:
+                for lease in leases:
+                    record_result(tx, lease.lease_id, _result(lease))
 
-    def measured(self, count: int) -> Times:
+    def measured(self, screening: str, count: int) -> Times:
         """Returns milliseconds of claim and result, trial by trial."""
-        self._screen(self._screening)
+        self._screen(screening)
         self._finish(self._claim(1)[0])  # the window is read once after a change of spec
         return [_timed(lambda: self._finish(self._claim(1)[0])) for _ in range(count)]
 
@@ -158,12 +160,7 @@ class _Dispatched:
         return self._store.claim(CLAIM.model_copy(update={"count": count}))
 
     def _finish(self, lease: Lease) -> None:
-        step_time_ms = 10.0 + 0.1 * len(lease.genome.layers)
-        measured = Measurements(
-            validation_loss=3.0 - fitness(lease.genome),
-            step_time_ms=20.0 if lease.kind == "baseline" else step_time_ms,
-        )
-        self._store.result(lease.lease_id, Result(outcome=Outcome.COMPLETED, measurements=measured))
+        self._store.result(lease.lease_id, _result(lease))
 
     def _screen(self, kind: str) -> None:
         """Changes the screening of the running search behind the store's back."""
@@ -176,6 +173,12 @@ class _Dispatched:
         text = changed.model_dump_json(exclude_defaults=True)
         with self._store._database.write() as tx:
             tx.run(update(searches).where(searches.c.id == self._id).values(spec=text))
+
+
+def _result(lease: Lease) -> Result:
+    time = 20.0 if lease.kind == "baseline" else 10.0 + 0.1 * len(lease.genome.layers)
+    measured = Measurements(validation_loss=3.0 - fitness(lease.genome), step_time_ms=time)
+    return Result(outcome=Outcome.COMPLETED, measurements=measured)
 
 
 def fitness(genome: Genome) -> float:

@@ -8,9 +8,11 @@ second process learns which genomes are pruned, so that a constraint does not be
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cache
 
 import numpy as np
 import numpy.typing as npt
+from threadpoolctl import ThreadpoolController
 
 from search.features import FeatureMap, Features, Matrix
 from search.gaussian_process import (
@@ -63,6 +65,16 @@ class Surrogate:
             noise: Standard deviation of fitness over repeats, nats a token, if known.
             rng: Draws the function; None for the mean of all functions.
         """
+        with _one_thread().limit(limits=1, user_api="blas"):
+            return self._order(children, observations, noise, rng)
+
+    def _order(
+        self,
+        children: Sequence[Genome],
+        observations: Sequence[Observation],
+        noise: float | None,
+        rng: np.random.Generator | None,
+    ) -> list[int]:
         points = self._features(children)
         newest = observations[-1].finished + 1
         window = _within(observations, window_start(newest), newest)
@@ -76,6 +88,12 @@ class Surrogate:
         passes = chance > (0.5 if rng is None else rng.random(len(children)))
         keys = (-np.where(passes, liked, chance), ~passes)
         return [int(index) for index in np.lexsort(keys)]
+
+
+@cache
+def _one_thread() -> ThreadpoolController:
+    """Returns what holds linear algebra to one thread: matrices are small, threads only wait."""
+    return ThreadpoolController()
 
 
 class _Model:
