@@ -5,7 +5,7 @@ progress reports, result) each think one second on average between an answer and
 dashboard's event stream and polling come on top. Clients run in a process of their own on the same
 machine. The bar: p99 of each read endpoint, of claim and of result at most 100 ms, no error.
 
-Afterwards the same clients without any pause show where the controller saturates.
+Afterwards the same clients with twice the pause, and without any, show how it goes with the load.
 """
 
 from __future__ import annotations
@@ -67,10 +67,11 @@ def measure(url: str, options: argparse.Namespace) -> None:
         load = Load(controller.url, secret, search_id, options)
         load.run(think=options.think, seconds=5)  # connections, caches, the surrogate's first fit
         calm = load.run(think=options.think, seconds=options.seconds)
+        half = load.run(think=2 * options.think, seconds=options.seconds / 2)
         busy = load.run(think=0.0, seconds=min(20.0, options.seconds))
         export = load.export_seconds()
     locked = [line for line in controller.log if "lock" in json.dumps(line)]
-    tell(calm, busy, export, locked, options)
+    tell(calm, half, busy, export, locked, options)
 
 
 def found_or_built(url: str, count: int) -> str:
@@ -127,6 +128,7 @@ class Load:
 
 def tell(
     calm: dict[str, Any],
+    half: dict[str, Any],
     busy: dict[str, Any],
     export: dict[str, float],
     locked: list[Any],
@@ -138,11 +140,10 @@ def tell(
     for name, row in rows.items():
         cells = f"{row['p50_ms']:>9.1f}{row['p99_ms']:>9.1f}{row['max_ms']:>9.1f}"
         print(f"{name:<32}{row['requests']:>9}{cells}")
-    for line in [*calm["errors"], *busy["errors"]][:10]:
+    for line in [*calm["errors"], *half["errors"], *busy["errors"]][:10]:
         print("error:", line)
     worst = max(rows, key=lambda name: rows[name]["p99_ms"])
-    errors = len(calm["errors"]) + len(busy["errors"]) + len(locked)
-    together = [value for times in busy["latencies_ms"].values() for value in times]
+    errors = sum(len(seen["errors"]) for seen in (calm, half, busy)) + len(locked)
     report(
         name="api-load",
         value=round(rows[worst]["p99_ms"], 1),
@@ -160,15 +161,24 @@ def tell(
             "slowest": worst,
             "events_received": calm["events"],
             "operations": rows,
-            "without_thinking": {
-                "requests_per_second": round(busy["requests_per_second"], 1),
-                "p50_ms": round(float(np.percentile(together, 50)), 1),
-                "p99_ms": round(float(np.percentile(together, 99)), 1),
-            },
+            "all_together": overall(calm),
+            "thinking_twice_as_long": overall(half),
+            "without_thinking": overall(busy),
             "export": {name: round(value, 1) for name, value in export.items()},
         },
         keep=not options.trying,
     )
+
+
+def overall(seen: dict[str, Any]) -> dict[str, float]:
+    """Returns the figures of all operations together, and p99 of the slowest one."""
+    times = [value for one in seen["latencies_ms"].values() for value in one]
+    return {
+        "requests_per_second": round(seen["requests_per_second"], 1),
+        "p50_ms": round(float(np.percentile(times, 50)), 1),
+        "p99_ms": round(float(np.percentile(times, 99)), 1),
+        "slowest_p99_ms": max(row["p99_ms"] for row in summary(seen["latencies_ms"]).values()),
+    }
 
 
 def summary(latencies: dict[str, list[float]]) -> dict[str, dict[str, float]]:
