@@ -105,8 +105,8 @@ class Claims:
             try:
                 leases = self._client.claim(self._request())
                 pause = self._first_pause
-            except BrainformerError as error:
-                log.warning("%s", error.message)
+            except Exception as error:  # noqa: BLE001 (a slot never gives up asking)
+                log.warning("no lease was claimed: %s", error)
                 self._closed.wait(pause)
                 pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
                 continue

@@ -49,7 +49,7 @@ def run_dispatcher(settings: WorkerSettings) -> int:
     ray = start_ray(settings)
     with _Signals(ended):  # from here on: Ray takes SIGTERM for itself when it starts
         client = LeaseClient(settings.url, settings.token)
-        outbox = Outbox(settings.outbox_folder, client)
+        outbox = Outbox(settings.outbox_folder, client, inherits=True)
         try:
             while not ended.is_set():
                 discard_old_checkpoints(settings.checkpoints_folder)

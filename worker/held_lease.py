@@ -6,7 +6,7 @@ import logging
 import threading
 from collections.abc import Callable
 
-from search.errors import BrainformerError, LeaseLost
+from search.errors import LeaseLost
 from search.lease import Directive, Lease, Progress, Result
 from search.trial import Outcome
 from worker.client import LeaseClient
@@ -52,8 +52,8 @@ class HeldLease:
         except LeaseLost as error:
             log.warning("%s", error.message)
             directive = Directive(action="stop", reason=LOST)
-        except BrainformerError as error:
-            log.warning("%s", error.message)
+        except Exception as error:  # noqa: BLE001 (no answer, or none to be understood)
+            log.warning("progress of lease %s: %s", self.lease.lease_id, error)
             return GO_ON
         if directive.action == "stop":
             self._stop = directive

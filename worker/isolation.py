@@ -168,7 +168,7 @@ class TrainingProcess:
                     return
                 directive = self._on_progress(Progress.model_validate(message["body"]))
                 self._send(process, "directive", directive.model_dump())
-        except (OSError, ValueError) as error:
+        except Exception as error:  # noqa: BLE001 (the slot waits for a result, whatever it is)
             log.warning("the training process cannot be spoken with: %s", error)
         results.put(self._death(process))
 
@@ -198,8 +198,7 @@ class TrainingProcess:
         except subprocess.TimeoutExpired:
             process.kill()
             status = process.wait()
-        how = f"signal {signal.Signals(-status).name}" if status < 0 else f"status {status}"
-        message = f"the training process ended with {how}"
+        message = f"the training process ended with {_ending(status)}"
         if self._stopped or status in ASKED_TO_END:
             return Result(outcome=Outcome.PREEMPTED, message=message)
         return Result(outcome=Outcome.ERROR, message=message, traceback=self._last_words())
@@ -215,3 +214,11 @@ class TrainingProcess:
         except (OSError, ValueError):
             return ""  # closed meanwhile
         return text.decode("utf-8", errors="replace")
+
+
+def _ending(status: int) -> str:
+    """Returns a process's exit status in words."""
+    if status >= 0:
+        return f"status {status}"
+    names = {int(one): one.name for one in signal.Signals}
+    return f"signal {names.get(-status, -status)}"

@@ -17,6 +17,7 @@ log = logging.getLogger(__name__)
 LEASE_ID = re.compile(r"^[0-9]{1,18}-[0-9]{1,9}$")
 FIRST_PAUSE_SECONDS = 0.5
 LONGEST_PAUSE_SECONDS = 30.0
+INHERIT_SECONDS = 60.0  # between looks for what a process that died has left
 
 
 class Letter(BaseModel):
@@ -29,26 +30,33 @@ class Letter(BaseModel):
 
 
 class Outbox:
-    """Delivers results in the background, with backoff, and what an earlier process left.
+    """Delivers results in the background, with backoff.
 
     Several processes may share the folder: to deliver twice is harmless.
 
     Args:
         folder: Of one controller alone, since another one counts its leases anew.
         client: Speaks to the controller.
+        inherits: Whether to deliver what other processes have left there too; one of those that
+            share a folder should, and all of them would be a flood.
         first_pause: Seconds before the second delivery is tried; doubled from then on.
     """
 
     def __init__(
-        self, folder: Path, client: LeaseClient, *, first_pause: float = FIRST_PAUSE_SECONDS
+        self,
+        folder: Path,
+        client: LeaseClient,
+        *,
+        inherits: bool,
+        first_pause: float = FIRST_PAUSE_SECONDS,
     ) -> None:
         self._folder = folder
         self._client = client
         self._first_pause = first_pause
         self._wake = threading.Event()
         self._closed = threading.Event()
-        # A controller at the same address may have begun anew: its leases bear the same ids.
-        self._inherited = {path.name for path in self.waiting()}
+        self._inherits = inherits
+        self._own: set[str] = set()
         self._in_hand: set[str] = set()
         self._thread = threading.Thread(target=self._run, name="outbox", daemon=True)
         self._thread.start()
@@ -76,7 +84,7 @@ class Outbox:
             log.warning("result of lease %s cannot be kept: %s", lease_id, error.strerror)
             self._client.result(lease_id, result)
         else:
-            self._inherited.discard(path.name)
+            self._own.add(path.name)
             delivered = wait and self._deliver(path)
             self._in_hand.discard(path.name)
             if not delivered:
@@ -85,8 +93,9 @@ class Outbox:
             self._in_hand.discard(path.name)
 
     def waiting(self) -> list[Path]:
-        """Returns the results that are not delivered yet."""
-        return sorted(path for path in self._folder.glob("*.json") if LEASE_ID.match(path.stem))
+        """Returns the results that are not delivered yet, of other processes too if it inherits."""
+        paths = [path for path in self._folder.glob("*.json") if LEASE_ID.match(path.stem)]
+        return sorted(path for path in paths if self._inherits or path.name in self._own)
 
     def close(self) -> None:
         """Stops the background deliveries; what is left stays on disk."""
@@ -103,7 +112,7 @@ class Outbox:
                 pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
             else:
                 pause = self._first_pause
-                self._wake.wait()
+                self._wake.wait(INHERIT_SECONDS if self._inherits else None)
                 self._wake.clear()
 
     def _deliver_later(self, path: Path) -> bool:
@@ -114,7 +123,8 @@ class Outbox:
         """Returns whether the result needs no further delivery."""
         try:
             letter = Letter.model_validate_json(path.read_bytes())
-            if path.name in self._inherited and self._client.forgot(letter.search_id):
+            # A controller at the same address may have begun anew: its leases bear the same ids.
+            if path.name not in self._own and self._client.forgot(letter.search_id):
                 return self._set_aside(path, f"the controller knows no search {letter.search_id}")
             self._client.result(path.stem, letter.result)
         except FileNotFoundError:
@@ -128,11 +138,16 @@ class Outbox:
             return self._set_aside(path, error.message)
         except ValidationError:
             return self._set_aside(path, "it is not a result")
+        except OSError as error:
+            log.warning("%s cannot be read: %s", path, error.strerror)
+            return False
         path.unlink(missing_ok=True)
+        self._own.discard(path.name)
         return True
 
     def _set_aside(self, path: Path, why: str) -> bool:
         log.warning("%s is set aside: %s", path, why)
+        self._own.discard(path.name)
         try:
             path.replace(path.with_suffix(".refused"))
         except FileNotFoundError:

@@ -39,7 +39,7 @@ class Slot:
     def __init__(self, settings: WorkerSettings) -> None:
         self._settings = settings
         self._client = LeaseClient(settings.url, settings.token)
-        self._outbox = Outbox(settings.outbox_folder, self._client)
+        self._outbox = Outbox(settings.outbox_folder, self._client, inherits=False)
         self._claims = Claims(settings, self._client, DatasetHashes(settings.data_folder))
         self._process = TrainingProcess(settings, self._report)
         self._ahead = CompileAhead(settings)

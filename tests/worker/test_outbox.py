@@ -24,9 +24,9 @@ def controller():
 def open_outbox(controller, tmp_path):
     opened = []
 
-    def make():
+    def make(inherits=True):
         client = LeaseClient(controller.url)
-        opened.append((Outbox(tmp_path, client, first_pause=0.01), client))
+        opened.append((Outbox(tmp_path, client, inherits=inherits, first_pause=0.01), client))
         return opened[-1][0]
 
     yield make
@@ -68,6 +68,16 @@ def test_what_an_earlier_process_left_is_delivered(controller, open_outbox, tmp_
     open_outbox()
     wait_for(lambda: controller.got("result"))
     wait_for(lambda: not list(tmp_path.iterdir()))
+
+
+def test_a_slot_delivers_its_own_results_only(controller, open_outbox, tmp_path):
+    path = write(tmp_path)
+    slot = open_outbox(inherits=False)
+    slot.put("1-1", "s", RESULT)
+    slot.close()
+    assert slot.waiting() == []
+    assert path.exists()
+    assert len(controller.got("result")) == 1
 
 
 def test_what_was_meant_for_an_earlier_controller_at_that_address_is_set_aside(
