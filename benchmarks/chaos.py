@@ -1,8 +1,8 @@
 """Kills controller, dispatcher and trials at random and at named points; nothing may be lost.
 
 `python -m benchmarks.chaos [--kills N] [--minutes M] [--database sqlite|postgres|both]`
-After the kills the search is stopped, and what the database holds is compared with what can be recomputed from the
-trials and with every receipt that the controller ever gave.
+After the kills the search is stopped, and what the database holds is compared with what can be
+recomputed from the trials and with every receipt that the controller ever gave.
 """
 
 from __future__ import annotations
