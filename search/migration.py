@@ -131,7 +131,10 @@ def backup(url: str, path: Path | str) -> None:
     part = target.with_name(target.name + ".part")
     try:
         part.unlink(missing_ok=True)
+        part.touch(0o600)
         _copy(source, part)
+        with part.open("rb") as copy:
+            os.fsync(copy.fileno())
         os.link(part, target)  # fails if the file exists already
     except FileExistsError:
         raise Conflict(f"{target} exists already; choose a new file") from None

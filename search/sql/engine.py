@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 from pathlib import Path
@@ -104,6 +105,9 @@ def lock_beside(url: URL) -> int | None:
     beside = path.with_name(path.name + ".lock")
     try:
         beside.parent.mkdir(parents=True, exist_ok=True)
+        # Its owner's alone. Never opened if it exists: closing it would drop SQLite's own locks.
+        with contextlib.suppress(FileExistsError):
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
         descriptor = os.open(beside, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
         raise EnvironmentProblem(

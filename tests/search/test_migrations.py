@@ -244,6 +244,13 @@ def test_a_backup_that_breaks_off_leaves_nothing_that_looks_like_one(
     assert _databases(tmp_path) == {file.name}
 
 
+def test_only_its_owner_reads_a_database_and_its_backup(file: Path, tmp_path: Path) -> None:
+    migration.upgrade(url(file))
+    migration.backup(url(file), tmp_path / "copy.db")
+    modes = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.glob("*.db*")}
+    assert set(modes.values()) == {0o600}, modes
+
+
 @pytest.mark.parametrize("source", ["sqlite://", "postgresql+psycopg://localhost/x"])
 def test_only_a_sqlite_file_is_copied(source: str, tmp_path: Path) -> None:
     with pytest.raises(EnvironmentProblem):
