@@ -44,7 +44,7 @@ class WorkerSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    url: str
+    url: Annotated[str, Field(pattern=r"^https?://[^\s/?#]+[^\s?#]*$")]
     token: str | None = Field(default=None, repr=False)
     pool: Name
     platform: Platform = "cpu"

@@ -13,7 +13,7 @@ from search.lease import Directive
 from search.trial import Outcome
 from tests.worker.leases import make_lease
 from tests.worker.waiting import wait_for
-from worker import cores
+from worker import cores, isolation
 from worker.cores import claim_cores
 from worker.isolation import TrainingProcess
 from worker.settings import WorkerSettings
@@ -89,6 +89,13 @@ def test_a_crash_keeps_the_stack_for_the_trial_s_page(start):
     assert result.outcome is Outcome.ERROR
     assert "SIGSEGV" in result.message
     assert "trial_process.py" in result.traceback
+
+
+@pytest.mark.parametrize(
+    ("status", "words"), [(1, "status 1"), (-9, "signal SIGKILL"), (-37, "signal 37")]
+)
+def test_every_end_of_a_process_has_words(status, words):
+    assert isolation._ending(status) == words
 
 
 def test_a_process_that_hangs_is_killed_and_told_apart(start):
