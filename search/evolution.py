@@ -23,7 +23,7 @@ from search.spec import SearchSpec
 from search.surrogate import MEMORY, Surrogate
 from search.zoo import zoo_genome
 
-CHILDREN = 48  # mutated children that the surrogate looks at first
+CHILDREN = 96  # mutated children that the surrogate looks at first
 GENERATIONS = 2  # of grandchildren, each of the children that it expects most of
 HEIRS, THEIR_CHILDREN = 8, 4  # children that have children, and how many each
 WINNERS = 4  # tournaments whose winners are the children's parents
