@@ -69,6 +69,8 @@ class WorkerSettings(BaseModel):
             raise ValueError(f"a TPU trial takes one of {TPU_CHIPS} chips, got {self.accelerators}")
         if self.platform == "gpu" and self.accelerators < 1:
             raise ValueError("a GPU trial takes at least one GPU (accelerators), got 0")
+        if self.platform != "cpu" and self.compile_ahead:
+            raise ValueError("compile_ahead is for CPUs: an accelerator is not shared")
         return self
 
     def make_folders(self) -> None:

@@ -34,6 +34,20 @@ def test_gpu_trials_own_at_least_one_gpu():
 
 def test_cpu_trials_own_their_cores():
     assert trial_resources(settings(cores=4)) == {"cpu": 4}
+    assert trial_resources(settings(cores=2, compile_ahead=True)) == {"cpu": 4}
+
+
+def test_an_accelerator_is_not_shared_with_a_compiling_process():
+    with pytest.raises(ValidationError, match="an accelerator is not shared"):
+        settings(platform="gpu", accelerators=1, compile_ahead=True)
+
+
+def test_tune_reserves_what_a_trial_needs():
+    from ray.tune.execution.placement_groups import resource_dict_to_pg_factory
+
+    found = settings(platform="tpu", accelerators=4, accelerator_type="TPU-V6E")
+    (bundle,) = resource_dict_to_pg_factory(trial_resources(found)).bundles
+    assert bundle == {"CPU": 1.0, "TPU": 4.0, "accelerator_type:TPU-V6E": 0.001}
 
 
 def test_the_token_is_not_shown():
