@@ -25,8 +25,8 @@ from worker.process_environment import trial_environment
 from worker.settings import WorkerSettings
 
 log = logging.getLogger(__name__)
-# Beside `watchdog_seconds`: evaluation, and neighbours that take three quarters of the speed.
-WATCHDOG_BUDGETS = 4.0
+# Beside `watchdog_seconds`: neighbours that take most of the speed lengthen a calibrated trial.
+WATCHDOG_BUDGETS = 6.0
 PREEMPTION_SECONDS = 8.0
 ASKED_TO_END = frozenset({0, -signal.SIGTERM})
 STACK_SECONDS = 0.5  # for a process that hangs to say where

@@ -33,7 +33,7 @@ class WorkerSettings(BaseModel):
         accelerator_type: As Ray knows it, for clusters that hold several.
         ray_address: Of a running cluster; None starts Ray on this machine.
         recycle_after: Trials that one training process runs before a fresh one takes over.
-        watchdog_seconds: What a trial may take beside four budgets before it is killed.
+        watchdog_seconds: What a trial may take beside six budgets before it is killed.
         run_seconds: How long one Tune run lasts before a fresh one takes over.
         loggers: Of Tune, for people who want them: tensorboard, mlflow, wandb.
         compile_ahead: Whether a slot has as many cores again, on which a process of its own
