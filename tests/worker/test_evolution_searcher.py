@@ -105,15 +105,20 @@ def small_cluster() -> Iterator[None]:
 
 
 @pytest.mark.slow
-def test_a_real_tune_run_finds_the_best(small_cluster: None, tmp_path: Path) -> None:
+def test_a_real_tune_run_is_told_whatever_was_reported(small_cluster: None, tmp_path: Path) -> None:
     search = MemorySearch(SPEC)
     tuner = tune.Tuner(
         lambda config: tune.report({"fitness": _experts(config)}),
         tune_config=tune.TuneConfig(
-            search_alg=EvolutionSearcher(search), num_samples=30, max_concurrent_trials=2
+            search_alg=EvolutionSearcher(search),
+            num_samples=8,
+            max_concurrent_trials=2,
+            reuse_actors=True,
         ),
         run_config=tune.RunConfig(storage_path=str(tmp_path), verbose=0),
     )
     assert not tuner.fit().errors
-    assert len(search.best(100)) == 30
-    assert search.best()[0].mean_fitness >= 5.0
+    told = search.best(100)
+    assert len(told) == 8
+    for one in told:
+        assert one.mean_fitness == _experts({"genome": one.genome.canonical()})
