@@ -56,26 +56,32 @@ class Demo:
 
     def finished(self) -> dict[int, float]:
         """Returns the loss of every completed trial by number, from the database itself."""
-        with sqlite3.connect(f"file:{self.folder}/demo/search.db?mode=ro", uri=True) as database:
-            rows = database.execute(
-                "SELECT number, measurements FROM trials WHERE status = 'completed'"
-            ).fetchall()
+        try:
+            with sqlite3.connect(f"file:{self.folder}/demo/search.db?mode=ro", uri=True) as file:
+                rows = file.execute(
+                    "SELECT number, measurements FROM trials WHERE status = 'completed'"
+                ).fetchall()
+        except sqlite3.OperationalError:  # the controller has not made it yet
+            return {}
         return {number: json.loads(text)["validation_loss"] for number, text in rows}
 
 
 @pytest.fixture
 def demo(tmp_path: Path) -> Iterator[Demo]:
     yield Demo(tmp_path)
-    assert left_behind(tmp_path) == []
+    left = left_behind(tmp_path)
+    for process in left:
+        process.kill()
+    assert left == []
 
 
-def left_behind(folder: Path) -> list[str]:
-    """Returns the processes that work below `folder` or were started with it."""
+def left_behind(folder: Path) -> list[psutil.Process]:
+    """Returns the processes that were started for `folder`."""
     found = []
     for process in psutil.process_iter():
         try:
             if process.pid != os.getpid() and str(folder) in " ".join(process.environ().values()):
-                found.append(f"{process.pid} {' '.join(process.cmdline())}")
+                found.append(process)
         except psutil.Error:
             continue
     return found
@@ -118,7 +124,7 @@ def test_an_interrupted_demo_leaves_nothing_behind_and_goes_on_where_it_was(demo
 def wait_for_trials(demo: Demo, process: subprocess.Popen[str], count: int) -> None:
     """Waits until `count` trials have completed."""
     deadline = time.monotonic() + 240
-    while not (demo.folder / "demo" / "search.db").exists() or len(demo.finished()) < count:
+    while len(demo.finished()) < count:
         assert process.poll() is None, process.communicate()[0]
         assert time.monotonic() < deadline
         time.sleep(0.2)
