@@ -1,0 +1,73 @@
+"""What one ask and one tell read: rows that an index finds, however long the search."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import event
+
+from search.ask_tell import ask_tell_spec
+from search.sql_search import SqlSearch, open_sql_search
+from search.surrogate import MEMORY
+
+LONG = 30
+
+
+@pytest.fixture
+def search(tmp_path: Path) -> Any:
+    spec = ask_tell_spec("nano", seed=1, population_size=6, tournament_size=3)
+    found = open_sql_search(spec, f"sqlite:///{tmp_path / 'mine.db'}")
+    for number in range(LONG):
+        found.tell(found.ask(), float(number), step_time_ms=10.0)
+    yield found
+    found.close()
+
+
+def _statements(search: SqlSearch) -> list[tuple[str, Any]]:
+    """Returns what one ask and one tell execute."""
+    told: list[tuple[str, Any]] = []
+
+    def listen(_connection: Any, _cursor: Any, text: str, values: Any, *_rest: Any) -> None:
+        told.append((text, values))
+
+    engine = search._database.engine
+    event.listen(engine, "before_cursor_execute", listen)
+    search.tell(search.ask(), 99.0, step_time_ms=10.0)
+    event.remove(engine, "before_cursor_execute", listen)
+    return told
+
+
+def test_no_table_that_grows_is_scanned(search: SqlSearch) -> None:
+    plans = []
+    with search._database.engine.connect() as connection:
+        for text, values in _statements(search):
+            if text.startswith(("SELECT", "UPDATE")):
+                rows = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {text}", values)
+                plans += [row[3] for row in rows]
+    assert any("SEARCH trials" in plan for plan in plans)
+    assert [plan for plan in plans if plan.startswith("SCAN")] == []
+
+
+def test_a_proposal_reads_only_what_has_finished_since_the_last(search: SqlSearch) -> None:
+    reads = [values for text, values in _statements(search) if "trials.finished_rank >= ?" in text]
+    assert len(reads) == 1
+    assert reads[0][1] == LONG - 1
+
+
+def test_a_restart_reads_the_surrogates_window_and_no_more(
+    search: SqlSearch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert search._memory.size == MEMORY
+    monkeypatch.setattr(search._memory, "size", 10)
+    search._memory.window.clear()
+    search.ask()
+    assert [seen.finished for seen in search._memory.window] == list(range(LONG - 10, LONG))
+
+
+def test_as_many_statements_as_ever(search: SqlSearch) -> None:
+    early = len(_statements(search))
+    for number in range(LONG):
+        search.tell(search.ask(), float(number), step_time_ms=10.0)
+    assert len(_statements(search)) <= early + 1  # a child that was tried asks for the next
