@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -14,7 +15,7 @@ from model.config import ModelConfig
 from model.feed_forward import FeedForwardLayer
 from model.moe import MoELayer
 from model.norms import make_norm
-from model.routing import RoutingReport
+from model.routing import RoutingReport, RoutingState
 
 # One row per kind of sub-layer; costs, mutations and drawings have tables of their own.
 MODULES: dict[str, type[nnx.Module]] = {
@@ -82,7 +83,25 @@ class Block(nnx.Module):
         """Returns the residual stream after the block, and its routing totals."""
         totals = RoutingTotals.zero(self.experts)
         for layer in self.layers:
-            x, report = layer(x, batch=batch, training=training)
+            graph, *states = nnx.split(layer, RoutingState, ...)
+            routing, rest = states
+            x, report, routing = _apply(graph, routing, rest, x, batch=batch, training=training)
             if report is not None:
+                # New variables rather than new values; see MoELayer.observe_cutoff.
+                for name, variable in routing["inner"].items():
+                    setattr(layer.inner, name, RoutingState(variable[...]))
                 totals = totals.add(RoutingTotals(report, jnp.ones(())))
         return x, totals
+
+
+@partial(jax.jit, static_argnums=0, static_argnames=("batch", "training"))
+def _apply(
+    graph: Any, routing: Any, rest: Any, x: Float[Array, "T d"], *, batch: int, training: bool
+) -> tuple[Float[Array, "T d"], RoutingReport | None, Any]:
+    """Returns what a sub-layer does: traced and differentiated once for all that are alike.
+
+    XLA inlines the call, so the compiled program is the same.
+    """
+    layer = nnx.merge(graph, routing, rest)
+    x, report = layer(x, batch=batch, training=training)
+    return x, report, nnx.state(layer, RoutingState)

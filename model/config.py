@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from jax.sharding import PartitionSpec
+
 from search.genome import Genome
 from search.spec import Proxy
 
@@ -12,6 +14,12 @@ from search.spec import Proxy
 DATA_AXIS = "data"
 EXPERT_AXIS = "expert"
 MODEL_AXIS = "model"
+
+
+def partition_spec(*axes: str | tuple[str, ...] | None) -> PartitionSpec:
+    """Returns the spec of an array whose dimensions are split over these axes of a mesh."""
+    spec: PartitionSpec = PartitionSpec(*axes)  # type: ignore[no-untyped-call]
+    return spec
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ def normal(rngs: nnx.Rngs, shape: tuple[int, ...], *, scale: float) -> Array:
     """
     key = rngs.params()
     if isinstance(key, jax.core.Tracer) or jax.default_backend() != "cpu":
-        return _pieces(key, shape) * scale
+        return jnp.asarray(_pieces(key, shape) * scale)
     count = math.prod(shape)
     pieces = range(-(-count // PIECE))
     values = np.concatenate([np.asarray(_compiled_piece(key, index)) for index in pieces])
@@ -43,7 +43,7 @@ def constant(shape: tuple[int, ...], value: float) -> Array:
 def _pieces(key: PRNGKeyArray, shape: tuple[int, ...]) -> Array:
     count = math.prod(shape)
     drawn = jax.vmap(_piece, in_axes=(None, 0))(key, jnp.arange(-(-count // PIECE)))
-    return drawn.reshape(-1)[:count].reshape(shape)
+    return jnp.asarray(drawn.reshape(-1)[:count].reshape(shape))
 
 
 def _piece(key: PRNGKeyArray, index: Array) -> Float[Array, " P"]:

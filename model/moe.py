@@ -13,10 +13,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from jax.sharding import PartitionSpec
 from jaxtyping import Array, Float
 
-from model.config import DATA_AXIS, EXPERT_AXIS, MODEL_AXIS, ModelConfig
+from model.config import DATA_AXIS, EXPERT_AXIS, MODEL_AXIS, ModelConfig, partition_spec
 from model.feed_forward import activate
 from model.initial import constant, normal
 from model.routing import (
@@ -123,24 +122,22 @@ class MoELayer(nnx.Module):
         Every shard sends the same number of places to every expert, so one all-to-all of a fixed
         shape carries tokens there and another carries them back.
         """
-        tokens = PartitionSpec((DATA_AXIS, EXPERT_AXIS))
-        columns = PartitionSpec(EXPERT_AXIS, None, MODEL_AXIS)
+        tokens = partition_spec((DATA_AXIS, EXPERT_AXIS))
+        columns = partition_spec(EXPERT_AXIS, None, MODEL_AXIS)
         weights = {"up": self.up[...], "down": self.down[...]}
-        specs = {"up": columns, "down": PartitionSpec(EXPERT_AXIS, MODEL_AXIS, None)}
+        specs = {"up": columns, "down": partition_spec(EXPERT_AXIS, MODEL_AXIS, None)}
         if is_gated(self.layer.activation):
             weights["gate"], specs["gate"] = self.gate[...], columns
 
         def shard(router: Array, weights: dict[str, Array], x: Array) -> tuple[Any, ...]:
             slots, report, cutoff = self.route(router, x, rows)
-            sent = jax.lax.all_to_all(x[slots.tokens], EXPERT_AXIS, 0, 1, tiled=True)
-            out = jax.lax.psum(self._experts(sent, weights), MODEL_AXIS)
-            out = jax.lax.all_to_all(out, EXPERT_AXIS, 1, 0, tiled=True)
-            report, cutoff = jax.tree.map(
-                lambda part: jax.lax.pmean(part, (DATA_AXIS, EXPERT_AXIS)), (report, cutoff)
-            )
+            sent = _exchange(x[slots.tokens], 0, 1)
+            out = jax.lax.psum(self._experts(sent, weights), MODEL_AXIS)  # type: ignore[no-untyped-call]
+            out = _exchange(out, 1, 0)
+            report, cutoff = jax.tree.map(_mean_over_shards, (report, cutoff))
             return _scatter(x, slots, out), report, cutoff
 
-        whole = PartitionSpec()
+        whole = partition_spec()
         mapped = jax.shard_map(
             shard, in_specs=(whole, specs, tokens), out_specs=(tokens, whole, whole)
         )
@@ -274,6 +271,19 @@ PLACE_RULES: dict[str, Callable[..., Placed]] = {
     **dict.fromkeys(TOP_K, _place_top_k),
     "expert_choice": _place_expert_choice,
 }
+
+
+def _exchange(places: Float[Array, "N C d"], split: int, joined: int) -> Array:
+    """Returns places after each device sent its experts' share along the expert axis."""
+    out: Array = jax.lax.all_to_all(  # type: ignore[no-untyped-call]
+        places, EXPERT_AXIS, split, joined, tiled=True
+    )
+    return out
+
+
+def _mean_over_shards(part: Array) -> Array:
+    mean: Array = jax.lax.pmean(part, (DATA_AXIS, EXPERT_AXIS))  # type: ignore[no-untyped-call]
+    return mean
 
 
 def _scatter(

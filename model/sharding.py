@@ -13,25 +13,26 @@ from typing import Any
 import jax
 import numpy as np
 from flax import nnx
-from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+from jax.sharding import AxisType, Mesh, NamedSharding
 from jaxtyping import Array
 
-from model.config import DATA_AXIS, EXPERT_AXIS, MODEL_AXIS, ModelConfig
+from model.config import DATA_AXIS, EXPERT_AXIS, MODEL_AXIS, ModelConfig, partition_spec
 from model.decoder import Decoder, build_model
 from search.errors import InvalidMesh
 
-ROWS = PartitionSpec((DATA_AXIS, EXPERT_AXIS))
-COLUMNS = PartitionSpec(None, MODEL_AXIS)
-INNER = PartitionSpec(MODEL_AXIS, None)
+Axes = tuple[str | None, ...]
+COLUMNS: Axes = (None, MODEL_AXIS)
+INNER: Axes = (MODEL_AXIS, None)
 
-# Per kind of sub-layer and parameter; what is not named is on every device.
-PARTITION_RULES: dict[str, dict[str, PartitionSpec]] = {
+# Per kind of sub-layer and parameter, the axis that each dimension is split over; what is not
+# named is on every device.
+PARTITION_RULES: dict[str, dict[str, Axes]] = {
     "attention": {"qkv": COLUMNS, "out": INNER, "kernel": COLUMNS},
     "feed_forward": {"up": COLUMNS, "gate": COLUMNS, "down": INNER},
     "moe": {
-        "up": PartitionSpec(EXPERT_AXIS, None, MODEL_AXIS),
-        "gate": PartitionSpec(EXPERT_AXIS, None, MODEL_AXIS),
-        "down": PartitionSpec(EXPERT_AXIS, MODEL_AXIS, None),
+        "up": (EXPERT_AXIS, *COLUMNS),
+        "gate": (EXPERT_AXIS, *COLUMNS),
+        "down": (EXPERT_AXIS, *INNER),
     },
 }
 
@@ -83,32 +84,24 @@ def _divides(value: int, size: int, field: str, axis: str) -> None:
 def model_shardings(config: ModelConfig, mesh: Mesh) -> Any:
     """Returns a sharding per variable of the model, in the shape of its state."""
     abstract = nnx.eval_shape(lambda: build_model(config, key=jax.random.key(0)))
-    kinds = [layer.kind for layer in config.genome.layers]
+    kinds: list[str] = [layer.kind for layer in config.genome.layers]
     state = nnx.state(abstract)
 
-    def sharding(path: tuple[Any, ...], leaf: Any) -> NamedSharding:
+    def sharding(path: tuple[Any, ...], _leaf: Any) -> NamedSharding:
         names = [getattr(part, "key", getattr(part, "name", part)) for part in path]
-        return NamedSharding(mesh, _spec(names, leaf.ndim, kinds, scanned=config.scan))
+        return NamedSharding(mesh, partition_spec(*_axes(names, kinds, scanned=config.scan)))
 
     return jax.tree_util.tree_map_with_path(sharding, state)
 
 
-def _spec(names: list[Any], ndim: int, kinds: list[str], *, scanned: bool) -> PartitionSpec:
+def _axes(names: list[Any], kinds: list[str], *, scanned: bool) -> Axes:
+    """Returns the axes of the parameter that lies at a path of names in the model's state."""
     if "inner" not in names:
-        return PartitionSpec()
+        return ()
     kind = kinds[int(names[names.index("layers") + 1])]
-    parameter = names[names.index("inner") + 1]
-    rule = PARTITION_RULES[kind].get(str(parameter), PartitionSpec())
-    if "matrices" in names and int(names[names.index("matrices") + 1]) == 0 and rule == INNER:
-        rule = _first_of_factored(names, rule)
-    stacked = (None,) if scanned and len(rule) else ()
-    return PartitionSpec(*stacked, *rule)
-
-
-def _first_of_factored(names: list[Any], rule: PartitionSpec) -> PartitionSpec:
-    """Returns the rule of a product's first matrix: its inputs are what is split."""
-    del names
-    return rule
+    parameter = str(names[names.index("inner") + 1])
+    axes = PARTITION_RULES[kind].get(parameter, ())
+    return (None, *axes) if scanned and axes else axes
 
 
 def sharded_model(config: ModelConfig, mesh: Mesh, *, key: Array) -> Decoder:
@@ -130,4 +123,4 @@ def sharded_model(config: ModelConfig, mesh: Mesh, *, key: Array) -> Decoder:
 
 def batch_sharding(mesh: Mesh) -> NamedSharding:
     """Returns the sharding of a batch of token rows."""
-    return NamedSharding(mesh, ROWS)
+    return NamedSharding(mesh, partition_spec((DATA_AXIS, EXPERT_AXIS)))
