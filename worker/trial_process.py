@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import ctypes
 import faulthandler
+import gc
 import json
 import os
 import queue
@@ -25,6 +26,7 @@ from search.trial import Measurements, Outcome
 from worker.failures import failed_result
 
 PR_SET_PDEATHSIG = 1
+FORGET_EVERY = 10  # trials; more often would load the operations of the start anew each time
 LAST_SECONDS = 10.0  # from SIGTERM to the end, whatever the trial does
 
 
@@ -102,6 +104,7 @@ def main() -> None:
     os.dup2(2, 1)
     channel = Channel(sys.stdin, writer)
     _obey_signals(channel)
+    served = 0
     while not channel.ending.is_set() and (body := channel.next_lease()) is not None:
         try:
             run = {"train": _train, "compile": _compile, "sleep": _sleep}[body["runner"]]
@@ -112,6 +115,18 @@ def main() -> None:
             channel.send("result", result.model_dump_json())
         except BrokenPipeError:
             return
+        served += 1
+        if served % FORGET_EVERY == 0:
+            _forget()
+
+
+def _forget() -> None:
+    """Lets go of what jax remembers of earlier genomes: traces and programs, about 1 MB each."""
+    if "jax" in sys.modules:
+        import jax
+
+        jax.clear_caches()
+        gc.collect()
 
 
 def _obey_signals(channel: Channel) -> None:
