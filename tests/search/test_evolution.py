@@ -146,7 +146,8 @@ def test_oldest_trial_leaves_even_when_fittest() -> None:
         campaign.finish(0, fitness)
     assert campaign.ask().parent == 0  # the whole population takes part: the fittest wins
     campaign.finish(0, 0.5)
-    assert campaign.ask().parent == 3  # trial 0 is the oldest of five and has left
+    # Trial 0 is the oldest of five and has left.
+    assert {campaign.ask().parent for _ in range(8)} == {3}
 
 
 def test_age_is_counted_by_completion_not_by_number() -> None:
@@ -158,7 +159,8 @@ def test_age_is_counted_by_completion_not_by_number() -> None:
         campaign.finish(place, fitness)
     assert campaign.ask().parent == 3
     campaign.finish(0, 0.5)
-    assert campaign.ask().parent == 2  # trial 3 completed first, so it left first
+    # Trial 3 completed first, so it left first.
+    assert {campaign.ask().parent for _ in range(8)} == {2}
 
 
 def test_a_pruned_trial_never_beats_a_completed_one() -> None:
