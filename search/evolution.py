@@ -26,6 +26,7 @@ from search.zoo import zoo_genome
 CHILDREN = 96  # mutated children that the surrogate looks at first
 GENERATIONS = 2  # of grandchildren, each of the children that it expects most of
 HEIRS, THEIR_CHILDREN = 8, 4  # children that have children, and how many each
+RESTART = 0.5  # chance that the next child starts from a parent, not from the last child
 WINNERS = 4  # tournaments whose winners are the children's parents
 ELITE = 3  # the fittest of the surrogate's window, parents too
 WANDERERS = 16  # random genomes among the children
@@ -115,14 +116,16 @@ class Proposer:
 
     def _heirs(self, parents: Sequence[Proposal], rng: np.random.Generator) -> list[Proposal]:
         """Returns children of children, told as what was done to the first parent."""
-        heirs = []
-        for parent in parents:
-            for _ in range(THEIR_CHILDREN):
-                mutation = mutate(parent.genome, self.space, rng=rng)
-                if mutation is not None:
-                    told = "; ".join(filter(None, (parent.mutation, mutation.description)))
-                    heirs.append(Proposal(mutation.genome, parent.origin, parent.parent, told))
-        return heirs or list(parents)
+        born = [self._further(one, rng) for one in parents for _ in range(THEIR_CHILDREN)]
+        return [heir for heir in born if heir is not None] or list(parents)
+
+    def _further(self, child: Proposal, rng: np.random.Generator) -> Proposal | None:
+        """Returns a genome one step beyond a child; None if no operator can act."""
+        mutation = mutate(child.genome, self.space, rng=rng)
+        if mutation is None:
+            return None
+        told = "; ".join(filter(None, (child.mutation, mutation.description)))
+        return Proposal(mutation.genome, child.origin, child.parent, told)
 
     def _children(
         self,
@@ -137,10 +140,12 @@ class Proposer:
         parents += sorted(window, key=_rank)[-ELITE:]
         children: dict[Genome, Proposal] = {}
         for index in range(CHILDREN):
-            far = steps - 1 + int(rng.geometric(0.5))
-            child = self._child(parents[index % len(parents)], far, rng)
-            if child is not None:
-                children.setdefault(child.genome, child)
+            if index == 0 or rng.random() < RESTART:
+                walk = self._child(parents[index % len(parents)], steps, rng)
+            elif walk is not None:
+                walk = self._further(walk, rng)
+            if walk is not None:
+                children.setdefault(walk.genome, walk)
         for _ in range(WANDERERS):
             genome = self.space.sample(rng=rng)
             children.setdefault(genome, Proposal(genome, "random"))

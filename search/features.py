@@ -16,6 +16,7 @@ from search.genome import Genome, Layer
 from search.space import Choice, Space
 
 Matrix = npt.NDArray[np.float64]
+MOST_OBJECTS = 20_000
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,7 @@ class FeatureMap:
         self._dims = _columns(space.model_dim)
         self._no_dim = np.zeros(len(next(iter(self._dims.values()))))
         self._token: dict[Layer, int] = {}
+        self._same: dict[int, tuple[Layer, int]] = {}
         self._rows: list[Matrix] = [np.zeros(width)]  # of a place behind the end
         self._kind_of: list[int] = [len(self.kinds)]
         self._table: Matrix = np.zeros((0, width))
@@ -105,11 +107,22 @@ class FeatureMap:
         )
 
     def _tokens(self, genome: Genome) -> list[int]:
-        known = self._token
-        found = [known[one] if one in known else self._learn(one) for one in genome.layers]
+        found = []
+        for layer in genome.layers:
+            same = self._same.get(id(layer))  # far cheaper than the hash of its fields
+            found.append(self._learn(layer) if same is None else same[1])
         return found + [0] * (self.places - len(found))
 
     def _learn(self, layer: Layer) -> int:
+        token = self._token.get(layer)
+        if token is None:
+            token = self._token[layer] = self._described(layer)
+        if len(self._same) >= MOST_OBJECTS:
+            self._same.clear()
+        self._same[id(layer)] = layer, token  # held, so that its id stays its own
+        return token
+
+    def _described(self, layer: Layer) -> int:
         row = np.zeros(self._width)
         fields = self._fields.get(layer.kind, [])
         for name, start, shown in fields:
@@ -119,8 +132,7 @@ class FeatureMap:
         self._rows.append(row / max(len(fields), 1) ** 0.5)
         known = layer.kind in self.kinds
         self._kind_of.append(self.kinds.index(layer.kind) if known else len(self.kinds))
-        self._token[layer] = len(self._rows) - 1
-        return self._token[layer]
+        return len(self._rows) - 1
 
 
 def _columns(choices: Sequence[Choice]) -> dict[Choice, Matrix]:

@@ -6,8 +6,9 @@ operator that cannot act is never drawn and never wastes a proposal.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -26,7 +27,21 @@ class Mutation:
 Change = Callable[[np.random.Generator], Mutation]
 
 
-def change_field(genome: Genome, space: Space) -> list[Change]:
+class Changes:
+    """Every place where an operator can act; the change itself is made for the one drawn."""
+
+    def __init__(self, places: Sequence[tuple[Any, ...]], change: Callable[..., Change]) -> None:
+        self._places = places
+        self._change = change
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def __getitem__(self, place: int) -> Change:
+        return self._change(*self._places[place])
+
+
+def change_field(genome: Genome, space: Space) -> Changes:
     """Returns a change for every field of every sub-layer that has another choice."""
 
     def change(index: int, name: str) -> Change:
@@ -42,15 +57,16 @@ def change_field(genome: Genome, space: Space) -> list[Change]:
 
         return apply
 
-    return [
-        change(index, name)
+    places = [
+        (index, name)
         for index, layer in enumerate(genome.layers)
         for name, choices in space.layers[layer.kind].items()
         if len(choices) > 1
     ]
+    return Changes(places, change)
 
 
-def change_kind(genome: Genome, space: Space) -> list[Change]:
+def change_kind(genome: Genome, space: Space) -> Changes:
     """Returns a change of every sub-layer to every other kind."""
 
     def change(index: int, kind: str) -> Change:
@@ -61,15 +77,16 @@ def change_kind(genome: Genome, space: Space) -> list[Change]:
 
         return apply
 
-    return [
-        change(index, kind)
+    places = [
+        (index, kind)
         for index, layer in enumerate(genome.layers)
         for kind in space.layers
         if kind != layer.kind
     ]
+    return Changes(places, change)
 
 
-def insert(genome: Genome, space: Space) -> list[Change]:
+def insert(genome: Genome, space: Space) -> Changes:
     """Returns an insertion of a random sub-layer at every place, while there is room."""
 
     def change(index: int) -> Change:
@@ -81,10 +98,10 @@ def insert(genome: Genome, space: Space) -> list[Change]:
         return apply
 
     room = len(genome.layers) < space.max_layers
-    return [change(index) for index in range(len(genome.layers) + 1)] if room else []
+    return Changes([(index,) for index in range(len(genome.layers) + 1)] if room else [], change)
 
 
-def delete(genome: Genome, space: Space) -> list[Change]:
+def delete(genome: Genome, space: Space) -> Changes:
     """Returns a deletion of every sub-layer, while the block stays long enough."""
 
     def change(index: int) -> Change:
@@ -96,10 +113,11 @@ def delete(genome: Genome, space: Space) -> list[Change]:
         return apply
 
     long_enough = len(genome.layers) > space.min_layers
-    return [change(index) for index in range(len(genome.layers))] if long_enough else []
+    places = [(index,) for index in range(len(genome.layers))] if long_enough else []
+    return Changes(places, change)
 
 
-def swap(genome: Genome, _space: Space) -> list[Change]:
+def swap(genome: Genome, _space: Space) -> Changes:
     """Returns an exchange of every two sub-layers that differ."""
 
     def change(first: int, second: int) -> Change:
@@ -111,15 +129,16 @@ def swap(genome: Genome, _space: Space) -> list[Change]:
         return apply
 
     marks = [hash(layer) for layer in genome.layers]  # far cheaper to compare than sub-layers
-    return [
-        change(first, second)
+    places = [
+        (first, second)
         for first in range(len(marks))
         for second in range(first + 1, len(marks))
         if marks[first] != marks[second]
     ]
+    return Changes(places, change)
 
 
-def change_model_dim(genome: Genome, space: Space) -> list[Change]:
+def change_model_dim(genome: Genome, space: Space) -> Changes:
     """Returns a change to every other model dim."""
 
     def change(dim: int) -> Change:
@@ -129,10 +148,10 @@ def change_model_dim(genome: Genome, space: Space) -> list[Change]:
 
         return apply
 
-    return [change(dim) for dim in space.model_dim if dim != genome.model_dim]
+    return Changes([(dim,) for dim in space.model_dim if dim != genome.model_dim], change)
 
 
-Operator = Callable[[Genome, Space], list[Change]]
+Operator = Callable[[Genome, Space], Changes]
 OPERATORS: dict[str, Operator] = {
     "change_field": change_field,
     "change_kind": change_kind,

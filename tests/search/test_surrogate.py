@@ -79,7 +79,7 @@ def test_what_it_knows_is_a_pure_function_of_the_last_observations() -> None:
     observations = _seen(WINDOW + 3 * STRIDE // 2, most_attention=4)
     children = _genomes(30, 3)
     steady = Surrogate(SPACE)
-    for end in range(WINDOW - 20, len(observations), 19):
+    for end in (*range(WINDOW - 20, WINDOW + 25, 5), MEMORY - 3, MEMORY + 4):
         window = observations[max(0, end - MEMORY) : end]
         answers = [
             one.order(children, window, noise=0.1, rng=np.random.default_rng(end))
