@@ -19,6 +19,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -139,7 +140,14 @@ class Child:
     def __init__(self, peer: str, folder: str) -> None:
         environment = {name: value for name, value in os.environ.items() if "MALLOC" not in name}
         ours = trial_environment("cpu", THREADS)
-        environment |= ours if peer != "torch" else {"OMP_NUM_THREADS": str(THREADS)}
+        environment |= (
+            ours
+            if peer != "torch"
+            else {
+                "OMP_NUM_THREADS": str(THREADS),
+                "OMP_PROC_BIND": "true",
+            }
+        )
         self._process = subprocess.Popen(
             [sys.executable, "-m", "benchmarks.cpu_step", "--child", peer, "--folder", folder],
             env=environment,
@@ -167,7 +175,7 @@ class Child:
 
 def serve(peer: str, folder: str) -> None:
     """Takes as many steps as each line of standard input says."""
-    path = os.path.join(folder, "parameters.npz")
+    path = Path(folder) / "parameters.npz"
     if peer == "ours":
         step, leaves = our_step()
         np.savez(path, **leaves)
@@ -226,22 +234,23 @@ def _check_equal(losses: dict[str, list[float]]) -> None:
 
 def _judge(seconds: dict[str, list[float]], options: argparse.Namespace) -> None:
     medians = {peer: statistics.median(values) for peer, values in seconds.items()}
-    torch_best = min(medians["torch"], medians["torch_malloc"])
-    ratio = medians["ours"] / torch_best
+    # A neighbour only ever lengthens a step, and PyTorch's threads wait for one another more
+    # often than ours: the fastest steps compare the programs, medians compare their luck.
+    fastest = {peer: min(values) for peer, values in seconds.items()}
+    torch_best = min(fastest["torch"], fastest["torch_malloc"])
+    ratio = fastest["ours"] / torch_best
     for peer, median in medians.items():
-        quiet = float(np.quantile(seconds[peer], 0.1))
-        print(f"{peer:>13}  median {median * 1e3:7.1f} ms   tenth percentile {quiet * 1e3:7.1f} ms")
+        print(f"{peer:>13}  median {median * 1e3:7.1f} ms   fastest {fastest[peer] * 1e3:7.1f} ms")
     report(
         name="cpu-step",
         value=round(ratio, 3),
-        unit="our step time over PyTorch eager's",
+        unit="our step time over PyTorch eager's, the fastest steps of both",
         target=f"at most {TARGET}",
         ok=ratio <= TARGET,
         peers={"torch_ms": round(torch_best * 1e3, 2)},
         details={
-            "ours_ms": round(medians["ours"] * 1e3, 2),
-            "torch_own_environment_ms": round(medians["torch"] * 1e3, 2),
-            "torch_our_environment_ms": round(medians["torch_malloc"] * 1e3, 2),
+            "fastest_ms": {peer: round(value * 1e3, 2) for peer, value in fastest.items()},
+            "median_ms": {peer: round(value * 1e3, 2) for peer, value in medians.items()},
             "threads": THREADS,
             "steps": len(seconds["ours"]),
         },

@@ -138,9 +138,7 @@ def _activate(name: str, hidden: torch.Tensor) -> torch.Tensor:
     return active.square() if kind == "squared_relu" else active
 
 
-def _rotary(
-    length: int, head_dim: int, device: torch.device
-) -> tuple[torch.Tensor, torch.Tensor]:
+def _rotary(length: int, head_dim: int, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
     half = head_dim // 2
     frequencies = 10_000.0 ** (-torch.arange(half, device=device) / half)
     angles = torch.arange(length, device=device)[:, None] * frequencies

@@ -19,8 +19,30 @@ TOP_K = {"top_1": 1, "top_2": 2}
 FLOAT32_BYTES = 4
 # Adam keeps two moments; Adafactor's factored second moment is rows + columns, about nothing.
 OPTIMIZER_FLOATS = {"adam": 2.0, "adafactor": 0.02}
-# A gradient step holds every gradient once; updates are written over them.
+# A gradient step holds every gradient once. On CPU Adam works on one vector of all parameters,
+# which is a second copy of them (worker/optimizer.py).
 GRADIENT_FLOATS = 1.0
+VECTOR_FLOATS = {"adam": 1.0, "adafactor": 0.0}
+# Kept for the backward pass, per hidden unit: measured from the compiler's account of the step
+# (docs/experiments/model.md). Experts fuse more of it away.
+SAVED_PER_HIDDEN = {
+    "relu": 2.0,
+    "squared_relu": 2.0,
+    "gelu": 3.0,
+    "gated_relu": 3.0,
+    "gated_gelu": 5.0,
+}
+SAVED_PER_EXPERT_HIDDEN = {
+    "relu": 1.5,
+    "squared_relu": 1.5,
+    "gelu": 2.5,
+    "gated_relu": 2.25,
+    "gated_gelu": 4.25,
+}
+# Per head and pair of positions: exponentials, weights and their gradient.
+SAVED_PER_SCORE = 3.0
+# Places in a block of one expert's tokens, without a capacity (model/moe.py, on CPU).
+DROPLESS_BLOCK = 64
 FACTORED_MINIMUM = 128
 
 
@@ -33,14 +55,12 @@ class LayerCost:
         activated: Of these, what one token meets.
         forward_flops: A token, in the forward pass of a training step.
         saved_floats: A token, kept from the forward pass for the backward pass.
-        peak_floats: A token, alive beside the saved ones while this sub-layer runs.
     """
 
     parameters: int
     activated: int
     forward_flops: float
     saved_floats: float
-    peak_floats: float
 
 
 def is_gated(activation: str) -> bool:
@@ -77,9 +97,9 @@ def _attention(layer: Attention, dim: int, proxy: Proxy) -> LayerCost:
     # Causal attention looks at half the sequence on average, in scores and in values.
     scores = 2.0 * proxy.sequence_length * width
     flops = 2.0 * (matrices + convolution) + scores
-    saved = 2 * dim + 4 * width + (3 * width if layer.conv_width else 0)
-    peak = layer.heads * proxy.sequence_length * 2.0
-    return LayerCost(parameters, parameters, flops, saved, peak)
+    saved = 3 * dim + 4 * width + (9 * width if layer.conv_width else 0)
+    saved += SAVED_PER_SCORE * layer.heads * proxy.sequence_length
+    return LayerCost(parameters, parameters, flops, saved)
 
 
 def _feed_forward(layer: FeedForward, dim: int, proxy: Proxy) -> LayerCost:
@@ -88,8 +108,8 @@ def _feed_forward(layer: FeedForward, dim: int, proxy: Proxy) -> LayerCost:
     rank = layer.rank
     matrix = rank * (dim + layer.hidden_dim) if rank else dim * layer.hidden_dim
     parameters = count * matrix + norm_parameters(layer, dim)
-    saved = 2 * dim + (count - 1) * layer.hidden_dim + count * rank
-    return LayerCost(parameters, parameters, 2.0 * count * matrix, saved, 2.0 * layer.hidden_dim)
+    saved = 3 * dim + SAVED_PER_HIDDEN[layer.activation] * layer.hidden_dim + (count + 1) * rank
+    return LayerCost(parameters, parameters, 2.0 * count * matrix, saved)
 
 
 def _moe(layer: MoE, dim: int, proxy: Proxy) -> LayerCost:
@@ -101,14 +121,19 @@ def _moe(layer: MoE, dim: int, proxy: Proxy) -> LayerCost:
     k = TOP_K.get(layer.gating)
     nominal = min(k or layer.capacity_factor, experts)
     computed = experts_per_token(layer, experts)
-    slots = min(layer.capacity_factor, experts) if layer.capacity_factor else computed
-    saved = 2 * dim + experts + slots * (2 * dim + (count - 1) * layer.hidden_dim)
+    tokens = proxy.batch_size * proxy.sequence_length
+    slots, copied = float(min(layer.capacity_factor, experts)), 0.0
+    if not layer.capacity_factor:
+        block = min(DROPLESS_BLOCK, tokens)
+        slots = computed + experts * block / tokens
+        copied = slots / block * expert  # every block has its expert's matrices
+    hidden = SAVED_PER_EXPERT_HIDDEN[layer.activation] * layer.hidden_dim
+    saved = 2 * dim + 3 * experts + slots * (3 * dim + hidden) + copied
     return LayerCost(
         parameters=experts * expert + shared,
         activated=round(nominal * expert) + shared,
         forward_flops=2.0 * (router + computed * expert),
         saved_floats=saved,
-        peak_floats=slots * 2.0 * layer.hidden_dim,
     )
 
 
@@ -163,6 +188,9 @@ def flops_per_token(genome: Genome, proxy: Proxy) -> float:
 def memory_bytes(genome: Genome, proxy: Proxy, *, platform: str = "cpu") -> int:
     """Returns the peak bytes of a training step: parameters, optimiser, gradients, activations.
 
+    Every block is unrolled and nothing is recomputed. Measured on CPU; see
+    benchmarks/memory_estimate.py.
+
     Args:
         genome: The block.
         proxy: What all trials share.
@@ -173,11 +201,11 @@ def memory_bytes(genome: Genome, proxy: Proxy, *, platform: str = "cpu") -> int:
     activation_bytes = 2 if half else FLOAT32_BYTES
     costs = layer_costs(genome, proxy)
     saved = proxy.blocks * sum(cost.saved_floats for cost in costs)
-    peak = max(cost.peak_floats for cost in costs)
     held = 1.0 + OPTIMIZER_FLOATS[proxy.optimizer] + GRADIENT_FLOATS
+    held += VECTOR_FLOATS[proxy.optimizer] if platform == "cpu" else 0.0
     state = parameters(genome, proxy) * held * FLOAT32_BYTES
-    logits = 3.0 * proxy.vocab_size * FLOAT32_BYTES
-    return int(state + tokens * ((saved + peak) * activation_bytes + logits))
+    ends = 3.0 * genome.model_dim * activation_bytes + 2.0 * proxy.vocab_size * FLOAT32_BYTES
+    return int(state + tokens * (saved * activation_bytes + ends))
 
 
 def check_trainable(genome: Genome, proxy: Proxy) -> None:
