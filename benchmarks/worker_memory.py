@@ -17,6 +17,7 @@ import tempfile
 import threading
 from collections import defaultdict
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -30,6 +31,7 @@ Samples = list[tuple[int, dict[str, float]]]  # trials that have ended, MiB by p
 def main() -> None:
     options = _options()
     spec = search_spec("memory", trials=options.trials, budget_seconds=options.budget)
+    spec["space"] = _space(options.space)
     extra = ("--recycle-after", str(options.recycle_after))
     samples: Samples = []
     with (
@@ -50,10 +52,30 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--trials", type=int, default=100)
     parser.add_argument("--budget", type=float, default=0.5, help="training seconds of a trial")
+    parser.add_argument("--space", choices=("nano", "tiny"), default="nano")
     parser.add_argument("--recycle-after", type=int, default=50)
     parser.add_argument("--limit", type=float, default=3600.0, help="seconds to give it")
     parser.add_argument("--no-keep", action="store_true", help="write no result")
     return parser.parse_args()
+
+
+def _space(name: str) -> Any:
+    """Returns the preset, or blocks of one or two small sub-layers that compile in a second."""
+    if name != "tiny":
+        return name
+    return {
+        "name": "tiny",
+        "model_dim": [32],
+        "min_layers": 1,
+        "max_layers": 2,
+        "layers": {
+            "attention": {"heads": [2, 3, 4]},
+            "feed_forward": {
+                "hidden_dim": [32, 64, 96, 128],
+                "activation": ["gated_relu", "gated_gelu", "relu", "gelu"],
+            },
+        },
+    }
 
 
 def _watch(stack: Stack, search: str, samples: Samples, over: threading.Event) -> None:
@@ -94,6 +116,7 @@ def _judge(samples: Samples, options: argparse.Namespace) -> None:
             "trials": last,
             "budget_seconds": options.budget,
             "recycle_after": options.recycle_after,
+            "space": options.space,
             "early_mib": {part: round(size) for part, size in early.items()},
             "late_mib": {part: round(size) for part, size in late.items()},
             "growth": {part: round(value, 4) for part, value in growth.items()},
