@@ -23,13 +23,13 @@ from search.spec import SearchSpec
 from search.surrogate import MEMORY, Surrogate
 from search.zoo import zoo_genome
 
-CHILDREN = 96  # mutated children that the surrogate looks at first
+CHILDREN = 80  # mutated children that the surrogate looks at first
 GENERATIONS = 2  # of grandchildren, each of the children that it expects most of
-HEIRS, THEIR_CHILDREN = 8, 4  # children that have children, and how many each
+HEIRS, THEIR_CHILDREN = 6, 4  # children that have children, and how many each
 RESTART = 0.5  # chance that the next child starts from a parent, not from the last child
 WINNERS = 4  # tournaments whose winners are the children's parents
 ELITE = 3  # the fittest of the surrogate's window, parents too
-WANDERERS = 16  # random genomes among the children
+WANDERERS = 12  # random genomes among the children
 FIRST = 10  # results before the surrogate may choose
 BATCHES = 4  # of children, each farther from the parents, before any genome will do
 TRIES = 8  # children at each distance, where nothing is screened

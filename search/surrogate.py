@@ -28,7 +28,7 @@ from search.history import Observation
 from search.kernel import component_names, components, own_components
 from search.space import Space
 
-WINDOW = 300  # most observations that a posterior sees
+WINDOW = 200  # most observations that a posterior sees
 STRIDE = 100  # observations that leave the window at once; most results between two fits
 MEMORY = WINDOW + STRIDE  # observations that the surrogate may ask for
 MIN_OBSERVATIONS = 8
