@@ -152,10 +152,10 @@ class Stack:
 
     def _start(self, name: str, arguments: list[str]) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-P", "-m", "api.cli.main", *arguments]
+        # Ray would run its workers at niceness 15, behind whatever else the machine does.
+        environment = {**os.environ, "RAY_worker_niceness": "0"}
         with (self._folder / f"{name}.log").open("ab") as log:
-            return subprocess.Popen(
-                command, stdout=log, stderr=subprocess.STDOUT, env=dict(os.environ)
-            )
+            return subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=environment)
 
     def _healthy(self) -> bool:
         try:
