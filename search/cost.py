@@ -97,7 +97,7 @@ def _attention(layer: Attention, dim: int, proxy: Proxy) -> LayerCost:
     # Causal attention looks at half the sequence on average, in scores and in values.
     scores = 2.0 * proxy.sequence_length * width
     flops = 2.0 * (matrices + convolution) + scores
-    saved = 3 * dim + 4 * width + (9 * width if layer.conv_width else 0)
+    saved = 3.0 * dim + 4 * width + (9 * width if layer.conv_width else 0)
     saved += SAVED_PER_SCORE * layer.heads * proxy.sequence_length
     return LayerCost(parameters, parameters, flops, saved)
 
