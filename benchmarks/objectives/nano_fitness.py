@@ -1,8 +1,8 @@
 """A fitness fitted on real nano trials: what training blocks for ten seconds really showed.
 
 Kernel ridge regression on plain figures of a block (how much of what, how wide, what stands first
-and last) learns validation loss and the logarithm of step time from `nano_trials.jsonl`. Figures and
-kernel are none of the surrogate's, so that no search is measured on its own assumptions.
+and last) learns validation loss and the logarithm of step time from `nano_trials.jsonl`. Neither
+figures nor kernel are the surrogate's: no search is measured on its own assumptions.
 
 Fitness is GLaM's loss minus the block's, in nats a token; a block whose step takes 5% longer than
 GLaM's is pruned. The noise is what repeats of a genome showed. The optimum is the best that many
