@@ -109,7 +109,7 @@ class RequestFuzzer:
             return value
         if isinstance(value, list) and value and rng.random() < 0.85:
             index = rng.randrange(len(value))
-            if rng.random() < 0.2:
+            if rng.random() < 0.2 and len(value) < 1000:
                 return value * rng.choice([2, 40])
             value[index] = self._broken(value[index])
             return value

@@ -25,6 +25,9 @@ router = APIRouter(prefix="/searches", tags=["searches"])
 YAML_TYPES = frozenset({"application/yaml", "application/x-yaml", "text/yaml"})
 # Aliases make a small file a huge value; a spec has no use for them.
 YAML_LIMIT_BYTES = 256 * 1024
+# The parser's time grows with the square of the depth: 5,000 brackets would take seconds.
+YAML_FLOW_DEPTH = 64
+NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 SPEC_SCHEMA = {"$ref": "#/components/schemas/SearchSpec"}
 SPEC_BODY = {
     "requestBody": {
@@ -185,6 +188,8 @@ async def _spec_in(request: Request) -> SearchSpec:
 
 def _parse_yaml(body: bytes) -> SearchSpec:
     """Returns the spec in YAML; what may not stand in JSON is refused here too."""
+    if _flow_depth(body) > YAML_FLOW_DEPTH:
+        raise InvalidSpec(f"brackets in YAML may be nested {YAML_FLOW_DEPTH} deep")
     try:
         if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(body, yaml.SafeLoader)):
             raise InvalidSpec("a spec may not use YAML aliases")
@@ -194,3 +199,12 @@ def _parse_yaml(body: bytes) -> SearchSpec:
         why = str(error).partition("\n")[0]
         raise InvalidSpec(f"the spec is not YAML: {why}") from None
     return parse_spec(body)
+
+
+def _flow_depth(body: bytes) -> int:
+    """Returns how deep brackets are nested, those in strings and comments counted too."""
+    depth = deepest = 0
+    for byte in body.translate(None, NO_BRACKETS):
+        depth += 1 if byte in b"[{" else -1
+        deepest = max(deepest, depth)
+    return deepest

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -82,6 +83,8 @@ def controller_process(
         stderr=subprocess.PIPE,
         env=environment,
         text=True,
+        # A shell that runs the tests in the background has SIGINT ignored, which is inherited.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     found = ControllerProcess(process, f"http://127.0.0.1:{port}")
     found.follow()

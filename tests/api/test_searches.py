@@ -87,6 +87,16 @@ def test_what_is_not_strict_json_is_refused(tmp_path, body):
         assert code(answer) == (400, "invalid_json")
 
 
+def test_deep_yaml_is_refused_before_it_is_parsed(tmp_path, monkeypatch):
+    monkeypatch.setattr("yaml.parse", None)
+    with client(tmp_path) as http:
+        headers = {"Content-Type": "application/yaml"}
+        answer = http.post(SEARCHES, content="a: " + "[{b: " * 100_000, headers=headers)
+        assert code(answer)[0] in {413, 422}
+        answer = http.post(SEARCHES, content="a: " + "[{b: " * 40, headers=headers)
+        assert code(answer) == (422, "invalid_spec")
+
+
 @pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", ""])
 def test_another_media_type_is_refused(tmp_path, kind):
     with client(tmp_path) as http:
