@@ -125,7 +125,7 @@ def _forget() -> None:
     if "jax" in sys.modules:
         import jax
 
-        jax.clear_caches()
+        jax.clear_caches()  # type: ignore[no-untyped-call]
         gc.collect()
 
 
