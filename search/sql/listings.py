@@ -7,7 +7,7 @@ import json
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, func, literal, select, tuple_
+from sqlalchemy import BigInteger, ColumnElement, Select, func, literal, select, tuple_
 
 from search.errors import InvalidInput, NotFound
 from search.records import AttemptRecord, Page, TrialRecord
@@ -131,7 +131,7 @@ def _filtered(search_id: str, where: TrialFilter, *, hidden: bool) -> Select[Any
     if where.pool is not None:
         query = query.where(pool == storable(where.pool))
     if where.after_seq is not None:
-        query = query.where(trials.c.seq > where.after_seq)
+        query = query.where(trials.c.seq > literal(where.after_seq, BigInteger))
     return query
 
 
@@ -152,7 +152,8 @@ def _known(base: Select[Any], order: Order, after: After, limit: int) -> Select[
     if order.name in NULLABLE:
         base = base.where(order.column(order.name).is_not(None))
     if after.value is not None:
-        here = [literal(after.value), literal(after.number)][: len(keys)]
+        wide = BigInteger if isinstance(after.value, int) else None
+        here = [literal(after.value, wide), literal(after.number)][: len(keys)]
         left, right = (keys[0], here[0]) if len(keys) == 1 else (tuple_(*keys), tuple_(*here))
         base = base.where(left < right if order.descending else left > right)
     return base.order_by(*(key.desc() if order.descending else key for key in keys)).limit(limit)

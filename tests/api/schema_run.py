@@ -23,7 +23,7 @@ VERSIONS = (  # 412: an ETag is the present one
     "change_search", "pause_search", "resume_search", "stop_search", "cancel_search",
     "delete_search",
 )  # fmt: skip
-CROSS_FIELDS = (  # 422: fields fit one another, names are known
+CROSS_FIELDS = (  # 422: fields fit one another, names are known; 400: text holds no NUL
     "create_search", "change_search", "tell_genome_facts", "report_result",
 )  # fmt: skip
 REFUSALS = ["400", "401", "403", "404", "405", "409", "412", "415", "422", "429"]
@@ -41,6 +41,7 @@ def configuration() -> str:
     parts = ["[parameters]\nfollow = false\n"]
     for name in sorted({*CURSORS, *VERSIONS, *CROSS_FIELDS}):
         extra = ["422"] if name in (*CURSORS, *CROSS_FIELDS) else []
+        extra += ["400"] if name in CROSS_FIELDS else []
         extra += ["412"] if name in VERSIONS else []
         parts.append(
             f'[[operations]]\ninclude-operation-id = "{name}"\n'

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import json
 from itertools import pairwise
 from typing import Any
 
@@ -245,3 +247,15 @@ def test_figures_agree_with_the_trials(site: Site) -> None:
     assert figures["oldest_lease_age_seconds"] == 70
     assert figures["most_overdue_lease_seconds"] == 10
     assert figures["workers_alive"] == 1
+
+
+@pytest.mark.parametrize("sort", SORTS)
+def test_numbers_beyond_every_column_find_nothing_and_break_nothing(site: Site, sort: str) -> None:
+    search_id = mixed(site)
+    far = 2**53 - 1
+    after = TrialFilter(after_seq=far)
+    assert site.store.list_trials(search_id, where=after).items == ()
+    cursor = base64.urlsafe_b64encode(json.dumps([sort, far, 0]).encode()).decode().rstrip("=")
+    page = site.store.list_trials(search_id, where=TrialFilter(sort=sort), cursor=cursor)
+    missing = [one for one in page.items if getattr(one, sort.removeprefix("-"), None) is None]
+    assert sort.startswith("-") or len(missing) == len(page.items)
