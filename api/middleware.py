@@ -9,6 +9,7 @@ import secrets
 import time
 from urllib.parse import urlsplit
 
+import anyio
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import HTTPConnection
@@ -151,6 +152,8 @@ class RequestGate:
     async def _fail(
         self, error: Exception, scope: Scope, receive: Receive, answer: _Answer
     ) -> None:
+        if answer.status is not None and _reader_has_gone(error):
+            return
         response = problem_of(error)
         if response.status_code >= 500 and not isinstance(error, HttpProblem):
             failures.error("%s %s failed", scope["method"], scope["path"], exc_info=error)
@@ -190,6 +193,16 @@ def _request_id(given: str | None) -> str:
     if given and len(given) <= 64 and given.replace("-", "").isalnum() and given.isascii():
         return given
     return secrets.token_hex(8)
+
+
+def _reader_has_gone(error: BaseException) -> bool:
+    """Returns whether a stream broke off for no other reason than that its reader left.
+
+    FastAPI's own event stream ends in this error when events are waiting for such a reader.
+    """
+    if isinstance(error, BaseExceptionGroup):
+        return all(_reader_has_gone(one) for one in error.exceptions)
+    return isinstance(error, anyio.BrokenResourceError | anyio.ClosedResourceError)
 
 
 def _route_of(scope: Scope) -> str:
