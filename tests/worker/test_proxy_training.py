@@ -1,45 +1,16 @@
 import threading
-from datetime import UTC, datetime
 
 import jax
 import pytest
 
 from search.errors import InvalidData
-from search.genome import parse_genome
-from search.lease import Directive, Lease
-from search.spec import Proxy
+from search.lease import Directive
 from search.trial import Outcome
+from tests.worker.leases import make_lease as lease
 from worker import proxy_training
 from worker.data import open_dataset
 from worker.dataset_preparation import prepare_dataset
 from worker.proxy_training import train_proxy
-
-GENOME = parse_genome(
-    {
-        "model_dim": 16,
-        "layers": [
-            {"kind": "attention", "heads": 2},
-            {
-                "kind": "moe",
-                "hidden_dim": 16,
-                "activation": "gelu",
-                "gating": "expert_choice",
-                "capacity_factor": 1,
-            },
-        ],
-    }
-)
-PROXY = Proxy(
-    blocks=1,
-    experts=2,
-    head_dim=8,
-    sequence_length=16,
-    batch_size=8,
-    optimizer="adam",
-    peak_learning_rate=0.01,
-    validation_tokens=512,
-    budget_seconds=0.2,
-)
 
 
 @pytest.fixture(scope="module")
@@ -52,26 +23,6 @@ def cache(tmp_path_factory):
     folder = tmp_path_factory.mktemp("compiled")
     yield folder
     jax.config.update("jax_compilation_cache_dir", None)
-
-
-def lease(**changes):
-    proxy = PROXY.model_copy(update=changes.pop("proxy", {}))
-    fields = {
-        "lease_id": "1-1",
-        "search_id": "s",
-        "search_name": "test",
-        "trial_id": 1,
-        "trial_number": 1,
-        "attempt": 1,
-        "kind": "candidate",
-        "pool": "cpu",
-        "genome": GENOME,
-        "proxy": proxy,
-        "seed": 5,
-        "expires_at": datetime.now(UTC),
-        "lease_seconds": 60,
-    }
-    return Lease(**(fields | changes))
 
 
 def agree(progress):
