@@ -35,6 +35,8 @@ PARTITION_RULES: dict[str, dict[str, Axes]] = {
         "down": (EXPERT_AXIS, *INNER),
     },
 }
+# Per kind, the field of the genome that the model axis must divide.
+SPLIT_FIELDS = {"attention": "heads", "feed_forward": "hidden_dim", "moe": "hidden_dim"}
 
 
 def make_mesh(
@@ -72,7 +74,7 @@ def check_mesh(config: ModelConfig, mesh: Mesh) -> None:
             rule = f"expert_groups must be data x expert ({shards}), one group of rows a shard"
             raise InvalidMesh(rule, config.expert_groups, "/expert_groups")
     for index, layer in enumerate(config.genome.layers):
-        field = "heads" if layer.kind == "attention" else "hidden_dim"
+        field = SPLIT_FIELDS[layer.kind]
         _divides(getattr(layer, field), model, f"layers/{index}/{field}", MODEL_AXIS)
 
 

@@ -215,11 +215,8 @@ def check_trainable(genome: Genome, proxy: Proxy) -> None:
         InvalidGenome: names the field, its value and the rule.
     """
     for index, layer in enumerate(genome.layers):
-        pointer = f"/layers/{index}"
-        if isinstance(layer, Attention):
-            _check_attention(layer, pointer, proxy)
-        elif isinstance(layer, MoE):
-            _check_moe(layer, pointer, proxy)
+        for check in RULES[layer.kind]:
+            check(layer, f"/layers/{index}", proxy)
 
 
 def _check_attention(layer: Attention, pointer: str, proxy: Proxy) -> None:
@@ -254,6 +251,14 @@ def _check_moe(layer: MoE, pointer: str, proxy: Proxy) -> None:
             "so that every expert has a token"
         )
         raise InvalidGenome(rule, layer.capacity_factor, f"{pointer}/capacity_factor")
+
+
+# What the proxy asks of a sub-layer; what it asks of itself is checked in search/genome.py.
+RULES: dict[str, tuple[Callable[[Any, str, Proxy], None], ...]] = {
+    "attention": (_check_attention,),
+    "feed_forward": (),
+    "moe": (_check_moe,),
+}
 
 
 def slots_per_expert(layer: MoE, experts: int, choosers: int) -> int:
