@@ -7,6 +7,7 @@ from typing import Literal
 
 from jax.sharding import PartitionSpec
 
+from search.cost import check_trainable
 from search.genome import Genome
 from search.spec import Proxy
 
@@ -53,7 +54,12 @@ class ModelConfig:
 
     @classmethod
     def of_proxy(cls, genome: Genome, proxy: Proxy, *, platform: str) -> ModelConfig:
-        """Returns the config of a trial; precision `auto` is float32 on CPU, else bfloat16."""
+        """Returns the config of a trial; precision `auto` is float32 on CPU, else bfloat16.
+
+        Raises:
+            InvalidGenome: a shape cannot work; names the field, its value and the rule.
+        """
+        check_trainable(genome, proxy)
         auto = "float32" if platform == "cpu" else "bfloat16"
         return cls(
             genome=genome,
