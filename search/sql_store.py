@@ -130,6 +130,19 @@ class SqlStore(SearchStore):
             search = searches.find(tx, search_id)
             return listings.trials_page(tx, search, where, cursor, _page(limit))
 
+    def list_trials_json(
+        self,
+        search_id: str,
+        *,
+        where: TrialFilter = TrialFilter(),  # noqa: B008 - frozen
+        cursor: str | None = None,
+        limit: int = 100,
+    ) -> tuple[bytes, str | None]:
+        """Returns the page of `list_trials` as JSON, and its `next_cursor`; never with curves."""
+        with self._database.read() as tx:
+            search = searches.find(tx, search_id)
+            return listings.trials_json(tx, search, where, cursor, _page(limit))
+
     def get_trial(self, search_id: str, number: int) -> TrialRecord:
         """Returns one trial by its number in the search."""
         with self._database.read() as tx:

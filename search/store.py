@@ -132,6 +132,20 @@ class SearchStore(ABC):
         """Returns TrialRecords by keyset; a cursor belongs to one sort order."""
 
     @abstractmethod
+    def list_trials_json(
+        self,
+        search_id: str,
+        *,
+        where: TrialFilter = TrialFilter(),
+        cursor: str | None = None,
+        limit: int = 100,
+    ) -> tuple[bytes, str | None]:
+        """Returns the page of `list_trials` as JSON, and its `next_cursor`; never with curves.
+
+        For those who would only write the records down again: a third of the time.
+        """
+
+    @abstractmethod
     def get_trial(self, search_id: str, number: int) -> TrialRecord:
         """Returns one trial by its number in the search."""
 

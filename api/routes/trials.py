@@ -12,7 +12,7 @@ from fastapi.responses import StreamingResponse
 from api.dependencies import Controller, Cursor, Parts, Reads, SearchId, TrialNumber, client_of
 from api.errors import problems
 from api.genome_difference import difference
-from api.routes.answers import answer, next_link
+from api.routes.answers import JSON, answer, next_link
 from api.schemas import Baselines, Change, TrialDetail, TrialPage, Trials
 from search.records import BestRecord, TrialRecord
 from search.store import TrialFilter
@@ -74,9 +74,8 @@ def list_trials(
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
 ) -> Response:
     """Lists trials page by page; `after_seq` gives what changed since a listing before."""
-    page = parts.store.list_trials(search_id, where=where, cursor=cursor, limit=limit)
-    body = TrialPage.model_construct(items=page.items, next_cursor=page.next_cursor)
-    return answer(body, headers=next_link(request, page.next_cursor))
+    body, more = parts.store.list_trials_json(search_id, where=where, cursor=cursor, limit=limit)
+    return Response(body, media_type=JSON, headers=next_link(request, more))
 
 
 @router.get(
@@ -134,7 +133,7 @@ def get_population(parts: Parts, search_id: SearchId) -> Response:
 
 @router.get("/pareto", response_model=Trials, responses=problems(404))
 def get_pareto(parts: Parts, search_id: SearchId) -> Response:
-    """Returns the candidates that no other beats in both loss and step time."""
+    """Returns the front: who is beaten by none of its pool in loss, step time and parameters."""
     return _all(parts.store.pareto(search_id))
 
 

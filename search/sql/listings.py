@@ -7,15 +7,18 @@ import json
 from dataclasses import dataclass, replace
 from typing import Any
 
+from pydantic_core import to_json
 from sqlalchemy import BigInteger, ColumnElement, Select, func, literal, select, tuple_
 
 from search.errors import InvalidInput, NotFound
 from search.records import AttemptRecord, Page, TrialRecord
 from search.sql.database import Transaction
+from search.sql.front import FRONT, UNKNOWN_MS
+from search.sql.plain_trial import plain_trial
 from search.sql.rows import at, read_spec, trial_record, when, youngest_outside
 from search.sql.text import storable
 from search.store import TrialFilter
-from search.tables import ON_FRONT, attempts, trials
+from search.tables import attempts, trials
 from search.trial import Outcome, TrialKind
 
 NULLABLE = {"fitness", "step_time_ms"}
@@ -73,6 +76,26 @@ def trials_page(
     tx: Transaction, search: Any, where: TrialFilter, cursor: str | None, limit: int
 ) -> Page:
     """Returns one page; missing values come last in both directions."""
+    rows, more = _page(tx, search, where, cursor, limit)
+    outside = youngest_outside(search)
+    items = tuple(trial_record(row, outside, lean=not where.curves) for row in rows)
+    return Page.model_construct(items=items, next_cursor=more)
+
+
+def trials_json(
+    tx: Transaction, search: Any, where: TrialFilter, cursor: str | None, limit: int
+) -> tuple[bytes, str | None]:
+    """Returns one page as JSON, and its `next_cursor`."""
+    rows, more = _page(tx, search, where, cursor, limit)
+    outside = youngest_outside(search)
+    items = [plain_trial(row, outside) for row in rows]
+    return to_json({"items": items, "next_cursor": more}, inf_nan_mode="null"), more
+
+
+def _page(
+    tx: Transaction, search: Any, where: TrialFilter, cursor: str | None, limit: int
+) -> tuple[list[Any], str | None]:
+    """Returns the rows of one page and the cursor of the next."""
     sort = "seq" if where.after_seq is not None else where.sort
     name = sort.removeprefix("-")
     if name not in SORTS:
@@ -89,10 +112,8 @@ def trials_page(
         rows += _in_order(tx, base, order, after, limit + 1)
     if len(statuses) > 1:
         rows.sort(key=order.place)
-    outside = youngest_outside(search)
     more = _cursor(rows[limit - 1], sort, name) if len(rows) > limit else None
-    items = tuple(trial_record(row, outside, lean=not where.curves) for row in rows[:limit])
-    return Page.model_construct(items=items, next_cursor=more)
+    return rows[:limit], more
 
 
 def _few_pass(tx: Transaction, search_id: str, where: TrialFilter) -> bool:
@@ -268,11 +289,12 @@ def population(tx: Transaction, search: Any) -> list[TrialRecord]:
 
 
 def pareto(tx: Transaction, search: Any) -> list[TrialRecord]:
-    """Returns the front, fastest first."""
-    # The order is what makes SQLite take the small index rather than one over the whole search.
-    rows = tx.run(
-        select(trials).where(trials.c.search_id == search.id, ON_FRONT).order_by(trials.c.number)
-    ).all()
+    """Returns the front, pool by pool, fastest first."""
     outside = youngest_outside(search)
-    ordered = sorted(rows, key=lambda row: (row.pool, row.step_time_ms, row.number))
+    ordered = sorted(tx.run(FRONT, {"search": search.id}), key=_by_speed)
     return [trial_record(row, outside, lean=True) for row in ordered]
+
+
+def _by_speed(row: Any) -> tuple[str, float, int]:
+    unknown = row.step_time_ms is None
+    return row.pool, UNKNOWN_MS if unknown else row.step_time_ms, row.number

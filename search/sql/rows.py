@@ -70,18 +70,23 @@ def read_measurements(text: str | None, points: str | None = None) -> Measuremen
 
 
 def lean_measurements(text: str | None) -> Measurements:
-    """Returns what was measured without curve and expert loads, which make listings heavy.
+    """Returns what was measured without curve and expert loads, which make listings heavy."""
+    return NO_MEASUREMENTS if text is None else Measurements.model_validate(lean_values(text))
+
+
+def lean_values(text: str | None) -> dict[str, Any]:
+    """Returns the values of a stored measurement without curve and expert loads.
 
     The curve is the last field and most of the text: it is cut off before the rest is parsed.
     Quotes within strings are escaped, so nothing else can look like its beginning.
     """
     if text is None:
-        return NO_MEASUREMENTS
+        return {}
     head, cut, _ = text.partition(CURVE)
-    values = from_json(f"{head}}}" if cut else text)
+    values: dict[str, Any] = from_json(f"{head}}}" if cut else text)
     values.pop("curve", None)
     values.pop("expert_load", None)
-    return Measurements.model_validate(values)
+    return values
 
 
 def baseline_summary(row: Any) -> BaselineSummary:

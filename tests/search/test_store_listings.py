@@ -86,6 +86,23 @@ def test_filters_hold_in_every_sort(site: Site) -> None:
         assert site.trials(search_id, sort=sort, pool="h2\0") == []
 
 
+def test_a_page_as_json_says_what_its_records_say(site: Site) -> None:
+    search_id = mixed(site)
+    busy, last = site.claim(count=2)
+    site.store.progress(busy.lease_id, Progress(point=point(0.25, 2.9)))
+    site.finish(last, 2.5, curve=[point(0.5, 2.7), point(1.0, 2.5)], expert_load=[0.5, 0.5], device='a "b"')
+    where, cursor = TrialFilter(sort="-fitness"), None
+    while True:
+        page = site.store.list_trials(search_id, where=where, cursor=cursor, limit=8)
+        body, more = site.store.list_trials_json(search_id, where=where, cursor=cursor, limit=8)
+        told = [json.loads(one.model_dump_json()) for one in page.items]
+        assert json.loads(body) == {"items": told, "next_cursor": page.next_cursor}
+        assert more == page.next_cursor
+        cursor = more
+        if cursor is None:
+            break
+
+
 @pytest.mark.parametrize("cursor", ["", "x", "bm9uc2Vuc2U", "W10", "\N{GRINNING FACE}", "A" * 500])
 def test_a_cursor_of_another_making_is_refused(site: Site, cursor: str) -> None:
     search_id = site.create()
@@ -146,10 +163,19 @@ def test_age_is_counted_from_completion_and_not_from_birth(site: Site) -> None:
 
 def test_the_front_holds_what_nobody_beats_on_the_same_pool(site: Site) -> None:
     search_id = site.started(step_time_slack=None)
-    figures = [(2.0, 30.0), (2.5, 10.0), (2.6, 20.0), (1.9, 30.0), (2.5, 10.0), (1.5, 40.0)]
-    for loss, step_time_ms in figures:
-        site.finish(site.claim_one(), loss, step_time_ms=step_time_ms)
-    assert [one.number for one in site.store.pareto(search_id)] == [2, 4, 6]
+    figures = [
+        (2.0, 30.0, 5),
+        (2.5, 10.0, 5),
+        (2.6, 20.0, 5),  # beaten by 2
+        (1.9, 30.0, 5),  # beats 1
+        (2.5, 10.0, 5),  # equals 2
+        (1.5, 40.0, 5),
+        (9.0, 90.0, 4),  # the smallest
+        (1.6, 40.0, 6),  # beaten by 6
+    ]
+    for loss, step_time_ms, size in figures:
+        site.finish(site.claim_one(), loss, step_time_ms=step_time_ms, parameters=size)
+    assert [one.number for one in site.store.pareto(search_id)] == [2, 4, 6, 7]
     site.finish(site.claim_one(pool="slow"), 9.0)
     elsewhere = site.claim_one(pool="slow")
     site.finish(elsewhere, 8.0, step_time_ms=99.0)
