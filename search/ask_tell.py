@@ -10,24 +10,23 @@ refused call records nothing.
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from pydantic import ValidationError
 
-from search.errors import InvalidMeasurement, InvalidSpec
+from search.errors import InvalidSpec
 from search.genome import Genome
 from search.reward import Baseline, confidence
 from search.space import Space
 from search.spec import SearchSpec
-from search.trial import LARGEST, TrialKind
+from search.told import Ending, told, told_baseline
+from search.trial import TrialKind, TrialStatus
 
 POOL = "ask-tell"
 ENDLESS = 10_000_000
-LEAST_REPEATS = 2
 
 
 @dataclass(frozen=True)
@@ -71,6 +70,23 @@ class Standing:
     confidence: float | None
 
 
+@dataclass(frozen=True)
+class Compromise:
+    """A candidate on the Pareto front: no other beats it in fitness, step time and parameters.
+
+    Attributes:
+        number: The candidate's trial number.
+        step_time_ms: As it was told; None, the worst, where it was not.
+        parameters: As they were told, else counted from the genome and the spec's proxy.
+    """
+
+    number: int
+    genome: Genome
+    fitness: float
+    step_time_ms: float | None
+    parameters: int
+
+
 class AskTell(ABC):
     """A search that is driven by its caller. Fitness is to be maximised, on any scale."""
 
@@ -82,7 +98,6 @@ class AskTell(ABC):
             SpaceExhausted: every genome within reach has been tried.
         """
 
-    @abstractmethod
     def tell(
         self,
         trial: AskedTrial | int,
@@ -99,15 +114,16 @@ class AskTell(ABC):
             fitness: Finite, higher is better; needed unless pruned.
             pruned: The genome breaks a constraint or was given up: worse than all that completed.
             step_time_ms: For the choice by several objectives.
-            parameters: For the same.
+            parameters: For the same; counted from the genome where they are not given.
 
         Raises:
-            InvalidMeasurement: fitness is missing, NaN or infinite.
+            InvalidMeasurement: fitness is missing, NaN or infinite, or a cost cannot be.
             NotFound: no such trial was asked for.
             IllegalTransition: the trial has ended already.
         """
+        ending = told(fitness, pruned=pruned, step_time_ms=step_time_ms, parameters=parameters)
+        self._end(trial_number(trial), ending)
 
-    @abstractmethod
     def fail(self, trial: AskedTrial | int, reason: str = "") -> None:
         """Ends a trial that could not be evaluated; its genome is not proposed again.
 
@@ -115,18 +131,27 @@ class AskTell(ABC):
             NotFound: no such trial was asked for.
             IllegalTransition: the trial has ended already.
         """
+        self._end(trial_number(trial), Ending(TrialStatus.FAILED, reason=reason))
+
+    @abstractmethod
+    def _end(self, number: int, ending: Ending) -> None:
+        """Records how a trial ended, or raises as `tell` does and records nothing."""
 
     @abstractmethod
     def pending(self) -> list[AskedTrial]:
         """Returns the trials that were asked for and not yet told, oldest first."""
 
-    @abstractmethod
     def tell_baseline(self, fitnesses: Sequence[float]) -> None:
         """States the baseline's fitness over repeats: what to beat, and how noisy it is.
 
         Raises:
             InvalidMeasurement: fewer than two values, or one that is not finite.
         """
+        self._set_baseline(told_baseline(fitnesses))
+
+    @abstractmethod
+    def _set_baseline(self, baseline: Baseline) -> None:
+        """Records what to beat."""
 
     @abstractmethod
     def confirm(self, count: int = 3, *, repeats: int = 2) -> int:
@@ -135,6 +160,13 @@ class AskTell(ABC):
     @abstractmethod
     def best(self, count: int = 1) -> list[Standing]:
         """Returns the best candidates, confirmed ones first, then by mean fitness."""
+
+    @abstractmethod
+    def pareto(self) -> list[Compromise]:
+        """Returns the front of completed candidates, fastest first; of equals, the first told.
+
+        A candidate of whose cost nothing was told is not on it.
+        """
 
 
 def ask_tell_spec(space: Space | str, **options: Any) -> SearchSpec:
@@ -161,56 +193,16 @@ def trial_number(trial: AskedTrial | int) -> int:
     return trial.number if isinstance(trial, AskedTrial) else trial
 
 
-def check_fitness(fitness: float | None, *, pruned: bool) -> None:
-    """Refuses what cannot be compared.
-
-    Raises:
-        InvalidMeasurement: fitness is missing, NaN or infinite.
-    """
-    if pruned and fitness is None:
-        return
-    if fitness is None:
-        raise InvalidMeasurement(
-            "fitness is missing; give a number or pruned=True", None, "/fitness"
-        )
-    if not (math.isfinite(fitness) and abs(fitness) <= LARGEST):
-        raise InvalidMeasurement("fitness must be a finite number", fitness, "/fitness")
-
-
-def check_times(step_time_ms: float | None, parameters: int | None) -> None:
-    """Refuses a step time or a number of parameters that cannot be.
-
-    Raises:
-        InvalidMeasurement: names the one.
-    """
-    for name, value in (("step_time_ms", step_time_ms), ("parameters", parameters)):
-        if value is not None and not (math.isfinite(value) and value >= 0):
-            raise InvalidMeasurement(f"{name} must be finite and not negative", value, f"/{name}")
-
-
-def check_baseline(fitnesses: Sequence[float]) -> None:
-    """Refuses repeats that show no noise.
-
-    Raises:
-        InvalidMeasurement: fewer than two values, or one that is not finite.
-    """
-    for fitness in fitnesses:
-        check_fitness(fitness, pruned=False)
-    if len(fitnesses) < LEAST_REPEATS:
-        rule = f"a baseline needs at least {LEAST_REPEATS} repeats to show the noise"
-        raise InvalidMeasurement(rule, len(fitnesses), "/fitnesses")
-
-
 def ranked(
-    candidates: Sequence[tuple[int, Genome, Sequence[float]]], baseline: Baseline, level: float
+    candidates: Sequence[tuple[int, Genome, Sequence[float]]], baseline: Baseline
 ) -> list[Standing]:
     """Returns standings, best first.
 
     Args:
         candidates: Number, genome and fitness values of each, its own value first.
-        baseline: How often the baseline was repeated and how noisy it is.
-        level: The baseline's mean fitness.
+        baseline: What to beat, how often it was repeated and how noisy it is.
     """
+    level = -(baseline.validation_loss or 0.0)
     found = [
         Standing(
             number=number,
@@ -222,3 +214,12 @@ def ranked(
         for number, genome, values in candidates
     ]
     return sorted(found, key=lambda one: (one.repeats == 1, -one.mean_fitness, one.number))
+
+
+def by_speed(front: Iterable[Compromise]) -> list[Compromise]:
+    """Returns a front in its order: fastest first, those of unknown step time last."""
+    worst = float("inf")
+    return sorted(
+        front,
+        key=lambda one: (worst if one.step_time_ms is None else one.step_time_ms, one.number),
+    )

@@ -32,12 +32,12 @@ class MemoryHistory(History):
         pruned: bool = False,
         step_time_ms: float | None = None,
         parameters: int | None = None,
-    ) -> None:
-        """Records a result."""
-        self._finished.append(
-            Observation(number, self._count, genome, fitness, pruned, step_time_ms, parameters)
-        )
+    ) -> Observation:
+        """Records a result and returns it as it will be seen."""
+        seen = Observation(number, self._count, genome, fitness, pruned, step_time_ms, parameters)
+        self._finished.append(seen)
         self._count += 1
+        return seen
 
     def set_noise(self, noise: float | None) -> None:
         """States the standard deviation of fitness over repeats."""

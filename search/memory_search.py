@@ -2,29 +2,21 @@
 
 from __future__ import annotations
 
-import statistics
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from search.ask_tell import (
-    AskedTrial,
-    AskTell,
-    Standing,
-    check_baseline,
-    check_fitness,
-    check_times,
-    ranked,
-    trial_number,
-)
+from search.ask_tell import AskedTrial, AskTell, Compromise, Standing, by_speed, ranked
+from search.cost import parameters
 from search.errors import IllegalTransition, NotFound
 from search.evolution import Proposer
 from search.genome import Genome
-from search.history import Proposal
+from search.history import Observation, Proposal
 from search.memory import MemoryHistory
-from search.reward import PRUNED_FITNESS, Baseline
+from search.multi_objective import ParetoArchive
+from search.reward import Baseline
 from search.spec import SearchSpec
+from search.told import Ending
 from search.trial import TrialKind, TrialStatus, training_seed
 
 
@@ -49,7 +41,7 @@ class MemorySearch(AskTell):
         self._candidates: dict[int, _Candidate] = {}
         self._wished: list[int] = []
         self._baseline = Baseline(repeats=0)
-        self._level = 0.0
+        self._archive = ParetoArchive()
 
     def ask(self) -> AskedTrial:
         """Returns the next trial: a confirmation that was wished for, or a new genome."""
@@ -76,63 +68,48 @@ class MemorySearch(AskTell):
         )
         return self._open[number]
 
-    def tell(
-        self,
-        trial: AskedTrial | int,
-        fitness: float | None = None,
-        *,
-        pruned: bool = False,
-        step_time_ms: float | None = None,
-        parameters: int | None = None,
-    ) -> None:
-        """Records how a trial ended."""
-        check_fitness(fitness, pruned=pruned)
-        check_times(step_time_ms, parameters)
-        status = TrialStatus.PRUNED if pruned else TrialStatus.COMPLETED
-        asked = self._held(trial, status)
-        value = PRUNED_FITNESS if pruned or fitness is None else float(fitness)
-        if asked.kind is TrialKind.CANDIDATE:
-            self._history.add_finished(
-                asked.number,
-                asked.genome,
-                value,
-                pruned=pruned,
-                step_time_ms=step_time_ms,
-                parameters=parameters,
-            )
-        if not pruned:
-            repeated = asked.parent if asked.kind is TrialKind.CONFIRMATION else None
-            named = asked.number if repeated is None else repeated
-            self._candidates.setdefault(named, _Candidate(asked.genome)).values.append(value)
-        self._close(asked.number, status)
+    def _end(self, number: int, ending: Ending) -> None:
+        asked = self._held(number, ending.status)
+        if ending.fitness is not None:
+            self._keep(asked, ending, ending.fitness)
+        del self._open[number]
+        self._ended[number] = ending.status
 
-    def fail(self, trial: AskedTrial | int, reason: str = "") -> None:  # noqa: ARG002 (SQL keeps it)
-        """Ends a trial that could not be evaluated; its genome is not proposed again."""
-        self._close(self._held(trial, TrialStatus.FAILED).number, TrialStatus.FAILED)
-
-    def _held(self, trial: AskedTrial | int, wanted: TrialStatus) -> AskedTrial:
-        number = trial_number(trial)
+    def _held(self, number: int, wanted: TrialStatus) -> AskedTrial:
         if number in self._ended:
             raise IllegalTransition("trial", number, self._ended[number].value, wanted.value)
         if number not in self._open:
             raise NotFound("trial", number)
         return self._open[number]
 
-    def _close(self, number: int, status: TrialStatus) -> None:
-        del self._open[number]
-        self._ended[number] = status
+    def _keep(self, asked: AskedTrial, ending: Ending, fitness: float) -> None:
+        if asked.kind is TrialKind.CANDIDATE:
+            seen = self._observed(asked, ending, fitness)
+            if ending.cost_told:
+                self._archive.add(seen)
+        if ending.status is TrialStatus.COMPLETED:
+            repeated = asked.parent if asked.kind is TrialKind.CONFIRMATION else None
+            named = asked.number if repeated is None else repeated
+            self._candidates.setdefault(named, _Candidate(asked.genome)).values.append(fitness)
+
+    def _observed(self, asked: AskedTrial, ending: Ending, fitness: float) -> Observation:
+        counted = ending.parameters
+        return self._history.add_finished(
+            asked.number,
+            asked.genome,
+            fitness,
+            pruned=ending.status is TrialStatus.PRUNED,
+            step_time_ms=ending.step_time_ms,
+            parameters=parameters(asked.genome, self.spec.proxy) if counted is None else counted,
+        )
 
     def pending(self) -> list[AskedTrial]:
         """Returns the trials that were asked for and not yet told, oldest first."""
         return list(self._open.values())
 
-    def tell_baseline(self, fitnesses: Sequence[float]) -> None:
-        """States the baseline's fitness over repeats: what to beat, and how noisy it is."""
-        check_baseline(fitnesses)
-        noise = statistics.stdev(fitnesses)
-        self._level = statistics.fmean(fitnesses)
-        self._baseline = Baseline(repeats=len(fitnesses), noise=noise)
-        self._history.set_noise(noise)
+    def _set_baseline(self, baseline: Baseline) -> None:
+        self._baseline = baseline
+        self._history.set_noise(baseline.noise)
 
     def confirm(self, count: int = 3, *, repeats: int = 2) -> int:
         """Has the best `count` candidates evaluated again; returns how many trials that makes."""
@@ -143,8 +120,21 @@ class MemorySearch(AskTell):
     def best(self, count: int = 1) -> list[Standing]:
         """Returns the best candidates, confirmed ones first, then by mean fitness."""
         rows = [(n, one.genome, one.values) for n, one in self._candidates.items()]
-        return ranked(rows, self._baseline, self._level)[:count]
+        return ranked(rows, self._baseline)[: max(0, count)]
+
+    def pareto(self) -> list[Compromise]:
+        """Returns the front of completed candidates, fastest first; of equals, the first told."""
+        return by_speed(
+            Compromise(
+                number=seen.number,
+                genome=seen.genome,
+                fitness=seen.fitness,
+                step_time_ms=seen.step_time_ms,
+                parameters=seen.parameters or 0,
+            )
+            for seen in self._archive.members
+        )
 
     def _fittest(self, count: int) -> list[Standing]:
         rows = [(n, one.genome, one.values[:1]) for n, one in self._candidates.items()]
-        return ranked(rows, self._baseline, self._level)[:count]
+        return ranked(rows, self._baseline)[: max(0, count)]

@@ -6,41 +6,31 @@ asked for stays open until it is told: there is no lease, and the pool keeps dis
 
 from __future__ import annotations
 
-import statistics
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from sqlalchemy import bindparam, insert, select, update
 
-from search.ask_tell import (
-    POOL,
-    AskedTrial,
-    AskTell,
-    Standing,
-    check_baseline,
-    check_fitness,
-    check_times,
-    ranked,
-    trial_number,
-)
+from search.ask_tell import POOL, AskedTrial, AskTell, Compromise, Standing, by_speed, ranked
 from search.errors import Conflict, IllegalTransition, NotFound
 from search.history import Proposal
 from search.leases import Settlement
 from search.migration import prepare
-from search.reward import PRUNED_FITNESS, Baseline
+from search.reward import Baseline
 from search.spec import SearchSpec, SearchStatus
 from search.sql.baselines import OF_POOL, as_baseline
 from search.sql.conclusion import best_candidates, confirmed_candidates
 from search.sql.creation import new_trial
 from search.sql.database import Database, Transaction
 from search.sql.endings import finish
+from search.sql.front import FRONT
 from search.sql.history import Memory, SqlHistory
 from search.sql.rows import ENDED, read_genome
 from search.sql.searches import create
 from search.sql.state import SearchState, lock_search
 from search.store import Actor
 from search.tables import baselines, searches, trials
+from search.told import Ending
 from search.trial import Measurements, Outcome, TrialKind, TrialStatus
 
 CALLER = Actor(name=POOL)
@@ -55,6 +45,11 @@ OF_STATUS = (
     .where(trials.c.search_id == bindparam("search"), trials.c.status == bindparam("status"))
     .order_by(trials.c.number)
 )
+OUTCOMES = {
+    TrialStatus.COMPLETED: Outcome.COMPLETED,
+    TrialStatus.PRUNED: Outcome.PRUNED,
+    TrialStatus.FAILED: Outcome.ERROR,
+}
 STARTED: dict[str, Any] = {"attempt": 1, "tries": 1, "worker_id": POOL, "lease_expires_at": None}
 
 
@@ -143,32 +138,10 @@ class SqlSearch(AskTell):
             mutation=proposal.mutation,
         )
 
-    def tell(
-        self,
-        trial: AskedTrial | int,
-        fitness: float | None = None,
-        *,
-        pruned: bool = False,
-        step_time_ms: float | None = None,
-        parameters: int | None = None,
-    ) -> None:
-        """Records how a trial ended."""
-        check_fitness(fitness, pruned=pruned)
-        check_times(step_time_ms, parameters)
-        if pruned:
-            settled = Settlement(TrialStatus.PRUNED, Outcome.PRUNED, PRUNED_FITNESS)
-        else:
-            settled = Settlement(TrialStatus.COMPLETED, Outcome.COMPLETED, fitness)
-        measured = Measurements(step_time_ms=step_time_ms, parameters=parameters)
-        self._end(trial, settled, measured)
-
-    def fail(self, trial: AskedTrial | int, reason: str = "") -> None:
-        """Ends a trial that could not be evaluated; its genome is not proposed again."""
-        settled = Settlement(TrialStatus.FAILED, Outcome.ERROR, None, reason)
-        self._end(trial, settled, Measurements())
-
-    def _end(self, trial: AskedTrial | int, settled: Settlement, measured: Measurements) -> None:
-        number = trial_number(trial)
+    def _end(self, number: int, ending: Ending) -> None:
+        outcome = OUTCOMES[ending.status]
+        settled = Settlement(ending.status, outcome, ending.fitness, ending.reason)
+        measured = Measurements(step_time_ms=ending.step_time_ms, parameters=ending.parameters)
         with self._database.write() as tx:
             state = lock_search(tx, self._id)
             row = tx.run(NUMBERED, {"search": self._id, "number": number}).one_or_none()
@@ -184,14 +157,12 @@ class SqlSearch(AskTell):
         with self._database.read() as tx:
             return [_asked(row) for row in tx.run(OF_STATUS, self._status(TrialStatus.RUNNING))]
 
-    def tell_baseline(self, fitnesses: Sequence[float]) -> None:
-        """States the baseline's fitness over repeats: what to beat, and how noisy it is."""
-        check_baseline(fitnesses)
+    def _set_baseline(self, baseline: Baseline) -> None:
         values = {
-            "repeats": len(fitnesses),
-            "needed": len(fitnesses),
-            "validation_loss": -statistics.fmean(fitnesses),
-            "noise": statistics.stdev(fitnesses),
+            "repeats": baseline.repeats,
+            "needed": baseline.repeats,
+            "validation_loss": baseline.validation_loss,
+            "noise": baseline.noise,
         }
         with self._database.write() as tx:
             lock_search(tx, self._id)
@@ -225,7 +196,22 @@ class SqlSearch(AskTell):
             (number, read_genome(row.genome), [row.fitness, *repeats.get(number, [])])
             for number, row in rows.items()
         ]
-        return ranked(candidates, known, -(known.validation_loss or 0.0))[:count]
+        return ranked(candidates, known)[: max(0, count)]
+
+    def pareto(self) -> list[Compromise]:
+        """Returns the front of completed candidates, fastest first; of equals, the first told."""
+        with self._database.read() as tx:
+            rows = tx.run(FRONT, {"search": self._id}).all()
+        return by_speed(
+            Compromise(
+                number=row.number,
+                genome=read_genome(row.genome),
+                fitness=row.fitness,
+                step_time_ms=row.step_time_ms,
+                parameters=row.parameters,
+            )
+            for row in rows
+        )
 
     def close(self) -> None:
         """Releases the database; the search stays as it is."""

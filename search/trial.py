@@ -11,8 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field
 LARGEST = 1e30  # so that no sum, difference or square of measurements overflows
 FiniteFloat = Annotated[float, Field(ge=-LARGEST, le=LARGEST, allow_inf_nan=False)]
 NonNegativeFloat = Annotated[float, Field(ge=0, le=LARGEST, allow_inf_nan=False)]
-# A bound that a JSON schema writes exactly, within 64 bits.
-NonNegativeInt = Annotated[int, Field(ge=0, le=10**18)]
+LARGEST_COUNT = 10**18  # a bound that a JSON schema writes exactly, within 64 bits
+NonNegativeInt = Annotated[int, Field(ge=0, le=LARGEST_COUNT)]
 Fraction = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 
 

@@ -104,7 +104,7 @@ def finish(
         best = state["best_fitness"]
         if settled.fitness is not None and (best is None or settled.fitness > best):
             state.set(best_number=row.number, best_fitness=settled.fitness)
-        join_front(tx, row, settled.fitness, measured.step_time_ms)
+        join_front(tx, row, settled.fitness, measured)
     if row.kind == TrialKind.BASELINE.value:
         baseline_ended(tx, state, row, settled)
 

@@ -124,13 +124,15 @@ def test_population_front_and_best_are_what_the_trials_say(site):
     assert len(population) == 6
     done = [row for row in rows if row["kind"] == "candidate" and row["status"] == "completed"]
 
+    def costs(row):
+        return -row["fitness"], row["measurements"]["step_time_ms"], row["parameters"]
+
     def beaten(row):
-        loss, time = row["fitness"], row["measurements"]["step_time_ms"]
         return any(
-            other["fitness"] >= loss and other["measurements"]["step_time_ms"] <= time
-            and (other["fitness"], other["measurements"]["step_time_ms"]) != (loss, time)
+            costs(other) != costs(row)
+            and all(one <= own for one, own in zip(costs(other), costs(row), strict=True))
             for other in done
-        )  # fmt: skip
+        )
 
     front = http.get(f"{path}/pareto").json()["items"]
     assert {one["number"] for one in front} == {row["number"] for row in done if not beaten(row)}

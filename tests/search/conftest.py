@@ -10,6 +10,7 @@ import pytest
 
 from search.migration import upgrade
 from tests.postgres import PostgresServer
+from tests.search.ask_tell_bench import Bench
 from tests.search.store_site import Site
 
 
@@ -36,3 +37,32 @@ def site(request: pytest.FixtureRequest, tmp_path: Path, migrated_file: Path) ->
         site = Site(f"sqlite:///{file}")
         yield site
         site.store.close()
+
+
+@pytest.fixture(params=("memory", "file", "postgres"))
+def bench(request: pytest.FixtureRequest, tmp_path: Path, migrated_file: Path) -> Iterator[Bench]:
+    """Searches for ask and tell, on each kind of memory."""
+    yield from _bench(request, tmp_path, migrated_file)
+
+
+@pytest.fixture(params=("file", "postgres"))
+def kept(request: pytest.FixtureRequest, tmp_path: Path, migrated_file: Path) -> Iterator[Bench]:
+    """The same on each kind that outlives the process."""
+    yield from _bench(request, tmp_path, migrated_file)
+
+
+def _bench(request: pytest.FixtureRequest, folder: Path, migrated: Path) -> Iterator[Bench]:
+    if request.param == "memory":
+        yield Bench(None)
+    elif request.param == "file":
+        file = folder / "mine.db"
+        shutil.copy(migrated, file)
+        bench = Bench(f"sqlite:///{file}")
+        yield bench
+        bench.close()
+    else:
+        server: PostgresServer = request.getfixturevalue("postgres")
+        bench = Bench(server.create_with_schema())
+        yield bench
+        bench.close()
+        server.drop(str(bench.url))

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -22,59 +20,9 @@ from search.errors import (
 )
 from search.genome import Genome
 from search.memory_search import MemorySearch
-from search.spec import SearchSpec
-from search.sql_search import SqlSearch, open_sql_search
 from search.trial import TrialKind
-from tests.postgres import PostgresServer
+from tests.search.ask_tell_bench import SMALL, Bench
 from tests.search.spaces import sequences
-
-SMALL: dict[str, Any] = {"population_size": 6, "tournament_size": 3, "seed": 5}
-
-
-@dataclass
-class Bench:
-    """Opens searches on one kind of memory and closes them."""
-
-    url: str | None
-    opened: list[SqlSearch] = field(default_factory=list)
-
-    def open(self, spec: SearchSpec | None = None) -> AskTell:
-        spec = spec or ask_tell_spec("nano", **SMALL)
-        if self.url is None:
-            return MemorySearch(spec)
-        self.opened.append(open_sql_search(spec, self.url))
-        return self.opened[-1]
-
-    def close(self) -> None:
-        for search in self.opened:
-            search.close()
-        self.opened.clear()
-
-
-@pytest.fixture(params=("memory", "file", "postgres"))
-def bench(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Bench]:
-    yield from _bench(request, tmp_path)
-
-
-@pytest.fixture(params=("file", "postgres"))
-def kept(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Bench]:
-    yield from _bench(request, tmp_path)
-
-
-def _bench(request: pytest.FixtureRequest, folder: Path) -> Iterator[Bench]:
-    if request.param == "memory":
-        yield Bench(None)
-        return
-    if request.param == "file":
-        bench = Bench(f"sqlite:///{folder / 'mine.db'}")
-        yield bench
-        bench.close()
-        return
-    server: PostgresServer = request.getfixturevalue("postgres")
-    bench = Bench(server.create_with_schema())
-    yield bench
-    bench.close()
-    server.drop(str(bench.url))
 
 
 def _fitness(genome: Genome) -> float:
@@ -116,13 +64,22 @@ def test_the_best_told_is_the_best(bench: Bench) -> None:
     assert (best[0].mean_fitness, best[0].repeats, best[0].confidence) == (0.4, 1, None)
 
 
+@pytest.mark.parametrize("count", [0, -1])
+def test_none_wanted_none_given(bench: Bench, count: int) -> None:
+    search = bench.open()
+    for fitness in (0.1, 0.2):
+        search.tell(search.ask(), fitness)
+    assert search.best(count) == []
+    assert search.confirm(count) == 0
+
+
 def test_nothing_told_nothing_best(bench: Bench) -> None:
     assert bench.open().best() == []
 
 
-@pytest.mark.parametrize("fitness", [math.nan, math.inf, -math.inf, 1e300, None])
+@pytest.mark.parametrize("fitness", [math.nan, math.inf, -math.inf, 1e300, None, "0.5", [1.0]])
 def test_a_fitness_that_is_no_finite_number_is_refused_and_nothing_recorded(
-    bench: Bench, fitness: float | None
+    bench: Bench, fitness: Any
 ) -> None:
     search = bench.open()
     trial = search.ask()
@@ -133,7 +90,17 @@ def test_a_fitness_that_is_no_finite_number_is_refused_and_nothing_recorded(
     search.tell(trial, 1.0)
 
 
-@pytest.mark.parametrize("wrong", [{"step_time_ms": math.nan}, {"parameters": -1}])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"step_time_ms": math.nan},
+        {"step_time_ms": 1e31},
+        {"step_time_ms": -1.0},
+        {"parameters": -1},
+        {"parameters": 2.5},
+        {"parameters": 10**19},
+    ],
+)
 def test_an_impossible_cost_is_refused_and_nothing_recorded(
     bench: Bench, wrong: dict[str, Any]
 ) -> None:
@@ -142,6 +109,15 @@ def test_an_impossible_cost_is_refused_and_nothing_recorded(
     with pytest.raises(InvalidMeasurement, match=next(iter(wrong))):
         search.tell(trial, 1.0, **wrong)
     assert search.pending() == [trial]
+
+
+def test_numbers_of_other_libraries_are_as_good(bench: Bench) -> None:
+    search = bench.open()
+    search.tell(search.ask(), np.float32(0.5), step_time_ms=np.float64(2), parameters=np.int64(3))  # type: ignore[arg-type]
+    search.tell_baseline(np.array([0.0, 0.5], np.float32))  # type: ignore[arg-type]
+    best, front = search.best()[0], search.pareto()[0]
+    assert (best.mean_fitness, front.step_time_ms, front.parameters) == (0.5, 2.0, 3)
+    assert best.confidence is not None
 
 
 def test_unknown_and_finished_trials_are_refused(bench: Bench) -> None:
