@@ -2,8 +2,9 @@
 
 One controller (SQLite) and one dispatcher run as their own processes on this machine. Busy is the
 share of slot seconds that were slept, between the first second in which every slot had begun a
-trial and the last claim. Also told: leases a second, the controller's processor time, and the
-memory of each part.
+trial (each has its training process) and the last claim. Also told: the same from the 64th trial
+on, which counts most of the slots' start, leases a second, and processor time and memory of each
+part.
 
     python -m benchmarks.dispatcher_scale [--slots 64] [--sleep 2] [--trials 2000]
 """
@@ -14,7 +15,7 @@ import argparse
 import tempfile
 import threading
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -28,12 +29,13 @@ TARGET = 0.95
 WATCH_SECONDS = 40.0  # to read the memory of 150 processes takes a second of processor time
 
 
-@dataclass
-class Watch:
-    """What a thread sees of the processes while the trials run."""
+@dataclass(frozen=True)
+class Usage:
+    """What each part had used at a time: processor seconds, and own memory in MiB."""
 
-    memory: dict[str, float] = field(default_factory=dict)
-    processor_seconds: dict[str, float] = field(default_factory=dict)
+    at: float
+    processor_seconds: dict[str, float]
+    memory_mib: dict[str, float]
 
 
 def main() -> None:
@@ -44,14 +46,17 @@ def main() -> None:
     ):
         spec = search_spec("scale", trials=options.trials, budget_seconds=options.sleep)
         search = stack.create(spec)
-        watch, over = Watch(), threading.Event()
-        watcher = threading.Thread(target=_watch, args=(stack, watch, over), daemon=True)
+        usages: list[Usage] = []
+        over = threading.Event()
+        watcher = threading.Thread(
+            target=_watch, args=(stack, options.slots, usages, over), daemon=True
+        )
         watcher.start()
         stack.wait(search, seconds=options.limit)
         over.set()
         watcher.join()
         trials = stack.trials(search)
-    _judge(trials, watch, options)
+    _judge(trials, usages, options)
 
 
 def _options() -> argparse.Namespace:
@@ -64,40 +69,50 @@ def _options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _watch(stack: Stack, watch: Watch, over: threading.Event) -> None:
-    """Keeps the largest memory and the last processor time of each part."""
-    while not over.wait(WATCH_SECONDS):
-        for part, processes in stack.parts().items():
-            used = [_usage(process) for process in processes]
-            memory = sum(one[0] for one in used)
-            watch.memory[part] = max(watch.memory.get(part, 0.0), memory)
-            watch.processor_seconds[part] = max(
-                watch.processor_seconds.get(part, 0.0), sum(one[1] for one in used)
-            )
+def _watch(stack: Stack, slots: int, usages: list[Usage], over: threading.Event) -> None:
+    """Keeps what the parts use, from the second on in which every slot has begun a trial."""
+    while len(stack.parts()["training"]) < slots:
+        if over.wait(1.0):
+            return
+    while True:
+        usages.append(_usage(stack))
+        if over.wait(WATCH_SECONDS):
+            return
 
 
-def _usage(process: psutil.Process) -> tuple[float, float]:
-    """Returns a process's own memory in MiB, shared pages apart, and its processor seconds."""
+def _usage(stack: Stack) -> Usage:
+    at, processor_seconds, memory = time.time(), {}, {}
+    for part, processes in stack.parts().items():
+        used = [_of_process(process) for process in processes]
+        processor_seconds[part] = sum(one[0] for one in used)
+        memory[part] = sum(one[1] for one in used)
+    return Usage(at, processor_seconds, memory)
+
+
+def _of_process(process: psutil.Process) -> tuple[float, float]:
+    """Returns a process's processor seconds and its own memory in MiB, shared pages apart."""
     try:
         times = process.cpu_times()
-        return process.memory_full_info().uss / 2**20, times.user + times.system
+        return times.user + times.system, process.memory_full_info().uss / 2**20
     except psutil.Error:
         return 0.0, 0.0
 
 
-def _judge(trials: list[dict[str, Any]], watch: Watch, options: argparse.Namespace) -> None:
+def _judge(trials: list[dict[str, Any]], usages: list[Usage], options: argparse.Namespace) -> None:
     ended = [one for one in trials if one["finished_at"] and one["status"] == "completed"]
     slept = [(_ended(one) - one["measurements"]["training_seconds"], _ended(one)) for one in ended]
     starts = sorted(start for start, _ in slept)
-    first, last = starts[min(options.slots, len(starts)) - 1], starts[-1]
-    inside = sum(max(0.0, min(end, last) - max(start, first)) for start, end in slept)
-    busy = inside / (options.slots * (last - first))
-    rate = sum(first <= start <= last for start in starts) / (last - first)
+    if not usages:
+        raise TimeoutError(f"{options.slots} slots never ran at once; {len(ended)} trials ended")
+    filled, last = usages[0].at, starts[-1]
+    busy, rate = _busy(slept, filled, last, options.slots)
+    with_start, _ = _busy(slept, starts[options.slots - 1], last, options.slots)
     print(f"{len(ended)} trials, {busy:.1%} of {options.slots} slots busy, {rate:.1f} leases/s")
-    for part, memory in sorted(watch.memory.items()):
-        seconds = watch.processor_seconds[part]
-        print(f"{part:>12}: {memory:8.0f} MiB, {seconds:7.1f} processor seconds")
-    wall = time.time() - starts[0]
+    shares = _shares(usages)
+    for part, share in shares.items():
+        cost = 1e3 * share / rate
+        memory = max(one.memory_mib[part] for one in usages)
+        print(f"{part:>12}: {memory:8.0f} MiB, {share:6.3f} cores, {cost:6.2f} ms a lease")
     report(
         name="dispatcher-scale",
         value=round(busy, 4),
@@ -107,16 +122,34 @@ def _judge(trials: list[dict[str, Any]], watch: Watch, options: argparse.Namespa
         details={
             "trials": len(ended),
             "leases_per_second": round(rate, 2),
-            "window_seconds": round(last - first, 1),
-            "seconds_to_fill_the_slots": round(first - starts[0], 1),
-            "controller_processor_share": round(
-                watch.processor_seconds.get("controller", 0.0) / wall, 3
-            ),
-            "memory_mib": {part: round(size) for part, size in watch.memory.items()},
-            "processor_seconds": {k: round(v, 1) for k, v in watch.processor_seconds.items()},
+            "window_seconds": round(last - filled, 1),
+            "seconds_to_fill_the_slots": round(filled - starts[0], 1),
+            "busy_from_the_64th_trial": round(with_start, 4),
+            "controller_processor_share": round(shares["controller"], 3),
+            "processor_shares": {part: round(share, 3) for part, share in shares.items()},
+            "memory_mib": {
+                part: round(max(one.memory_mib[part] for one in usages)) for part in shares
+            },
         },
         keep=not options.no_keep,
     )
+
+
+def _busy(
+    slept: list[tuple[float, float]], first: float, last: float, slots: int
+) -> tuple[float, float]:
+    """Returns the share of slot seconds slept from `first` to `last`, and trials a second."""
+    inside = sum(max(0.0, min(end, last) - max(start, first)) for start, end in slept)
+    begun = sum(first <= start <= last for start, _ in slept)
+    return inside / (slots * (last - first)), begun / (last - first)
+
+
+def _shares(usages: list[Usage]) -> dict[str, float]:
+    """Returns the processors that each part took between the first look and the last."""
+    first, last = usages[0], usages[-1]
+    seconds = max(last.at - first.at, 1e-9)
+    before = first.processor_seconds
+    return {part: (used - before[part]) / seconds for part, used in last.processor_seconds.items()}
 
 
 def _ended(trial: dict[str, Any]) -> float:

@@ -14,7 +14,7 @@ from worker.settings import WorkerSettings
 
 log = logging.getLogger(__name__)
 WAIT_SECONDS = 10.0  # a long poll, so that an idle slot costs nothing
-IDLE_SECONDS = 0.25
+IDLE_SECONDS = 0.25  # between looks at the age of a lease that waits
 LAST_CLAIM_SECONDS = 0.5
 FIRST_PAUSE_SECONDS = 0.5
 LONGEST_PAUSE_SECONDS = 15.0
@@ -116,10 +116,12 @@ class Claims:
         self._hand_back()
 
     def _claims_now(self) -> bool:
-        """Returns whether a lease is wanted; no after a while in which none is."""
+        """Returns whether a lease is wanted; no when the one at hand is to be looked after."""
         with self._changed:
-            if not self._wanted or self._lease is not None:
+            if self._lease is not None:
                 self._changed.wait(IDLE_SECONDS)
+            elif not self._wanted and not self._closed.is_set():
+                self._changed.wait()
             return self._wanted and self._lease is None
 
     def _request(self) -> ClaimRequest:
