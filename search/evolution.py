@@ -43,11 +43,11 @@ class Proposer:
         self.spec = spec
         self.space = spec.resolved_space()
         self.seeds = [resolve_genome(seed, self.space) for seed in spec.seeds]
-        for seed in self.seeds:
-            if not self.space.contains(seed):
-                raise InvalidSpec(
-                    f"seeds must lie in the space {self.space.name!r}", seed.canonical_json()
-                )
+        for place, seed in enumerate(self.seeds):
+            why = self.space.objection(seed)
+            if why is not None:
+                rule = f"seeds must lie in the space {self.space.name!r}: {why}"
+                raise InvalidSpec(rule, pointer=f"/seeds/{place}")
 
     @cached_property
     def _surrogate(self) -> Surrogate:

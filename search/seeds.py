@@ -7,31 +7,46 @@ spec is written, so that a search never depends on what another one does later.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import yaml
 
-from search.errors import InvalidGenome
+from search.cost import check_trainable
+from search.errors import InvalidGenome, InvalidInput, NotFound
+from search.evolution import resolve_genome
 from search.genome import Genome, parse_genome
+from search.spec import SearchSpec
 from search.store import SearchStore, TrialFilter
 from search.trial import TrialKind, TrialStatus
+from search.zoo import ZOO, zoo_names
 
 Seed = str | Genome
 
 
-def seeds_from_file(path: Path) -> tuple[Seed, ...]:
-    """Returns the genomes and zoo names in a file: JSON or YAML (one or a list), or JSON lines.
+def seeds_from_file(path: Path, *, spec: SearchSpec | None = None) -> tuple[Seed, ...]:
+    """Returns the genomes and zoo names in a file, in its order.
+
+    JSON or YAML, one entry or a list of them, or JSON lines, one a line. An entry is a zoo name, a
+    genome, or what holds one as "genome": an exported block, a trial.
+
+    Args:
+        path: The file; .json and .jsonl are read as such, anything else as YAML.
+        spec: Of the search to begin; given one, seeds that it cannot run are refused too.
 
     Raises:
-        InvalidGenome: the file is none of these, or names the entry that is no genome.
+        InvalidGenome: names the file, the line or the entry, and what is wrong.
     """
-    text = path.read_text("utf-8")
-    try:
-        data = _lines(text) if path.suffix == ".jsonl" else yaml.safe_load(text)
-    except (yaml.YAMLError, json.JSONDecodeError) as error:
-        raise InvalidGenome(f"{path.name} is neither JSON nor YAML: {error}") from None
-    entries = data if isinstance(data, list) else [data]
-    return tuple(_seed(entry, place) for place, entry in enumerate(entries))
+    seeds = []
+    for where, entry in _entries(path):
+        seed = _seed(entry, where)
+        if spec is not None:
+            check_seed(seed, spec, where)
+        seeds.append(seed)
+    if not seeds:
+        raise InvalidGenome(f"{path} holds no genome")
+    return tuple(seeds)
 
 
 def best_seeds(store: SearchStore, search_id: str, count: int) -> tuple[Genome, ...]:
@@ -47,14 +62,88 @@ def best_seeds(store: SearchStore, search_id: str, count: int) -> tuple[Genome, 
     return tuple(trial.genome for trial in page.items)
 
 
-def _lines(text: str) -> list[object]:
-    return [json.loads(line) for line in text.splitlines() if line.strip()]
+def check_seed(seed: Seed, spec: SearchSpec, where: str) -> None:
+    """Refuses a seed that the search cannot run.
 
+    Args:
+        seed: A zoo name or a genome.
+        spec: Of the search.
+        where: Where the seed comes from, for the message.
 
-def _seed(entry: object, place: int) -> Seed:
-    if isinstance(entry, str):
-        return entry
+    Raises:
+        InvalidGenome: it is unknown, outside the space, or the proxy cannot train it.
+    """
+    space = spec.resolved_space()
     try:
-        return parse_genome(entry)
-    except InvalidGenome as error:
-        raise InvalidGenome(error.rule, error.value, f"/{place}{error.pointer}") from None
+        genome = resolve_genome(seed, space)
+        check_trainable(genome, spec.proxy)
+    except (NotFound, InvalidGenome) as error:
+        raise InvalidGenome(f"{where}: {error.message}") from None
+    why = space.objection(genome)
+    if why is not None:
+        raise InvalidGenome(f"{where}: the genome lies outside the space {space.name!r}: {why}")
+
+
+def _entries(path: Path) -> Iterator[tuple[str, Any]]:
+    """Yields what stands in the file, each with where it stands."""
+    text = _text(path)
+    if path.suffix == ".jsonl":
+        for number, line in enumerate(text.splitlines(), 1):
+            if line.strip():
+                where = f"{path}, line {number}"
+                yield where, _json(line, where)
+        return
+    data = _json(text, str(path)) if path.suffix == ".json" else _yaml(text, path)
+    for place, entry in enumerate(data if isinstance(data, list) else [data], 1):
+        yield f"{path}, entry {place}", entry
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text("utf-8")
+    except OSError as error:
+        raise InvalidGenome(f"cannot read the seeds {path}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise InvalidGenome(f"the seeds {path} are not UTF-8 text") from None
+
+
+def _json(text: str, where: str) -> Any:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        place = f"line {error.lineno}, " if "\n" in text.strip() else ""
+        raise InvalidGenome(
+            f"{where}: not JSON: {error.msg} ({place}column {error.colno})"
+        ) from None
+    except RecursionError:
+        raise InvalidGenome(f"{where}: nested too deep") from None
+
+
+def _yaml(text: str, path: Path) -> Any:
+    try:
+        return yaml.safe_load(text)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
+        place = "" if mark is None else f" (line {mark.line + 1}, column {mark.column + 1})"
+        raise InvalidGenome(f"{path}: neither JSON nor YAML: {error.problem}{place}") from None
+    except (yaml.YAMLError, ValueError) as error:
+        why = str(error).partition("\n")[0]
+        raise InvalidGenome(f"{path}: neither JSON nor YAML: {why}") from None
+    except RecursionError:
+        raise InvalidGenome(f"{path}: nested too deep") from None
+
+
+def _seed(entry: Any, where: str) -> Seed:
+    if isinstance(entry, str):
+        if entry not in ZOO:
+            known = ", ".join(zoo_names())
+            raise InvalidGenome(f"{where}: no zoo genome {entry!r}; known: {known}")
+        return entry
+    held = isinstance(entry, dict) and "genome" in entry
+    try:
+        genome = parse_genome(entry["genome"] if held else entry)
+    except InvalidInput as error:
+        raise InvalidGenome(f"{where}: {error.rule}", error.value, error.pointer) from None
+    if held and entry.get("digest", genome.digest) != genome.digest:
+        raise InvalidGenome(f"{where}: the genome does not have the digest stated beside it")
+    return genome

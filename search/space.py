@@ -85,23 +85,30 @@ class Space(BaseModel):
 
     def contains(self, genome: Genome) -> bool:
         """Returns whether every field of `genome` is one of this space's choices."""
-        if genome.model_dim not in self.model_dim:
-            return False
-        if not self.min_layers <= len(genome.layers) <= self.max_layers:
-            return False
-        return all(self._holds(layer) for layer in genome.layers)
+        return self.objection(genome) is None
 
-    def _holds(self, layer: Layer) -> bool:
+    def objection(self, genome: Genome) -> str | None:
+        """Returns why `genome` lies outside this space, None if it does not."""
+        if genome.model_dim not in self.model_dim:
+            return f"model_dim {genome.model_dim} is none of {list(self.model_dim)}"
+        if not self.min_layers <= len(genome.layers) <= self.max_layers:
+            count = len(genome.layers)
+            return f"{count} sub-layers are not {self.min_layers} to {self.max_layers}"
+        reasons = (self._against(layer, place) for place, layer in enumerate(genome.layers))
+        return next((why for why in reasons if why is not None), None)
+
+    def _against(self, layer: Layer, place: int) -> str | None:
         if layer.kind not in self.layers:
-            return False
+            return f"layers.{place}: kind {layer.kind} is none of {sorted(self.layers)}"
         choices = self.layers[layer.kind]
         for name, info in type(layer).model_fields.items():
             if name == "kind":
                 continue
             allowed = choices.get(name, (info.default,))
-            if getattr(layer, name) not in allowed:
-                return False
-        return True
+            value = getattr(layer, name)
+            if value not in allowed:
+                return f"layers.{place}: {layer.kind}.{name} {value} is none of {list(allowed)}"
+        return None
 
     def enumerate(self) -> Iterator[Genome]:
         """Yields every genome; only for spaces whose `size` is small."""

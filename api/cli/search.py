@@ -15,6 +15,7 @@ from api.cli.controller_client import ControllerClient
 from api.cli.exit_codes import SEARCH_FAILED
 from api.cli.options import URL, AsJson, SearchName, Token, Url, connect
 from api.cli.output import number, print_json, say, stdout, table
+from api.cli.seeds import with_seeds
 from search.errors import ControllerUnreachable, InvalidSpec
 from search.spec import parse_spec
 
@@ -34,23 +35,55 @@ def create(
         str | None,
         typer.Option(help="Repeating the command with the same key never creates twice."),
     ] = None,
+    seed_zoo: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="A zoo genome to begin with; repeatable."),
+    ] = None,
+    seed_search: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="SEARCH[:COUNT]",
+            help="The best of an earlier search to begin with, as SEARCH or SEARCH:COUNT, "
+            "10 without a count; repeatable.",
+        ),
+    ] = None,
+    seed_file: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="Genomes, exported blocks or zoo names to begin with: JSON, YAML or JSON lines; "
+            "repeatable."
+        ),
+    ] = None,
     url: Url = URL,
     token: Token = None,
     as_json: AsJson = False,
 ) -> None:
-    """Launch a search; its id goes to stdout."""
-    spec = parse_spec(read_spec(file)).model_dump(mode="json")
+    """Launch a search; its id goes to stdout.
+
+    Seeds are proposed first: the spec's own, then those of the options, in the order of this page.
+    """
+    client = connect(url, token)
+    wanted = with_seeds(
+        parse_spec(read_spec(file)),
+        client,
+        zoo=seed_zoo or (),
+        searches=seed_search or (),
+        files=seed_file or (),
+    )
+    spec = wanted.model_dump(mode="json")
     key = (
         idempotency_key
         or hashlib.sha256(f"{json.dumps(spec)}{time.time_ns()}".encode()).hexdigest()
     )
-    record = connect(url, token).post("/searches", spec, Idempotency_Key=key)
+    record = client.post("/searches", spec, Idempotency_Key=key)
     if as_json:
         print_json(record)
     else:
         stdout().print(record["id"])
+        begins = f", begins with {len(wanted.seeds)} seeds" if wanted.seeds else ""
         say(
-            f"search {record['name']} is {record['status']}; watch it: {url}/?search={record['id']}"
+            f"search {record['name']} is {record['status']}{begins}; "
+            f"watch it: {url}/?search={record['id']}"
         )
 
 

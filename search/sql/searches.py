@@ -66,9 +66,10 @@ def check_spec(spec: SearchSpec) -> None:
             raise InvalidSpec(error.message, pointer=pointer) from None
         except InvalidGenome as error:
             raise InvalidSpec(error.message, pointer=pointer) from None
-        if not space.contains(genome):
-            rule = f"the genome must lie in the space {space.name!r}"
-            raise InvalidSpec(rule, genome.canonical_json()[:200], pointer)
+        why = space.objection(genome)
+        if why is not None:
+            rule = f"the genome must lie in the space {space.name!r}: {why}"
+            raise InvalidSpec(rule, pointer=pointer)
     Proposer(spec)
 
 

@@ -9,8 +9,13 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
+from api.cli.exit_codes import NOT_FOUND, USAGE, exit_code
 from api.cli.main import app
+from search.errors import BrainformerError
 from search.export import read_export
+from search.genome import parse_genome
+from search.space import load_preset
+from search.zoo import zoo_genome
 from tests.api.dashboard_site import ScriptedWorker, Site
 
 SPEC = """
@@ -52,6 +57,14 @@ def brainformer(site: Site, *arguments: str) -> Result:
     return result
 
 
+def refused(site: Site, code: int, *arguments: str) -> str:
+    """Returns the one sentence with which the command ended."""
+    result = CliRunner().invoke(app, [*arguments, "--url", site.url])
+    assert isinstance(result.exception, BrainformerError), result.output
+    assert exit_code(result.exception) == code
+    return result.exception.message
+
+
 def test_a_search_is_launched_looked_after_and_ended(site: Site, spec: str) -> None:
     created = brainformer(site, "search", "create", "-f", spec)
     assert "is running; watch it" in created.stderr
@@ -66,6 +79,52 @@ def test_a_search_is_launched_looked_after_and_ended(site: Site, spec: str) -> N
 def test_the_same_idempotency_key_never_creates_twice(site: Site, spec: str) -> None:
     same = ("search", "create", "-f", spec, "--idempotency-key", "monday")
     assert brainformer(site, *same).stdout == brainformer(site, *same).stdout
+
+
+def test_a_search_begins_with_zoo_genomes_earlier_ones_and_a_file(
+    site: Site, spec: str, worker: ScriptedWorker, tmp_path: Path
+) -> None:
+    brainformer(site, "search", "create", "-f", spec)
+    worker.finish_next([2.0], kind="baseline")
+    worker.finish_candidates([1.9, 1.8])
+    found = tmp_path / "best.json"
+    brainformer(site, "export", "small", "-o", str(found), "--trial", "1")
+    again = tmp_path / "again.yaml"
+    again.write_text(SPEC.replace("small", "again").replace("trials: 2", "trials: 5"))
+    created = brainformer(
+        site,
+        *("search", "create", "-f", str(again), "--seed-file", str(found)),
+        *("--seed-search", "small:1", "--seed-zoo", "glam", "--seed-zoo", "dense_transformer"),
+    )
+    assert "begins with 4 seeds" in created.stderr
+    worker.finish_next([2.0], kind="baseline")
+    leases = [worker.claim() for _ in range(5)]
+    earlier = worker.trials("small")
+    nano = load_preset("nano")
+    expected = [zoo_genome(name, nano) for name in ("glam", "dense_transformer")]
+    expected += [parse_genome(earlier[number]["genome"]) for number in (2, 1)]
+    assert [parse_genome(lease["genome"]) for lease in leases[:4]] == expected
+    origins = [trial["origin"] for trial in worker.trials("again").values()]
+    assert origins == ["baseline", "seed", "seed", "seed", "seed", "random"]
+
+
+def test_seeds_that_are_not_there_or_do_not_fit_create_nothing(
+    site: Site, spec: str, worker: ScriptedWorker, tmp_path: Path
+) -> None:
+    brainformer(site, "search", "create", "-f", spec)
+    large = tmp_path / "large.yaml"
+    large.write_text(SPEC.replace("nano", "brainformer-100m32e").replace("small", "large"))
+    for named, code, words in (
+        ("small", NOT_FOUND, "no completed candidate in search small"),
+        ("smaller:3", NOT_FOUND, "no search smaller"),
+    ):
+        told = refused(site, code, "search", "create", "-f", spec, "--seed-search", named)
+        assert words in told
+    worker.finish_next([2.0], kind="baseline")
+    worker.finish_candidates([1.9])
+    told = refused(site, USAGE, "search", "create", "-f", str(large), "--seed-search", "small:1")
+    assert "trial 1 of search small: the genome lies outside the space" in told
+    assert [one["name"] for one in worker.http.get("/searches").json()["items"]] == ["small"]
 
 
 def test_watch_tells_what_happened_until_the_end(

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from search.errors import InvalidSpace
-from search.genome import Genome
+from search.genome import LAYER_KINDS, Genome
 from search.space import OPERATOR_NAMES, Space, load_preset, parse_space, preset_names
 from tests.search.spaces import ONE_OF_EACH, any_space, sequences
 
@@ -66,16 +66,31 @@ def test_a_field_without_choices_keeps_its_default() -> None:
 
 
 @pytest.mark.parametrize(
-    "change",
-    [{"model_dim": 48}, {"layers": ()}, {"layers": "three"}],
-    ids=["model dim", "too short", "too long"],
+    ("change", "reason"),
+    [
+        ({"model_dim": 48}, "model_dim 48 is none of [32]"),
+        ({"layers": []}, "0 sub-layers are not 2 to 2"),
+        ({"layers": [{"kind": "attention", "heads": 2}] * 3}, "3 sub-layers are not 2 to 2"),
+        (
+            {"layers": [{"kind": "attention", "heads": 2}, {"kind": "attention", "heads": 4}]},
+            "layers.1: attention.heads 4 is none of [2]",
+        ),
+        (
+            {"layers": [{"kind": "moe", **{k: v[0] for k, v in MOE.items()}}] * 2},
+            "layers.0: kind moe is none of ['attention', 'feed_forward']",
+        ),
+    ],
 )
-def test_a_genome_outside_is_not_contained(change: dict[str, Any]) -> None:
-    space = sequences(2)
-    genome = space.sample(rng=np.random.default_rng(0))
-    if change.get("layers") == "three":
-        change = {"layers": (*genome.layers, genome.layers[0])}
-    assert not space.contains(genome.model_copy(update=change))
+def test_a_genome_outside_is_not_contained_and_told_why(
+    change: dict[str, Any], reason: str
+) -> None:
+    kinds = {kind: ONE_OF_EACH[kind] for kind in ("attention", "feed_forward")}
+    space = sequences(2, layers=kinds)
+    plain = space.sample(rng=np.random.default_rng(0)).canonical() | change
+    layers = tuple(LAYER_KINDS[one["kind"]].model_validate(one) for one in plain["layers"])
+    genome = Genome.model_construct(model_dim=plain["model_dim"], layers=layers)
+    assert not space.contains(genome)
+    assert space.objection(genome) == reason
 
 
 @pytest.mark.parametrize("name", preset_names())
