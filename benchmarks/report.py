@@ -11,7 +11,10 @@ from pathlib import Path
 from typing import Any
 
 RESULTS = Path(__file__).parent / "results"
-PACKAGES = ("jax", "flax", "optax", "ray", "torch", "optuna", "pyglove", "sqlalchemy", "fastapi")
+PACKAGES = (
+    *("jax", "flax", "optax", "ray", "torch", "transformers", "optuna", "pyglove"),
+    *("sqlalchemy", "fastapi"),
+)
 
 
 def report(

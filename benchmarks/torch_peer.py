@@ -1,8 +1,8 @@
-"""The benchmark's model in PyTorch, written as one would by hand: eager, with its own kernels.
+"""The benchmarks' models in PyTorch, written as one would by hand, with its own kernels.
 
 Same parameters, same layout of matrices, same rule of routing as `model/`: the benchmark checks
 that both have the same loss before it takes times. Attention is PyTorch's own fused kernel and
-Adam its fused one, the fastest that eager mode offers.
+Adam its fused one, the fastest that eager mode offers; `torch.compile` is a choice.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ class TorchModel:
         blocks: int,
         head_dim: int,
         router_z_weight: float,
+        load_balance_weight: float = 0.0,
         device: str = "cpu",
         dtype: torch.dtype = torch.float32,
     ) -> None:
@@ -39,6 +40,7 @@ class TorchModel:
         self.blocks = blocks
         self.head_dim = head_dim
         self.router_z_weight = router_z_weight
+        self.load_balance_weight = load_balance_weight
         self.dtype = dtype
 
     def loss(self, tokens: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -46,14 +48,14 @@ class TorchModel:
         batch = tokens.shape[0]
         x = functional.embedding(tokens[:, :-1].reshape(-1), self.leaves["embedding"])
         x = x.to(self.dtype)
-        z_loss = x.new_zeros((), dtype=torch.float32)
+        auxiliary = x.new_zeros((), dtype=torch.float32)
         for block in range(self.blocks):
             for index, layer in enumerate(self.layers):
                 prefix = f"blocks.{block}.layers.{index}."
                 normed = _rms_norm(x, self.leaves[prefix + "norm.scale"])
                 if layer["kind"] == "moe":
-                    branch, z = self._moe(normed, prefix + "inner.", layer, batch)
-                    z_loss = z_loss + z
+                    branch, weighted = self._moe(normed, prefix + "inner.", layer, batch)
+                    auxiliary = auxiliary + weighted
                 elif layer["kind"] == "attention":
                     branch = self._attention(normed, prefix + "inner.", layer, batch)
                 else:
@@ -62,7 +64,7 @@ class TorchModel:
         x = _rms_norm(x, self.leaves["norm.scale"])
         logits = (x @ self.leaves["unembedding"].to(self.dtype)).float()
         loss = functional.cross_entropy(logits, tokens[:, 1:].reshape(-1))
-        return loss + self.router_z_weight * z_loss, loss
+        return loss + auxiliary, loss
 
     def _attention(
         self, x: torch.Tensor, prefix: str, layer: dict[str, Any], batch: int
@@ -86,31 +88,87 @@ class TorchModel:
     def _moe(
         self, x: torch.Tensor, prefix: str, layer: dict[str, Any], batch: int
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Expert choice across the batch at one position, as `model.routing` has it."""
+        """Returns the experts' output and the weighted auxiliary losses."""
         logits = x.float() @ self.leaves[prefix + "router"]
         probabilities = torch.softmax(logits, dim=-1)
-        experts = logits.shape[1]
-        length = x.shape[0] // batch
-        rows = int(layer["capacity_factor"] * batch / experts + 1e-6)
-        scores = probabilities.detach().view(batch, length, experts)
-        row = torch.topk(scores, rows, dim=0).indices  # (rows, S, E)
-        positions = torch.arange(length, device=x.device)[None, :, None]
-        tokens = (row * length + positions).permute(2, 1, 0).reshape(experts, -1)
+        rule = _expert_choice if layer["gating"] == "expert_choice" else _top_k
+        tokens, weights, balance = rule(probabilities, layer, batch)
         hidden = torch.bmm(x[tokens], self.leaves[prefix + "up"].to(self.dtype))
         active = _activate(layer["activation"], hidden)
         if prefix + "gate" in self.leaves:
             active = active * torch.bmm(x[tokens], self.leaves[prefix + "gate"].to(self.dtype))
         out = torch.bmm(active, self.leaves[prefix + "down"].to(self.dtype))
-        weights = torch.gather(probabilities.t(), 1, tokens)[..., None].to(self.dtype)
-        total = torch.zeros_like(x)
-        total = total.index_add(0, tokens.reshape(-1), (out * weights).view(-1, x.shape[1]))
-        return total, torch.logsumexp(logits, dim=-1).square().mean()
+        weighted = (out * weights[..., None].to(self.dtype)).view(-1, x.shape[1])
+        total = torch.zeros_like(x).index_add(0, tokens.reshape(-1), weighted)
+        z_loss = torch.logsumexp(logits, dim=-1).square().mean()
+        return total, self.router_z_weight * z_loss + self.load_balance_weight * balance
+
+
+Placed = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
+
+
+def _expert_choice(probabilities: torch.Tensor, layer: dict[str, Any], batch: int) -> Placed:
+    """Returns tokens and weights [experts, places] and the balance loss: none.
+
+    Expert choice across the batch at one position, as `model.routing` has it.
+    """
+    experts = probabilities.shape[1]
+    length = probabilities.shape[0] // batch
+    rows = int(layer["capacity_factor"] * batch / experts + 1e-6)
+    scores = probabilities.detach().view(batch, length, experts)
+    row = torch.topk(scores, rows, dim=0).indices  # (rows, S, E)
+    positions = torch.arange(length, device=row.device)[None, :, None]
+    tokens = (row * length + positions).permute(2, 1, 0).reshape(experts, -1)
+    return tokens, torch.gather(probabilities.t(), 1, tokens), probabilities.new_zeros(())
+
+
+def _top_k(probabilities: torch.Tensor, layer: dict[str, Any], batch: int) -> Placed:
+    """Returns the same of token choice; a capacity accrues with the position (`model.routing`)."""
+    count, experts = probabilities.shape
+    length, k = count // batch, {"top_1": 1, "top_2": 2}[layer["gating"]]
+    values, chosen = torch.topk(probabilities, k, dim=1)
+    gates = values / values.sum(dim=1, keepdim=True) if k > 1 else values
+    # Turns are taken by position, then first choices before second ones, then by row.
+    order = chosen.view(batch, length, k).permute(1, 2, 0).reshape(length, k * batch)
+    wanted = functional.one_hot(order, experts)  # (S, kB, E)
+    demand = wanted.sum(dim=1).cumsum(dim=0)
+    share = layer["capacity_factor"] * batch / experts
+    steps = torch.arange(1, length + 1, device=order.device)
+    capacity = (share * steps + 1e-4).floor().long().clamp(max=count)[:, None]
+    taken = demand + (capacity - demand).cummin(dim=0).values.clamp(max=0)
+    before = functional.pad(taken[:-1], (0, 0, 1, 0))
+    turn = (wanted.cumsum(dim=1) - wanted + before[:, None]).gather(2, order[..., None])[..., 0]
+    kept = turn < capacity
+    places = max(1, min(count, int(share * length + 1e-4)))
+    place = torch.where(kept, order * places + turn, experts * places).reshape(-1)
+    row = torch.arange(batch, device=order.device) * length
+    token = (row[None, None] + steps[:, None, None] - 1).expand(length, k, batch).reshape(-1)
+    tokens = order.new_zeros(experts * places + 1).index_put((place,), token)[:-1]
+    gate = gates.view(batch, length, k).permute(1, 2, 0).reshape(-1)
+    weights = gate.new_zeros(experts * places + 1).index_put((place,), gate)[:-1]
+    choices = functional.one_hot(chosen, experts).sum(dim=1).float().mean(dim=0) / k
+    balance = experts * (choices * probabilities.mean(dim=0)).sum()
+    return tokens.view(experts, places), weights.view(experts, places), balance
 
 
 def training_step(
-    model: TorchModel, *, learning_rate: float, betas: tuple[float, float], epsilon: float
+    model: TorchModel,
+    *,
+    learning_rate: float,
+    betas: tuple[float, float],
+    epsilon: float,
+    compiled: bool = False,
 ) -> Callable[[np.ndarray], float]:
-    """Returns a function that takes one Adam step on a batch and returns its cross-entropy."""
+    """Returns a function that takes one Adam step on a batch and returns its cross-entropy.
+
+    Args:
+        model: Leaves and forward pass.
+        learning_rate: Of Adam.
+        betas: Of its two moments.
+        epsilon: Added to the root of the second.
+        compiled: Whether `torch.compile` compiles forward and backward pass.
+    """
+    loss = torch.compile(model.loss) if compiled else model.loss
     optimizer = torch.optim.Adam(
         list(model.leaves.values()), lr=learning_rate, betas=betas, eps=epsilon, fused=True
     )
@@ -118,7 +176,7 @@ def training_step(
 
     def step(tokens: np.ndarray) -> float:
         optimizer.zero_grad(set_to_none=True)
-        total, cross_entropy = model.loss(torch.from_numpy(tokens).to(device))
+        total, cross_entropy = loss(torch.from_numpy(tokens).to(device))
         total.backward()
         optimizer.step()
         return float(cross_entropy.detach())
