@@ -13,6 +13,7 @@ from html import escape
 
 import yaml
 
+from api.certainty import certainty
 from api.svg_scatter import Point, scatter
 from search.errors import NotFound
 from search.genome import Genome
@@ -117,7 +118,7 @@ def _best(best: BestRecord | None) -> str:
     if best is None:
         return _section("Best block", "<p>No candidate has completed.</p>")
     trial, sure = best.trial, best.confidence
-    told = "" if sure is None else f", above 0 with probability {sure:.3f}"
+    told = "" if sure is None else f", {certainty(sure)} sure to beat the baseline"
     words = (
         f"<p>Trial {trial.number}: fitness {best.mean_fitness:.4f} nats a token over "
         f"{best.repeats} run{'s' if best.repeats > 1 else ''}{told}. "

@@ -14,6 +14,7 @@ from typing import Annotated, Any
 
 import typer
 
+from api.certainty import certainty
 from api.cli.controller_client import DEFAULT_URL, ControllerClient
 from api.cli.demo_progress import DemoProgress
 from api.cli.exit_codes import SEARCH_FAILED
@@ -177,15 +178,10 @@ def _verdict(best: dict[str, Any]) -> str:
     """Returns one honest sentence on whether the best block beats the baseline."""
     fitness = best["mean_fitness"]
     confidence = best["confidence"]
-    sure = "" if confidence is None else f", {_percent(confidence)} sure"
+    sure = "" if confidence is None else f", {certainty(confidence)} sure"
     if fitness > 0:
         return f"the best block beats the baseline by {fitness:.3f} nats a token{sure}"
     return f"no block beat the baseline: the best is {-fitness:.3f} nats a token behind{sure}"
-
-
-def _percent(share: float) -> str:
-    """Returns a probability in whole percents; nothing measured is certain."""
-    return "over 99%" if share > 0.99 else f"{share:.0%}"
 
 
 def _free_port() -> int:

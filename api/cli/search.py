@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
+from api.certainty import certainty
 from api.cli.controller_client import ControllerClient
 from api.cli.exit_codes import SEARCH_FAILED
 from api.cli.options import URL, AsJson, SearchName, Token, Url, connect
@@ -114,7 +115,8 @@ def list_searches(url: Url = URL, token: Token = None, as_json: AsJson = False) 
 @app.command()
 def show(search: SearchName, url: Url = URL, token: Token = None, as_json: AsJson = False) -> None:
     """Show where a search stands."""
-    record = connect(url, token).get(f"/searches/{search}")
+    client = connect(url, token)
+    record = client.get(f"/searches/{search}")
     if as_json:
         print_json(record)
         return
@@ -126,9 +128,24 @@ def show(search: SearchName, url: Url = URL, token: Token = None, as_json: AsJso
         ("candidates", _progress(record)),
         ("trials", counts or "none yet"),
         ("best fitness", number(record["best_fitness"])),
-        ("best trial", str(record["best_trial_number"] or "-")),
+        ("best trial", _best(client, record)),
     ]
     stdout().print(table(("", ""), rows))
+
+
+@app.command()
+def pareto(
+    search: SearchName, url: Url = URL, token: Token = None, as_json: AsJson = False
+) -> None:
+    """List the front: who is beaten by none of its pool in loss, step time and parameters."""
+    trials = connect(url, token).get(f"/searches/{search}/pareto")["items"]
+    if as_json:
+        print_json(trials)
+    elif not trials:
+        say("no candidate has completed yet")
+    else:
+        names = ("trial>", "pool", "fitness>", "loss>", "step ms>", "parameters>")
+        stdout().print(table(names, [_compromise(trial) for trial in trials]))
 
 
 @app.command()
@@ -208,6 +225,30 @@ def _act(client: ControllerClient, search: str, action: str, *, as_json: bool) -
         print_json(record)
     else:
         stdout().print(f"{record['name']} is {record['status']}", markup=False)
+
+
+def _best(client: ControllerClient, record: dict[str, Any]) -> str:
+    """Returns the best trial's number, over how many runs, and how sure it beats the baseline."""
+    if record["best_trial_number"] is None:
+        return "-"
+    best = client.get(f"/searches/{record['id']}/best")
+    runs = "1 run" if best["repeats"] == 1 else f"{best['repeats']} runs"
+    told = [str(best["trial"]["number"]), runs]
+    if best["confidence"] is not None:
+        told.append(f"{certainty(best['confidence'])} sure to beat the baseline")
+    return ", ".join(told)
+
+
+def _compromise(trial: dict[str, Any]) -> tuple[str, ...]:
+    measured = trial["measurements"]
+    return (
+        str(trial["number"]),
+        trial["pool"] or "-",
+        number(trial["fitness"]),
+        number(measured.get("validation_loss")),
+        number(measured.get("step_time_ms"), 1),
+        number(trial["parameters"], 0),
+    )
 
 
 def _progress(record: dict[str, Any]) -> str:

@@ -184,6 +184,7 @@ class Page {
     this.table.draw(rows, {
       selected: this.selectedNumber(),
       best: this.session.best?.trial.number ?? null,
+      front: this.session.trials.front(),
     });
   }
 
@@ -192,6 +193,7 @@ class Page {
     this.panel.draw({
       search,
       best: session.best,
+      front: session.trials.front(),
       baselineTrial: session.baselineTrial,
       subject: session.detail?.trial ?? null,
       parent: session.detail?.parent ?? null,

@@ -45,6 +45,12 @@ export function percent(fraction, digits = 0) {
   return isNumber(fraction) ? `${fixed(fraction * 100, digits)} %` : NONE;
 }
 
+// How sure something is: nothing measured is certain.
+export function certainty(probability) {
+  if (probability > 0.99) return `over ${percent(0.99)}`;
+  return probability < 0.01 ? `under ${percent(0.01)}` : percent(probability);
+}
+
 // Seconds as the two largest units: "2 h 05 min".
 export function duration(seconds) {
   if (!isNumber(seconds)) return NONE;

@@ -35,8 +35,8 @@ export class TrialPanel {
     parts.copy.addEventListener("click", () => this.copy());
   }
 
-  // `view`: {search, best, baselineTrial, subject, parent, ancestry, missing}; `best` is a BestRecord,
-  // the others are trial records, each null where there is none.
+  // `view`: {search, best, front, baselineTrial, subject, parent, ancestry, missing}; `best` is a
+  // BestRecord, `front` a set of numbers, the others are trial records, each null where there is none.
   draw(view) {
     const { parts } = this;
     const { search, best, subject } = view;
@@ -49,7 +49,7 @@ export class TrialPanel {
     const isBest = best !== null && best.trial.number === subject.number;
     parts.close.hidden = this.state.get("trial") === "";
     setText(parts.title, isBest ? `Best: trial #${subject.number}` : `Trial #${subject.number}`);
-    setText(parts.summary, summary(subject, isBest ? best : null));
+    setText(parts.summary, summary(subject, isBest ? best : null, view.front.has(subject.number)));
     setText(parts.fitness, subject.status === "completed" ? format.fitness(subject.fitness) : "");
     parts.message.hidden = !subject.message;
     setText(parts.message, subject.message);
@@ -169,12 +169,13 @@ const KINDS = {
   promotion: "A scaled copy.",
 };
 
-function summary(trial, best) {
+function summary(trial, best, onFront) {
   const parts = [format.name(trial.kind), format.name(format.standing(trial))];
   if (trial.in_population) parts.push("in the population");
+  if (onFront) parts.push("on the Pareto front");
   if (best?.confirmed) parts.push(`confirmed by ${best.repeats} runs`);
   if (best && best.confidence !== null && best.confidence !== undefined) {
-    parts.push(`${format.percent(best.confidence)} sure to beat the baseline`);
+    parts.push(`${format.certainty(best.confidence)} sure to beat the baseline`);
   }
   return parts.join(" · ");
 }

@@ -2,9 +2,12 @@
 // by differences (`after_seq`), never by reading the whole search again. Learning curves and
 // genomes stay on the controller; a trial's detail is read when it is selected.
 
+import { paretoFront } from "./pareto_front.js";
+
 export class TrialSet {
   constructor() {
     this.rows = new Map();
+    this.known = null; // the front, while nothing has changed
     this.seq = 0;
     this.lastNumber = 0;
   }
@@ -19,6 +22,7 @@ export class TrialSet {
       this.seq = Math.max(this.seq, record.seq);
       this.lastNumber = Math.max(this.lastNumber, record.number);
       changed = true;
+      this.known = null;
     }
     return changed;
   }
@@ -29,6 +33,12 @@ export class TrialSet {
 
   get size() {
     return this.rows.size;
+  }
+
+  // Returns the numbers of the trials on the Pareto front.
+  front() {
+    this.known ??= paretoFront([...this.rows.values()]);
+    return this.known;
   }
 
   // Returns the rows in order of their number.
@@ -67,6 +77,7 @@ function slim(record) {
     bitsPerByte: measured.bits_per_byte ?? null,
     stepTimeMs: measured.step_time_ms ?? null,
     parameters: measured.parameters ?? record.parameters ?? null,
+    costKnown: (measured.step_time_ms ?? measured.parameters ?? null) !== null,
     layers: (record.genome?.layers ?? []).map((layer) => layer.kind),
     modelDim: record.genome?.model_dim ?? null,
     origin: record.origin ?? "",
@@ -75,6 +86,7 @@ function slim(record) {
     message: record.message ?? "",
     digest: record.digest ?? "",
     pool: record.pool ?? "",
+    finishedAt: finished,
     seconds: started !== null && finished !== null ? (finished - started) / 1000 : null,
   };
 }

@@ -38,9 +38,10 @@ export class TrialTable {
     parts.body.addEventListener("click", (event) => this.pick(event));
   }
 
-  // Draws the rows. `selected` and `best` are trial numbers or null.
-  draw(rows, { selected, best }) {
+  // Draws the rows. `selected` and `best` are trial numbers or null, `front` is a set of them.
+  draw(rows, { selected, best, front }) {
     this.rows = rows;
+    this.front = front;
     const { parts, state } = this;
     if (parts.filter !== document.activeElement) parts.filter.value = state.get("q");
     parts.status.value = state.get("status");
@@ -105,6 +106,7 @@ export class TrialTable {
         `#${row.number}`, row.kind, format.standing(row), row.origin, row.mutation,
         row.message, row.pool, row.digest.slice(0, 12), ...row.layers,
         row.parent === null ? "" : `parent:${row.parent}`,
+        this.front.has(row.number) ? "pareto front" : "",
       ].join(" ").toLowerCase();
       return words.every((word) => text.includes(word));
     });
@@ -136,6 +138,9 @@ export class TrialTable {
         { scope: "row", class: "column-number" },
         element("a", { href: address }, `#${row.number}`),
         row.number === best ? element("span", { class: "tag" }, "best") : null,
+        this.front.has(row.number)
+          ? element("span", { class: "tag", title: "on the Pareto front: beaten by none in loss, step time and parameters" }, "front")
+          : null,
       ),
       cell("column-status", key ? symbol(key) : null, format.name(format.standing(row))),
       cell("column-layers", strip(row.layers, row.modelDim)),

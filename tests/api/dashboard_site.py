@@ -96,7 +96,7 @@ class ScriptedWorker:
         lease: dict[str, Any] = leases[0]
         return lease
 
-    def finish(self, lease: dict[str, Any], *, loss: float = 2.0) -> None:
+    def finish(self, lease: dict[str, Any], *, loss: float = 2.0, **figures: Any) -> None:
         curve = [
             {
                 "fraction": part / 4,
@@ -118,6 +118,7 @@ class ScriptedWorker:
             "parameters": 500_000,
             "activated_parameters": 300_000,
             "curve": curve,
+            **figures,
         }
         self.report(lease, {"outcome": "completed", "measurements": measured})
 

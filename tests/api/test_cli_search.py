@@ -127,6 +127,27 @@ def test_seeds_that_are_not_there_or_do_not_fit_create_nothing(
     assert [one["name"] for one in worker.http.get("/searches").json()["items"]] == ["small"]
 
 
+def test_best_and_front_are_shown_and_how_sure_it_is(
+    site: Site, tmp_path: Path, worker: ScriptedWorker
+) -> None:
+    file = tmp_path / "spec.yaml"
+    file.write_text(SPEC.replace("baseline_repeats: 1", "baseline_repeats: 2"))
+    brainformer(site, "search", "create", "-f", str(file))
+    assert "no candidate has completed" in brainformer(site, "search", "pareto", "small").stderr
+    worker.finish_next([2.0, 2.0], kind="baseline")
+    worker.finish(worker.claim(), loss=1.75)
+    worker.finish(worker.claim(), loss=1.9, step_time_ms=12.5)
+    shown = brainformer(site, "search", "show", "small").stdout
+    assert "2, 1 run, over 99% sure to beat the baseline" in shown
+    front = brainformer(site, "search", "pareto", "small").stdout.splitlines()
+    assert [line.split() for line in front[1:]] == [
+        ["3", "cpu", "0.100", "1.900", "12.5", "500,000"],
+        ["2", "cpu", "0.250", "1.750", "20.0", "500,000"],
+    ]
+    rows = json.loads(brainformer(site, "search", "pareto", "small", "--json").stdout)
+    assert [row["number"] for row in rows] == [3, 2]
+
+
 def test_watch_tells_what_happened_until_the_end(
     site: Site, spec: str, worker: ScriptedWorker
 ) -> None:

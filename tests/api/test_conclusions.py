@@ -26,6 +26,15 @@ def test_the_report_stands_alone_and_tells_the_best(tmp_path):
     assert not re.search(r"(?:src|href)=|url\(|@import", page)
 
 
+def test_the_report_says_how_sure_the_best_is_and_never_wholly(tmp_path):
+    with client(tmp_path) as http:
+        create(http, baseline_repeats=2)
+        finish(http, claim(http)[0])
+        finish(http, to_candidates(http), validation_loss=1.5)
+        page = http.get(f"{ROOT}/searches/laptop/report").text
+    assert "over 1 run, over 99% sure to beat the baseline" in page
+
+
 def test_a_search_without_results_has_a_report(tmp_path):
     with client(tmp_path) as http:
         create(http)

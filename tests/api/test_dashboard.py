@@ -293,6 +293,31 @@ def test_panel_compares_draws_and_tells_where_a_trial_comes_from(watched, site, 
     expect(page.locator("#panel-title")).to_contain_text(f"#{child['parent_number']}")
 
 
+def test_the_front_is_the_controllers_and_nothing_is_wholly_sure(watched, site, worker):
+    search = worker.create_search(step_time_slack=None)
+    worker.finish_next([2.0, 2.0], kind="baseline")
+    figures = [
+        (1.9, 20, 500),
+        (1.8, 30, 500),
+        (1.95, 20, 500),  # beaten by the first
+        (1.8, 30, 500),  # equals the second
+        (1.99, 40, 400),
+        (1.7, None, 600),
+        (1.6, 30, 450),  # beats the second
+    ]
+    for loss, step_time_ms, size in figures:
+        lease = worker.claim()
+        worker.finish(lease, loss=loss, step_time_ms=step_time_ms, parameters=size)
+    front = worker.http.get(f"/searches/{search}/pareto").json()["items"]
+    numbers = sorted(one["number"] for one in front)
+    assert len(numbers) == 3
+    page = open_page(watched, site, "?q=front&sort=number")
+    expect(page.locator("#table-body tr th a")).to_have_text([f"#{one}" for one in numbers])
+    expect(page.locator("#table-body .tag").get_by_text("front")).to_have_count(3)
+    expect(page.locator("#panel-summary")).to_contain_text("on the Pareto front")
+    expect(page.locator("#panel-summary")).to_contain_text("over 99 % sure to beat the baseline")
+
+
 def test_every_kind_of_sub_layer_has_a_drawing_and_a_colour(watched, site):
     page = open_page(watched, site)
     drawn = page.evaluate(
