@@ -8,6 +8,7 @@ and come back as preempted: the message `stop`, and SIGTERM, after which the pro
 from __future__ import annotations
 
 import argparse
+import contextlib
 import ctypes
 import faulthandler
 import gc
@@ -121,12 +122,18 @@ def main() -> None:
 
 
 def _forget() -> None:
-    """Lets go of what jax remembers of earlier genomes: traces and programs, about 1 MB each."""
+    """Lets go of what jax remembers of earlier genomes: traces and programs, about 1 MB each.
+
+    What they leave in pieces goes back to the system: the heap keeps all that it ever had
+    (worker/process_environment.py), and would creep up by another genome's worth now and then.
+    """
     if "jax" in sys.modules:
         import jax
 
         jax.clear_caches()  # type: ignore[no-untyped-call]
         gc.collect()
+        with contextlib.suppress(AttributeError):  # glibc alone has it
+            ctypes.CDLL(None).malloc_trim(0)
 
 
 def _obey_signals(channel: Channel) -> None:
