@@ -13,11 +13,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from operator import index
 from typing import Any
 
 from pydantic import ValidationError
 
-from search.errors import InvalidSpec
+from search.errors import InvalidSpec, NotFound
 from search.genome import Genome
 from search.reward import Baseline, confidence
 from search.space import Space
@@ -27,6 +28,7 @@ from search.trial import TrialKind, TrialStatus
 
 POOL = "ask-tell"
 ENDLESS = 10_000_000
+LARGEST_NUMBER = 2**31 - 1  # of a trial, as SQL keeps it
 
 
 @dataclass(frozen=True)
@@ -189,8 +191,20 @@ def ask_tell_spec(space: Space | str, **options: Any) -> SearchSpec:
 
 
 def trial_number(trial: AskedTrial | int) -> int:
-    """Returns the number by which a trial is named."""
-    return trial.number if isinstance(trial, AskedTrial) else trial
+    """Returns the number by which a trial is named.
+
+    Raises:
+        NotFound: it is no number that a trial may have.
+    """
+    if isinstance(trial, AskedTrial):
+        return trial.number
+    try:
+        number = index(trial)
+    except TypeError:
+        number = -1
+    if not 0 <= number <= LARGEST_NUMBER:
+        raise NotFound("trial", trial)
+    return number
 
 
 def ranked(

@@ -102,6 +102,7 @@ class SearchSpec(BaseModel):
             the built-in one that `preset` names, or that bears the space's name.
         baseline: A zoo name or a genome; every pool runs it first, `baseline_repeats` times.
         seeds: Zoo names or genomes that are proposed first.
+        screening: `none`, `gaussian_process`, or a mapping with that as its `kind`.
         limits: `trials` counts candidates alone.
         step_time_slack: A candidate is infeasible above (1 + slack) x the baseline's step time;
             None turns the constraint off.
@@ -137,6 +138,11 @@ class SearchSpec(BaseModel):
         if not isinstance(data, dict) or isinstance(data.get("proxy"), Proxy):
             return data
         return {**data, "proxy": resolve_proxy(data.get("proxy", {}), data.get("space"))}
+
+    @field_validator("screening", mode="before")
+    @classmethod
+    def _named_screening(cls, given: Any) -> Any:
+        return {"kind": given} if isinstance(given, str) else given
 
     @field_validator("proxy", mode="before")
     @classmethod

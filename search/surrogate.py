@@ -37,7 +37,7 @@ FEWEST_BETWEEN_FITS = 4
 
 
 class Surrogate:
-    """A pure function of the observations, with a cache.
+    """A pure function of the observations and the noise, with a cache.
 
     Weights are fitted on the observations up to the last rank that is due, the posterior on those
     of the window: both are given by ranks alone, so that a controller that restarts proposes what
@@ -104,7 +104,7 @@ class _Model:
     ) -> None:
         self._features = features
         self._targets = targets
-        self._fitted_at = -1
+        self._fitted: tuple[int, float | None] | None = None  # up to which rank, at what noise
         self._weights = prior_weights(0)
         self._window: _Window | None = None
 
@@ -117,9 +117,9 @@ class _Model:
     ) -> Prediction:
         """Returns what is known of `points`, given the window that ends before `newest`."""
         due, start = fit_due(newest), window_start(newest)
-        if self._fitted_at != due:
+        if self._fitted != (due, noise):
             early = _within(observations, window_start(due), due)
-            self._weights, self._fitted_at = self._fit(early, noise), due
+            self._weights, self._fitted = self._fit(early, noise), (due, noise)
             self._window = None
         if self._window is None or self._window.start != start:
             self._window = _Window(self._features, self._weights, start)

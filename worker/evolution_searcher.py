@@ -7,13 +7,12 @@ ended is not told a second time.
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 from ray.tune.search import Searcher
 
 from search.ask_tell import AskedTrial, AskTell
-from search.errors import SpaceExhausted
+from search.errors import InvalidMeasurement, SpaceExhausted
 
 
 class EvolutionSearcher(Searcher):  # type: ignore[misc]
@@ -25,6 +24,8 @@ class EvolutionSearcher(Searcher):  # type: ignore[misc]
         metric: Name of the reported figure.
         mode: "max" or "min".
         pruned: Name of a reported flag: true where the genome breaks a constraint.
+        step_time_ms: Name of the reported step time, for the choice by several objectives.
+        parameters: Name of the reported number of parameters, for the same.
     """
 
     def __init__(
@@ -34,11 +35,14 @@ class EvolutionSearcher(Searcher):  # type: ignore[misc]
         metric: str = "fitness",
         mode: str = "max",
         pruned: str = "pruned",
+        step_time_ms: str | None = None,
+        parameters: str | None = None,
     ) -> None:
         super().__init__(metric=metric, mode=mode)
         self._search = search
         self._sign = 1.0 if mode == "max" else -1.0
         self._pruned = pruned
+        self._costs = {"step_time_ms": step_time_ms, "parameters": parameters}
         self._lost = search.pending()
         self._trials: dict[str, AskedTrial] = {}
 
@@ -60,16 +64,25 @@ class EvolutionSearcher(Searcher):  # type: ignore[misc]
         trial = self._trials.pop(trial_id, None)
         if trial is None:
             return
-        told = {} if error or result is None else result
-        if told.get(self._pruned):
+        reported = {} if error or result is None else result
+        try:
+            self._tell(trial, reported)
+        except InvalidMeasurement as refused:
+            self._search.fail(trial, "the trial failed" if error else refused.message)
+
+    def _tell(self, trial: AskedTrial, reported: dict[str, Any]) -> None:
+        if reported.get(self._pruned):
             self._search.tell(trial, pruned=True)
             return
-        value = told.get(self.metric)
-        if isinstance(value, int | float) and math.isfinite(value):
-            self._search.tell(trial, self._sign * float(value))
-        else:
-            why = "the trial failed" if error else f"no finite {self.metric!r} was reported"
-            self._search.fail(trial, why)
+        value: Any = reported.get(self.metric)
+        try:
+            fitness = self._sign * float(value)
+        except (TypeError, ValueError):
+            raise InvalidMeasurement(f"no finite {self.metric!r} was reported", value) from None
+        costs: dict[str, Any] = {
+            name: reported.get(metric) for name, metric in self._costs.items() if metric
+        }
+        self._search.tell(trial, fitness, **costs)
 
     def save(self, checkpoint_path: str) -> None:
         """Saves nothing: the search is the truth, and one in SQL outlives the driver."""

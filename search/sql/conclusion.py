@@ -92,7 +92,7 @@ def _queue_confirmations(tx: Transaction, state: SearchState) -> None:
 
 
 def best_candidates(tx: Transaction, search_id: str, count: int) -> list[Any]:
-    """Returns the fittest completed candidates, best first."""
+    """Returns the fittest completed candidates, best first; of equals, the one proposed first."""
     if count < 1:
         return []
     fittest = (
@@ -103,7 +103,7 @@ def best_candidates(tx: Transaction, search_id: str, count: int) -> list[Any]:
             trials.c.kind == TrialKind.CANDIDATE.value,
             trials.c.status == TrialStatus.COMPLETED.value,
         )
-        .order_by(trials.c.fitness.desc(), trials.c.number.desc())
+        .order_by(trials.c.fitness.desc(), trials.c.number)
         .limit(count)
     )
     return list(tx.run(fittest).all())

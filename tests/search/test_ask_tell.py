@@ -64,6 +64,26 @@ def test_the_best_told_is_the_best(bench: Bench) -> None:
     assert (best[0].mean_fitness, best[0].repeats, best[0].confidence) == (0.4, 1, None)
 
 
+def test_of_equals_the_one_proposed_first_is_best(bench: Bench) -> None:
+    search = bench.open()
+    trials = [search.ask() for _ in range(4)]
+    for trial in reversed(trials):
+        search.tell(trial, 1.0)
+    assert [one.number for one in search.best(2)] == [0, 1]
+    search.confirm(2, repeats=1)
+    assert [search.ask().parent for _ in range(2)] == [0, 1]
+
+
+def test_a_baseline_told_late_is_no_obstacle_to_going_on(kept: Bench) -> None:
+    spec = ask_tell_spec(sequences(8), **SMALL)
+    steady, search = MemorySearch(spec), kept.open(spec)
+    assert _run(search, 14) == _run(steady, 14)
+    for one in (steady, search):
+        one.tell_baseline([0.0, 1.5])
+    kept.close()
+    assert _run(kept.open(spec), 6) == _run(steady, 6)
+
+
 @pytest.mark.parametrize("count", [0, -1])
 def test_none_wanted_none_given(bench: Bench, count: int) -> None:
     search = bench.open()
@@ -123,8 +143,9 @@ def test_numbers_of_other_libraries_are_as_good(bench: Bench) -> None:
 def test_unknown_and_finished_trials_are_refused(bench: Bench) -> None:
     search = bench.open()
     trial = search.ask()
-    with pytest.raises(NotFound, match="no trial 7"):
-        search.tell(7, 1.0)
+    for unknown in (7, -1, 2**31, 2**70, "0", 0.0):
+        with pytest.raises(NotFound, match=f"no trial {unknown}"):
+            search.tell(unknown, 1.0)  # type: ignore[arg-type]
     search.tell(trial, 1.0)
     with pytest.raises(IllegalTransition, match="trial 0 is completed"):
         search.tell(trial, 2.0)

@@ -11,6 +11,9 @@ from sqlalchemy import event
 from search.ask_tell import ask_tell_spec
 from search.sql_search import SqlSearch, open_sql_search
 from search.surrogate import MEMORY
+from tests.search.crowd import crowd
+from tests.search.instructions import counted
+from tests.search.store_site import Site
 
 LONG = 30
 
@@ -71,3 +74,32 @@ def test_as_many_statements_as_ever(search: SqlSearch) -> None:
     for number in range(LONG):
         search.tell(search.ask(), float(number), step_time_ms=10.0)
     assert len(_statements(search)) <= early + 1  # a child that was tried asks for the next
+
+
+def _instructions(file: Path, count: int, algorithm: str) -> int:
+    """Returns what one ask and one tell cost SQLite in a search of `count` trials."""
+    spec = ask_tell_spec("nano", seed=1, algorithm=algorithm)
+    url = f"sqlite:///{file}"
+    search = open_sql_search(spec, url)
+    search.tell(search.ask(), 0.5, step_time_ms=10.0)
+    search.close()
+    site = Site(url)
+    crowd(site, site.store.get_search(spec.name).id, count)
+    site.store.close()
+    search = open_sql_search(spec, url)
+    search.tell(search.ask(), 0.5, step_time_ms=12.0)
+    with counted(search._database) as total:
+        for _ in range(5):
+            search.tell(search.ask(), 0.5, step_time_ms=11.0)
+    search.close()
+    return total[0]
+
+
+@pytest.mark.parametrize("algorithm", ["regularized_evolution", "nsga2"])
+def test_no_more_work_for_the_database_in_a_search_ten_times_as_long(
+    tmp_path: Path, algorithm: str
+) -> None:
+    few, many = (
+        _instructions(tmp_path / f"{count}.db", count, algorithm) for count in (500, 5_000)
+    )
+    assert many <= 1.3 * few

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,13 @@ def test_the_first_example_finds_the_best_block(capsys: pytest.CaptureFixture[st
 
 def test_the_first_example_is_about_twenty_lines() -> None:
     assert len([line for line in EXAMPLES[0].splitlines() if line.strip()]) <= 22
+
+
+def test_neither_jax_nor_ray_nor_fastapi_is_needed() -> None:
+    needless = "{'jax', 'ray', 'fastapi'}"
+    code = f"import sys; sys.modules |= dict.fromkeys({needless})\n{EXAMPLES[0]}\n"
+    code += f"import search.sql_search; assert not any(sys.modules[one] for one in {needless})"
+    subprocess.run([sys.executable, "-c", code], cwd=PAGE.parents[1], check=True, timeout=60)
 
 
 def test_the_second_example_keeps_its_search_in_a_file(

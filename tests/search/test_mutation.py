@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from search.genome import Genome
@@ -16,6 +16,7 @@ from search.space import OPERATOR_NAMES, Space, load_preset, parse_space
 from tests.search.spaces import any_space, sequences
 
 DRAWS = 6000
+FEWER_DRAWS = 1500  # for each of many spaces
 
 
 def _some(space: Space, seed: int = 0) -> Genome:
@@ -48,13 +49,51 @@ def test_a_mutated_genome_is_one_that_validates(space: Space, seed: int) -> None
 
 
 @given(any_space(), st.integers(0, 2**16))
-def test_operators_are_drawn_as_often_as_they_say(space: Space, seed: int) -> None:
+def test_every_operator_that_can_act_has_a_chance(space: Space, seed: int) -> None:
     genome = _some(space, seed)
     expected = operator_probabilities(genome, space)
     for name, chance in expected.items():
         assert chance > 0, name
     assert sum(expected.values()) == pytest.approx(1.0 if expected else 0.0)
     assert set(expected) == {name for name, act in OPERATORS.items() if act(genome, space)}
+
+
+@settings(max_examples=15, deadline=None)
+@given(any_space(), st.integers(0, 2**16))
+def test_operators_fields_and_choices_are_drawn_as_often_as_they_should(
+    space: Space, seed: int
+) -> None:
+    genome, rng = _some(space, seed), np.random.default_rng(seed)
+    expected = operator_probabilities(genome, space)
+    if not expected:
+        return
+    told = [_mutated(genome, space, rng) for _ in range(FEWER_DRAWS)]
+    _expect(Counter(map(_operator, told)), expected, FEWER_DRAWS)
+    changed = [text for text in told if _operator(text) == "change_field"]
+    places = {
+        f"{layer.kind} {place}: {name}": [c for c in choices if c != getattr(layer, name)]
+        for place, layer in enumerate(genome.layers)
+        for name, choices in space.layers[layer.kind].items()
+        if len(choices) > 1
+    }
+    _expect(
+        Counter(text.rsplit(maxsplit=3)[0] for text in changed),
+        dict.fromkeys(places, 1 / max(1, len(places))),
+        len(changed),
+    )
+    choices = {
+        f"{place} {other}": 1 / len(places) / len(c) for place, c in places.items() for other in c
+    }
+    found = Counter(f"{text.rsplit(maxsplit=3)[0]} {text.split()[-1]}" for text in changed)
+    _expect(found, choices, len(changed))
+
+
+def _expect(counts: Counter[str], chances: dict[str, float], draws: int) -> None:
+    """Checks that what was drawn is what can be, each within six standard deviations."""
+    assert set(counts) <= set(chances)
+    for name, chance in chances.items():
+        spread = (draws * chance * (1 - chance)) ** 0.5
+        assert abs(counts[name] - draws * chance) <= 6 * spread + 3, name
 
 
 def test_no_operator_and_no_field_starves() -> None:

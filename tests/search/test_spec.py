@@ -33,6 +33,13 @@ def test_a_proxy_is_that_of_the_space_but_for_what_is_said(
     assert (found.experts, found.budget_seconds) == (experts, seconds)
 
 
+@pytest.mark.parametrize("kind", ["none", "gaussian_process"])
+def test_screening_is_named_or_spelled_out(kind: str) -> None:
+    named = parse_spec(MINIMAL + f"screening: {kind}\n")
+    assert named == parse_spec(MINIMAL + f"screening: {{kind: {kind}}}\n")
+    assert named.screening.kind == kind
+
+
 def test_json_round_trip_keeps_the_spec() -> None:
     spec = parse_spec(MINIMAL)
     assert SearchSpec.model_validate_json(spec.model_dump_json()) == spec
@@ -51,6 +58,8 @@ def test_json_round_trip_keeps_the_spec() -> None:
         (MINIMAL + "proxy: {dataset: ../../etc/passwd}", "/proxy/dataset"),
         (MINIMAL + "proxy: huge", "no proxy 'huge'; known: brainformer-100m32e, nano"),
         (MINIMAL + "sede: 3", "/sede"),
+        (MINIMAL + "screening: some", "'none' or 'gaussian_process' .* at /screening"),
+        (MINIMAL + "screening: [none]", "/screening"),
     ],
 )
 def test_an_invalid_spec_says_what_is_wrong(text: str, message: str) -> None:

@@ -7,19 +7,18 @@ its plans.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import event
 
 from search.lease import Progress
-from search.sql.database import Database
 from search.store import TrialFilter
 from search.trial import Outcome, TrialKind, TrialStatus
 from tests.postgres import PostgresServer
 from tests.search.crowd import crowd
+from tests.search.instructions import counted
 from tests.search.store_audit import check_everything
 from tests.search.store_site import Site, failed, point
 
@@ -112,28 +111,6 @@ def _listings(site: Site, search_id: str, middle: int) -> Calls:
     }
     changed = TrialFilter(after_seq=middle)
     return found | {"trials changed": listing(changed, second=True)}
-
-
-@contextmanager
-def counted(database: Database) -> Iterator[list[int]]:
-    """Yields a list whose only item counts SQLite's instructions, in steps of a hundred."""
-    total = [0]
-
-    def tick() -> int:
-        total[0] += 100
-        return 0
-
-    def watch(connection: Any, *_: object) -> None:
-        connection.set_progress_handler(tick, 100)
-
-    engines = {database._write_engine, database._read_engine}
-    for engine in engines:
-        event.listen(engine, "checkout", watch)
-    try:
-        yield total
-    finally:
-        for engine in engines:
-            event.remove(engine, "checkout", watch)
 
 
 def instructions(file: Path, count: int) -> dict[str, int]:

@@ -88,6 +88,17 @@ def test_what_it_knows_is_a_pure_function_of_the_last_observations() -> None:
         assert answers[0] == answers[1], end
 
 
+def test_noise_that_becomes_known_later_changes_what_it_knows_at_once() -> None:
+    observations, children = _seen(30), _genomes(30, 3)
+    steady = Surrogate(SPACE)
+    for noise in (None, 2.0, 0.01):
+        answers = [
+            one.order(children, observations, noise=noise, rng=np.random.default_rng(0))
+            for one in (steady, Surrogate(SPACE))
+        ]
+        assert answers[0] == answers[1], noise
+
+
 @pytest.mark.parametrize("finished", [*range(1, 400), 1000, 1099, 1100, 99_999, 100_000])
 def test_fits_are_due_at_ranks_that_have_finished_and_not_too_long_ago(finished: int) -> None:
     due = fit_due(finished)

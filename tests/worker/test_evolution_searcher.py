@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import ray
 from ray import tune
@@ -48,17 +49,35 @@ def test_a_loss_is_minimised() -> None:
 
 @pytest.mark.parametrize(
     ("result", "error"),
-    [(None, True), (None, False), ({}, False), ({"fitness": math.nan}, False)],
+    [
+        (None, True),
+        (None, False),
+        ({}, False),
+        ({"fitness": math.nan}, False),
+        ({"fitness": 1e300}, False),
+        ({"fitness": "high"}, False),
+        ({"fitness": 1.0, "ms": -1.0}, False),
+    ],
 )
 def test_a_trial_without_a_finite_figure_has_failed(
     result: dict[str, Any] | None, error: bool
 ) -> None:
     search = MemorySearch(SPEC)
-    searcher = EvolutionSearcher(search)
+    searcher = EvolutionSearcher(search, step_time_ms="ms")
     searcher.suggest("a")
     searcher.on_trial_complete("a", result, error=error)
     assert search.pending() == []
     assert search.best() == []
+
+
+def test_costs_are_told_under_the_names_that_they_are_reported_by() -> None:
+    search = MemorySearch(SPEC)
+    searcher = EvolutionSearcher(search, step_time_ms="ms", parameters="size")
+    searcher.suggest("a")
+    reported = {"fitness": np.float32(0.5), "ms": 20, "size": np.int64(7)}
+    searcher.on_trial_complete("a", reported)
+    [one] = search.pareto()
+    assert (one.fitness, one.step_time_ms, one.parameters) == (0.5, 20.0, 7)
 
 
 def test_a_pruned_trial_is_told_as_pruned() -> None:
