@@ -90,7 +90,9 @@ def test_a_page_as_json_says_what_its_records_say(site: Site) -> None:
     search_id = mixed(site)
     busy, last = site.claim(count=2)
     site.store.progress(busy.lease_id, Progress(point=point(0.25, 2.9)))
-    site.finish(last, 2.5, curve=[point(0.5, 2.7), point(1.0, 2.5)], expert_load=[0.5, 0.5], device='a "b"')
+    site.finish(
+        last, 2.5, curve=[point(0.5, 2.7), point(1.0, 2.5)], expert_load=[0.5, 0.5], device='a "b"'
+    )
     where, cursor = TrialFilter(sort="-fitness"), None
     while True:
         page = site.store.list_trials(search_id, where=where, cursor=cursor, limit=8)
