@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from sqlalchemy import Table, insert, update
+from sqlalchemy import Table, func, insert, select, update
 
 from search.cost import activated_parameters, flops_per_token, parameters
 from search.genome import Genome
@@ -98,7 +98,7 @@ class Maker:
         self.rng = rng
         self.space = spec.resolved_space()
         self.population: deque[tuple[float, int, Genome]] = deque(maxlen=spec.population_size)
-        self.front: list[tuple[float, float, int]] = []  # fitness, step time, number
+        self.front: list[tuple[float, float, int, int]] = []  # the last is the number
         self.counts = {"completed": 0, "pruned": 0, "failed": 0}
         self.best: tuple[float, int] = (-1.0, 0)
         self.start = 0
@@ -122,7 +122,7 @@ class Maker:
             self.population.append((fitness if fitness is not None else -1.0, number, genome))
         if status == "completed" and fitness is not None and measured.step_time_ms is not None:
             self.best = max(self.best, (fitness, number))
-            self._join_front(fitness, measured.step_time_ms, number)
+            self._join_front(fitness, measured, number)
         shelf.add(
             trials,
             id=self.next_id,
@@ -189,7 +189,10 @@ class Maker:
                 best_fitness=self.best[0],
             )
         )
-        numbers = [number for _, _, number in self.front]
+        if connection.dialect.name == "postgresql":  # ids were given, its sequence knows nothing
+            last = select(func.setval(func.pg_get_serial_sequence("trials", "id"), self.next_id))
+            connection.execute(last)
+        numbers = [number for *_, number in self.front]
         connection.execute(
             update(trials)
             .where(trials.c.search_id == self.search_id, trials.c.number.in_(numbers))
@@ -282,11 +285,16 @@ class Maker:
             row = {"search_id": self.search_id, "kind": kind, "at": when, "data": json.dumps(data)}
             shelf.add(events, **row)
 
-    def _join_front(self, fitness: float, step_ms: float, number: int) -> None:
-        if any(f >= fitness and s <= step_ms for f, s, _ in self.front):
+    def _join_front(self, fitness: float, measured: Measurements, number: int) -> None:
+        time_ms, size = measured.step_time_ms or 0.0, measured.parameters or 0
+        if any(f >= fitness and t <= time_ms and p <= size for f, t, p, _ in self.front):
             return
-        kept = [(f, s, n) for f, s, n in self.front if not (f <= fitness and s >= step_ms)]
-        self.front = [*kept, (fitness, step_ms, number)]
+        self.front = [
+            one
+            for one in self.front
+            if not (one[0] <= fitness and one[1] >= time_ms and one[2] >= size)
+        ]
+        self.front.append((fitness, time_ms, size, number))
 
 
 def _measure_baseline(store: Any) -> None:
