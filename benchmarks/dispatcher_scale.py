@@ -81,21 +81,20 @@ def _watch(stack: Stack, slots: int, usages: list[Usage], over: threading.Event)
 
 
 def _usage(stack: Stack) -> Usage:
-    at, processor_seconds, memory = time.time(), {}, {}
-    for part, processes in stack.parts().items():
-        used = [_of_process(process) for process in processes]
-        processor_seconds[part] = sum(one[0] for one in used)
-        memory[part] = sum(one[1] for one in used)
+    parts = stack.parts()
+    processor_seconds, memory = dict.fromkeys(parts, 0.0), dict.fromkeys(parts, 0.0)
+    at = time.time()
+    for part, processes in parts.items():
+        for process in processes:
+            try:
+                times, own = process.cpu_times(), process.memory_full_info().uss
+            except psutil.Error:
+                continue
+            processor_seconds[part] += times.user + times.system
+            memory[part] += own / 2**20
+            if part == "actors":  # the training processes that they have replaced
+                processor_seconds["training"] += times.children_user + times.children_system
     return Usage(at, processor_seconds, memory)
-
-
-def _of_process(process: psutil.Process) -> tuple[float, float]:
-    """Returns a process's processor seconds and its own memory in MiB, shared pages apart."""
-    try:
-        times = process.cpu_times()
-        return times.user + times.system, process.memory_full_info().uss / 2**20
-    except psutil.Error:
-        return 0.0, 0.0
 
 
 def _judge(trials: list[dict[str, Any]], usages: list[Usage], options: argparse.Namespace) -> None:
