@@ -1,8 +1,9 @@
 """Peak memory of a trial's training step against the analytic estimate in search/cost.py.
 
-The compiler's own account of the compiled step is what a trial is refused by; the estimate must
-come within 15% of it for every genome, without jax. Beside it stands what the process really
-used: the growth of its resident memory over three steps, in a fresh process each.
+The estimate needs no jax; the compiler's own account of the compiled step is what a trial is
+refused by. Both are compared with what the process really holds, in a fresh process each and the
+environment of a trial: its highest resident memory during steps that follow one another as in
+training, less what is left when the state is gone and the allocator has given back what is free.
 
     python -m benchmarks.memory_estimate [--no-keep]
 """
@@ -10,6 +11,8 @@ used: the growth of its resident memory over three steps, in a fresh process eac
 from __future__ import annotations
 
 import argparse
+import ctypes
+import gc
 import json
 import os
 import subprocess
@@ -31,6 +34,7 @@ from search.zoo import zoo_genome
 from worker.process_environment import trial_environment
 
 TARGET = 0.15
+STEPS = 15
 RANDOM_GENOMES = 6
 ZOO = ("glam", "dense_transformer", "switch", "primer", "low_rank", "brainformer_1_approximation")
 LONG = {"sequence_length": 128, "batch_size": 32}
@@ -61,45 +65,56 @@ def main() -> None:
     for name, (genome, proxy) in cases().items():
         measured = _fresh_process(name)
         estimate = memory_bytes(genome, proxy)
-        error = estimate / measured["compiled"] - 1
-        results[name] = {**measured, "estimate": estimate, "error": round(error, 3)}
+        errors = {key: round(estimate / measured[key] - 1, 3) for key in ("compiled", "process")}
+        results[name] = {**measured, "estimate": estimate, "errors": errors}
         print(
             f"{name:>28}  estimate {estimate / 2**20:7.1f} MiB  compiled "
-            f"{measured['compiled'] / 2**20:7.1f} MiB  {error:+6.1%}  process grew by "
-            f"{measured['process'] / 2**20:7.1f} MiB",
+            f"{measured['compiled'] / 2**20:7.1f} MiB {errors['compiled']:+6.1%}  process "
+            f"{measured['process'] / 2**20:7.1f} MiB {errors['process']:+6.1%}",
             flush=True,
         )
-    worst = max(abs(result["error"]) for result in results.values())
+    worst = {
+        key: max(abs(result["errors"][key]) for result in results.values())
+        for key in ("compiled", "process")
+    }
     report(
         name="memory-estimate",
-        value=worst,
-        unit="largest error of the estimate, relative to the compiled step's memory",
+        value=worst["process"],
+        unit="largest error of the estimate, relative to what the process held",
         target=f"at most {TARGET}",
-        ok=worst <= TARGET,
-        details=results,
+        ok=max(worst.values()) <= TARGET,
+        details={"largest_errors": worst, **results},
         keep=not options.no_keep,
     )
 
 
 def measure(genome: Genome, proxy: Proxy) -> dict[str, int]:
-    """Returns bytes of the compiled step, and by how much this process grew over three steps."""
-    import jax
-
+    """Returns bytes of the compiled step, and what this process held beyond what it keeps."""
     from model.config import ModelConfig
     from worker.clock import SystemClock
-    from worker.program import compile_program
+    from worker.program import compile_program, dispatch_in_order, wait
 
+    dispatch_in_order()
     config = ModelConfig.of_proxy(genome, proxy, platform="cpu")
     program = compile_program(config, proxy, seed=0, clock=SystemClock(), cache_folder=None)
-    before = _resident_bytes()
-    # Compilation's peak is not the trial's: start counting here.
-    Path("/proc/self/clear_refs").write_text("5", "ascii")
     state = program.initial()
     tokens = np.zeros((proxy.batch_size, proxy.sequence_length + 1), np.int32)
-    for _ in range(3):
+    _give_back()
+    # Compilation's peak is not the trial's: start counting here.
+    Path("/proc/self/clear_refs").write_text("5", "ascii")
+    for _ in range(STEPS):
         state, metrics = program.step(state, tokens, np.float32(0.5))
-        jax.block_until_ready(metrics)
-    return {"compiled": program.memory_bytes, "process": _peak_bytes() - before}
+    wait(metrics)
+    peak = _peak_bytes()
+    del state, metrics
+    _give_back()
+    return {"compiled": program.memory_bytes, "process": peak - _resident_bytes()}
+
+
+def _give_back() -> None:
+    """Returns free memory to the system."""
+    gc.collect()
+    ctypes.CDLL(None).malloc_trim(0)
 
 
 def _resident_bytes() -> int:
@@ -116,8 +131,6 @@ def _peak_bytes() -> int:
 def _fresh_process(name: str) -> dict[str, int]:
     command = [sys.executable, "-m", "benchmarks.memory_estimate", "--child", name]
     environment = os.environ | trial_environment("cpu", 1)
-    for variable in ("MALLOC_TOP_PAD_", "MALLOC_TRIM_THRESHOLD_"):
-        environment.pop(variable, None)  # what compilation used and freed would hide the steps
     output = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
     result: dict[str, int] = json.loads(output.stdout.splitlines()[-1])
     return result

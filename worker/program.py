@@ -128,6 +128,15 @@ def use_compilation_cache(folder: Path) -> None:
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", 0)  # type: ignore[no-untyped-call]
 
 
+def dispatch_in_order() -> None:
+    """Has a CPU finish a program before the next is handed over; call before jax's first use.
+
+    Otherwise up to three steps hold their temporaries at once: three times what the compiler's
+    account says and a trial is refused by.
+    """
+    jax.config.update("jax_cpu_enable_async_dispatch", False)  # type: ignore[no-untyped-call]
+
+
 def stacked_axes(parameters: Tree, config: ModelConfig) -> Tree:
     """Returns, per parameter, how many leading axes stack alike matrices.
 
