@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from search.memory_search import MemorySearch
 from search.sql_search import SqlSearch
 
 PAGE = Path(__file__).parents[2] / "docs" / "ask-tell.md"
@@ -45,3 +46,16 @@ def test_the_second_example_keeps_its_search_in_a_file(
     search.tell(search.ask(), 1.0)
     search.close()
     assert (tmp_path / "mine.db").exists()
+
+
+def test_the_third_example_begins_with_seeds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "seeds.yaml").write_text("[sandwich]")
+    names: dict[str, Any] = {}
+    exec(EXAMPLES[0] + EXAMPLES[2], names)
+    search = MemorySearch(names["spec"])
+    asked = [search.ask() for _ in range(4)]
+    assert [trial.origin for trial in asked] == ["seed", "seed", "seed", "random"]
+    assert asked[1].genome == names["best"].genome
