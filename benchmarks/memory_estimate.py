@@ -2,8 +2,8 @@
 
 The estimate needs no jax; the compiler's own account of the compiled step is what a trial is
 refused by. Both are compared with what the process really holds, in a fresh process each and the
-environment of a trial: its highest resident memory during steps that follow one another as in
-training, less what is left when the state is gone and the allocator has given back what is free.
+environment of a trial: its highest resident memory through warm-up, training and evaluation, less
+what is left when the state is gone and the allocator has given back what is free.
 
     python -m benchmarks.memory_estimate [--no-keep]
 """
@@ -32,9 +32,10 @@ from search.space import load_preset
 from search.spec import Proxy
 from search.zoo import zoo_genome
 from worker.process_environment import trial_environment
+from worker.program import Program, wait
 
 TARGET = 0.15
-STEPS = 15
+WARM_UP, BLOCKS, STEPS = 5, 3, 5
 RANDOM_GENOMES = 6
 ZOO = ("glam", "dense_transformer", "switch", "primer", "low_rank", "brainformer_1_approximation")
 LONG = {"sequence_length": 128, "batch_size": 32}
@@ -92,23 +93,33 @@ def measure(genome: Genome, proxy: Proxy) -> dict[str, int]:
     """Returns bytes of the compiled step, and what this process held beyond what it keeps."""
     from model.config import ModelConfig
     from worker.clock import SystemClock
-    from worker.program import compile_program, dispatch_in_order, wait
+    from worker.program import compile_program, dispatch_in_order
 
     dispatch_in_order()
     config = ModelConfig.of_proxy(genome, proxy, platform="cpu")
     program = compile_program(config, proxy, seed=0, clock=SystemClock(), cache_folder=None)
-    state = program.initial()
-    tokens = np.zeros((proxy.batch_size, proxy.sequence_length + 1), np.int32)
     _give_back()
     # Compilation's peak is not the trial's: start counting here.
     Path("/proc/self/clear_refs").write_text("5", "ascii")
-    for _ in range(STEPS):
-        state, metrics = program.step(state, tokens, np.float32(0.5))
-    wait(metrics)
+    _trial(program, np.zeros((proxy.batch_size, proxy.sequence_length + 1), np.int32))
     peak = _peak_bytes()
-    del state, metrics
     _give_back()
     return {"compiled": program.memory_bytes, "process": peak - _resident_bytes()}
+
+
+def _trial(program: Program, tokens: np.ndarray) -> None:
+    """Goes through the phases of a trial: warm-up on a state of its own, steps, evaluation."""
+    state, fraction = program.initial(), np.float32(0.5)
+    dummy = program.initial()
+    for _ in range(WARM_UP):
+        dummy, metrics = program.step(dummy, tokens, fraction)
+        wait(metrics)
+    del dummy
+    for _ in range(BLOCKS):
+        for _ in range(STEPS):
+            state, metrics = program.step(state, tokens, fraction)
+        wait(metrics)
+        wait(program.evaluate(state, tokens))
 
 
 def _give_back() -> None:

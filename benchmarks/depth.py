@@ -1,0 +1,140 @@
+"""Unrolled or scanned, recomputed or not: what each costs at several depths of one model.
+
+The model of `benchmarks.cpu_step`, its block stacked one to twelve times, every case in a fresh
+process: compilation, a step, and the step's memory by the compiler's account. A trial pays for
+its compilation once and for its steps again and again, so the ways are compared by what a budget
+of ten seconds of steps costs in all. On a CPU; accelerators are not run.
+
+    python -m benchmarks.depth [--depths 1 3 6 12]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from benchmarks.cpu_step import PROXY, THREADS, genome, tokens
+from benchmarks.report import report
+from worker.process_environment import trial_environment
+
+BUDGET_SECONDS = 10.0
+TOLERANCE = 0.05  # ways that cost about the same are as good as one another
+WAYS = {
+    "unrolled": {"scan": False, "remat": False},
+    "unrolled, recomputed": {"scan": False, "remat": True},
+    "scanned": {"scan": True, "remat": False},
+    "scanned, recomputed": {"scan": True, "remat": True},
+}
+
+
+def main() -> None:
+    options = _options()
+    if options.child:
+        blocks, way = options.child.split(":")
+        print(json.dumps(measure(int(blocks), WAYS[way], options.steps)))
+        return
+    results: dict[str, dict[str, Any]] = {}
+    for blocks in options.depths:
+        ways = results[str(blocks)] = {way: _fresh_process(blocks, way, options) for way in WAYS}
+        for way, found in ways.items():
+            # The same steps as the fastest way takes in its budget.
+            steps = BUDGET_SECONDS / min(one["step_seconds"] for one in ways.values())
+            found["trial_seconds"] = round(
+                found["compile_seconds"] + steps * found["step_seconds"], 2
+            )
+            print(
+                f"{blocks:>4} blocks  {way:>22}  compile {found['compile_seconds']:6.2f} s   step "
+                f"{found['step_seconds'] * 1e3:7.1f} ms   memory {found['memory_mib']:7.1f} MiB   "
+                f"in all {found['trial_seconds']:6.2f} s",
+                flush=True,
+            )
+    best = {
+        blocks: min(ways, key=lambda way: ways[way]["trial_seconds"])
+        for blocks, ways in results.items()
+    }
+    dear = {
+        blocks: ways[_chosen(int(blocks))]["trial_seconds"] / ways[best[blocks]]["trial_seconds"]
+        for blocks, ways in results.items()
+    }
+    report(
+        name="depth",
+        value=round(max(dear.values()), 3),
+        unit="cost of the way that model/config.py chooses over the cheapest, at the worst depth",
+        target=f"at most {1 + TOLERANCE}",
+        ok=max(dear.values()) <= 1 + TOLERANCE,
+        details={
+            "platform": "cpu",
+            "accelerators": "not run",
+            "threads": THREADS,
+            "cheapest": best,
+            **results,
+        },
+        keep=not options.no_keep,
+    )
+
+
+def _chosen(blocks: int) -> str:
+    """Returns the way that a trial of so many blocks takes."""
+    from model.config import ModelConfig
+
+    proxy = PROXY.model_copy(update={"blocks": blocks})
+    config = ModelConfig.of_proxy(genome(), proxy, platform="cpu")
+    chosen = {"scan": config.scan, "remat": config.remat}
+    return next(way for way, choice in WAYS.items() if choice == chosen)
+
+
+def measure(blocks: int, way: dict[str, bool], steps: int) -> dict[str, float]:
+    """Returns seconds of compilation and of a step, and MiB, in this process."""
+    import jax
+
+    from model.config import ModelConfig
+    from worker.clock import SystemClock
+    from worker.program import compile_program, dispatch_in_order
+
+    dispatch_in_order()
+    proxy = PROXY.model_copy(update={"blocks": blocks})
+    config = replace(ModelConfig.of_proxy(genome(), proxy, platform="cpu"), **way)
+    program = compile_program(config, proxy, seed=0, clock=SystemClock(), cache_folder=None)
+    state = program.initial()
+    seconds = []
+    for number in range(steps + 3):
+        start = time.perf_counter()
+        state, metrics = program.step(state, tokens(number), np.float32(0.5))
+        jax.block_until_ready(metrics)  # type: ignore[no-untyped-call]
+        seconds.append(time.perf_counter() - start)
+    return {
+        "compile_seconds": round(program.step_compile_seconds, 3),
+        "step_seconds": round(statistics.median(seconds[3:]), 5),
+        "memory_mib": round(program.memory_bytes / 2**20, 1),
+    }
+
+
+def _fresh_process(blocks: int, way: str, options: argparse.Namespace) -> dict[str, float]:
+    command = [sys.executable, "-m", "benchmarks.depth", "--child", f"{blocks}:{way}"]
+    command += ["--steps", str(options.steps)]
+    environment = os.environ | trial_environment("cpu", THREADS)
+    output = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
+    result: dict[str, float] = json.loads(output.stdout.splitlines()[-1])
+    return result
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--depths", type=int, nargs="+", default=[1, 3, 6, 12])
+    parser.add_argument("--steps", type=int, default=20)
+    parser.add_argument("--no-keep", action="store_true", help="write no result")
+    parser.add_argument("--child", help=argparse.SUPPRESS)
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()
