@@ -51,8 +51,9 @@ def main() -> None:
     print(f"peak of one product: {peak / 1e9:.0f} GFLOP/s")
     for name, row in rows.items():
         print(
-            f"{row['in_a_step']:>4} x {name:>12}  {row['ms']:7.2f} ms  {row['gflops_per_second']:6.1f} GFLOP/s  "
-            f"{row['share_of_peak']:6.1%} of the peak   products alone {row['products_ms']:6.2f} ms"
+            f"{row['in_a_step']:>4} x {name:>12}  {row['ms']:7.2f} ms  "
+            f"{row['gflops_per_second']:6.1f} GFLOP/s  {row['share_of_peak']:6.1%} of the peak  "
+            f"products alone {row['products_ms']:6.2f} ms"
         )
     report(
         name="layer-peak",
