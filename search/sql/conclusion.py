@@ -6,6 +6,7 @@ from typing import Any, Protocol
 
 from sqlalchemy import select
 
+from search.ask_tell import POOL
 from search.reward import confidence
 from search.spec import SearchSpec, SearchStatus
 from search.sql.baselines import as_baseline, baseline_row
@@ -150,8 +151,14 @@ def best_of(tx: Transaction, search_id: str) -> tuple[Any, list[float], float | 
         return None
     _, _, row, values = max(top, key=lambda one: one[:2])
     pool = baseline_row(tx, search_id, row.pool)
-    sure = None if pool is None else confidence(values, as_baseline(pool))
+    sure = None if pool is None else confidence(_gains(values, pool), as_baseline(pool))
     return row, values, sure, pool
+
+
+def _gains(values: list[float], pool: Any) -> list[float]:
+    """Returns by how much fitness is above the baseline: as it is, but for ask and tell's own."""
+    told = pool.pool == POOL and pool.validation_loss is not None
+    return [value + pool.validation_loss for value in values] if told else values
 
 
 def choose_best(tx: Transaction, state: SearchState) -> None:

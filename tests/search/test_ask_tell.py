@@ -20,6 +20,7 @@ from search.errors import (
 )
 from search.genome import Genome
 from search.memory_search import MemorySearch
+from search.sql_store import open_store
 from search.trial import TrialKind
 from tests.search.ask_tell_bench import SMALL, Bench
 from tests.search.spaces import sequences
@@ -243,6 +244,20 @@ def test_confidence_grows_with_distance_from_a_noisy_baseline(bench: Bench) -> N
     assert sure.confidence is not None
     assert unsure.confidence is not None
     assert sure.confidence > 0.99 > unsure.confidence > 0.5
+
+
+def test_the_controller_is_as_sure_of_it(kept: Bench) -> None:
+    search = kept.open()
+    search.tell_baseline([-3.0, -3.02, -2.98])
+    search.tell(search.ask(), -2.9)
+    expected = search.best()[0].confidence
+    kept.close()
+    store = open_store(str(kept.url))
+    found = store.best(search.spec.name)
+    store.close()
+    assert found.confidence == expected
+    assert expected is not None
+    assert expected > 0.95
 
 
 @pytest.mark.parametrize("repeats", [[], [1.0], [1.0, math.nan]])
