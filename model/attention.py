@@ -51,14 +51,49 @@ class AttentionLayer(nnx.Module):
         return sum(taps[1:], taps[0]).reshape(qkv.shape)
 
 
-def causal_attention(
-    query: Float[Array, "B S H D"], key: Float[Array, "B S H D"], value: Float[Array, "B S H D"]
-) -> Float[Array, "B S H D"]:
-    """Returns softmax(q k / sqrt(D)) v over positions up to the query's own."""
+Heads = Float[Array, "B S H D"]
+# Query, key, value, exponentials, one over their sums, and the output.
+Saved = tuple[Heads, Heads, Heads, Float[Array, "B H S S"], Float[Array, "B S H 1"], Heads]
+
+
+@jax.custom_vjp
+def causal_attention(query: Heads, key: Heads, value: Heads) -> Heads:
+    """Returns softmax(q k / sqrt(D)) v over positions up to the query's own.
+
+    The derivative is written out, as flash attention has it (arXiv:2205.14135): what is as large
+    as S x S leaves a CPU's cache, and the fewer passes over it the better.
+    """
+    return _attend(query, key, value)[0]
+
+
+def _attend(query: Heads, key: Heads, value: Heads) -> tuple[Heads, Saved]:
+    """Returns the output and what the derivative needs; the sum divides the output, not S x S."""
     length, head_dim = query.shape[1], query.shape[3]
     scores = jnp.einsum("bqhd,bkhd->bhqk", query, key, preferred_element_type=jnp.float32)
     mask = jnp.tril(jnp.ones((length, length), bool))
     scores = jnp.where(mask, scores * head_dim**-0.5, -1e30)
-    weights = jnp.exp(scores - jax.lax.stop_gradient(scores.max(axis=-1, keepdims=True)))
-    weights = weights / weights.sum(axis=-1, keepdims=True)
-    return jnp.einsum("bhqk,bkhd->bqhd", weights.astype(value.dtype), value)
+    exponentials = jnp.exp(scores - scores.max(axis=-1, keepdims=True))
+    inverse = (1.0 / exponentials.sum(axis=-1)).transpose(0, 2, 1)[..., None]
+    exponentials = exponentials.astype(value.dtype)
+    mixed = jnp.einsum("bhqk,bkhd->bqhd", exponentials, value, preferred_element_type=jnp.float32)
+    mixed = (mixed * inverse).astype(value.dtype)
+    return mixed, (query, key, value, exponentials, inverse, mixed)
+
+
+def _attend_backward(saved: Saved, gradient: Heads) -> tuple[Heads, Heads, Heads]:
+    """Returns the gradients of query, key and value."""
+    query, key, value, exponentials, inverse, mixed = saved
+    share = gradient * inverse  # float32, since `inverse` is
+    mean = jnp.sum(share * mixed, axis=-1).transpose(0, 2, 1)[..., None]
+    share = share.astype(value.dtype)
+    pulled = jnp.einsum("bqhd,bkhd->bhqk", share, value, preferred_element_type=jnp.float32)
+    scores = exponentials * (pulled - mean) * query.shape[3] ** -0.5
+    scores = scores.astype(query.dtype)
+    return (
+        jnp.einsum("bhqk,bkhd->bqhd", scores, key),
+        jnp.einsum("bhqk,bqhd->bkhd", scores, query),
+        jnp.einsum("bhqk,bqhd->bkhd", exponentials, share),
+    )
+
+
+causal_attention.defvjp(_attend, _attend_backward)

@@ -39,8 +39,8 @@ SAVED_PER_EXPERT_HIDDEN = {
     "gated_relu": 2.25,
     "gated_gelu": 4.25,
 }
-# Per head and pair of positions: exponentials, weights and their gradient.
-SAVED_PER_SCORE = 3.0
+# Per head and pair of positions: exponentials, and some of their gradient while it is computed.
+SAVED_PER_SCORE = 1.25
 # Places in a block of one expert's tokens, without a capacity (model/moe.py, on CPU).
 DROPLESS_BLOCK = 64
 FACTORED_MINIMUM = 128
