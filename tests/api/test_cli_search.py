@@ -114,12 +114,14 @@ def test_seeds_that_are_not_there_or_do_not_fit_create_nothing(
     brainformer(site, "search", "create", "-f", spec)
     large = tmp_path / "large.yaml"
     large.write_text(SPEC.replace("nano", "brainformer-100m32e").replace("small", "large"))
-    for named, code, words in (
-        ("small", NOT_FOUND, "no completed candidate in search small"),
-        ("smaller:3", NOT_FOUND, "no search smaller"),
+    for option, value, code, words in (
+        ("--seed-search", "small", NOT_FOUND, "no completed candidate in search small"),
+        ("--seed-search", "smaller:3", NOT_FOUND, "no search smaller"),
+        ("--seed-search", "small:0", USAGE, "SEARCH:COUNT, a count from 1 to 1000"),
+        ("--seed-search", "../tokens", USAGE, "SEARCH:COUNT"),
+        ("--seed-zoo", "gram", USAGE, "--seed-zoo gram: no zoo genome gram; known: "),
     ):
-        told = refused(site, code, "search", "create", "-f", spec, "--seed-search", named)
-        assert words in told
+        assert words in refused(site, code, "search", "create", "-f", spec, option, value)
     worker.finish_next([2.0], kind="baseline")
     worker.finish_candidates([1.9])
     told = refused(site, USAGE, "search", "create", "-f", str(large), "--seed-search", "small:1")
