@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import socket
 import subprocess
@@ -152,10 +151,8 @@ class Stack:
 
     def _start(self, name: str, arguments: list[str]) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-P", "-m", "api.cli.main", *arguments]
-        # Ray would run its workers at niceness 15, behind whatever else the machine does.
-        environment = {**os.environ, "RAY_worker_niceness": "0"}
         with (self._folder / f"{name}.log").open("ab") as log:
-            return subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=environment)
+            return subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
 
     def _healthy(self) -> bool:
         try:

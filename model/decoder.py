@@ -81,10 +81,13 @@ class Decoder(nnx.Module):
         self, tokens: Int[Array, "B S"], *, training: bool
     ) -> tuple[Float[Array, "T V"], RoutingTotals]:
         """Returns logits of all tokens in row-major order, and the routing totals."""
-        dtype = jnp.dtype(self.config.compute_dtype)
-        x = self.embedding[...][tokens.reshape(-1)].astype(dtype)
-        x, totals = self._stack(x, batch=tokens.shape[0], training=training)
+        x, totals = self._stack(self.embed(tokens), batch=tokens.shape[0], training=training)
         return self.unembed(x), totals
+
+    def embed(self, tokens: Int[Array, "B S"]) -> Float[Array, "T d"]:
+        """Returns the first block's residual stream, tokens in row-major order."""
+        dtype = jnp.dtype(self.config.compute_dtype)
+        return self.embedding[...][tokens.reshape(-1)].astype(dtype)
 
     def unembed(self, x: Float[Array, "T d"]) -> Float[Array, "T V"]:
         """Returns logits in float32 of the last block's residual stream."""

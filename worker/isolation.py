@@ -29,6 +29,7 @@ log = logging.getLogger(__name__)
 WATCHDOG_BUDGETS = 6.0
 PREEMPTION_SECONDS = 8.0
 ASKED_TO_END = frozenset({0, -signal.SIGTERM})
+READY_SECONDS = 120.0  # after which a lease is given to it all the same, and watched
 STACK_SECONDS = 0.5  # for a process that hangs to say where
 
 
@@ -48,6 +49,8 @@ class TrainingProcess:
         self._process: subprocess.Popen[str] | None = None
         self._words: IO[bytes] | None = None
         self._results: queue.Queue[Result] = queue.Queue()
+        self._ready = threading.Event()
+        self._started_at = 0.0
         self._lease: Lease | None = None
         self._stopped = False
         self._served = 0
@@ -59,6 +62,20 @@ class TrainingProcess:
     def pid(self) -> int | None:
         """Of the process, if there is one."""
         return self._process.pid if self._process else None
+
+    def ready(self, timeout: float) -> bool:
+        """Returns whether the process waits for a lease, or does within `timeout` seconds.
+
+        One is started where there is none. One that cannot be started or dies is ready too: the
+        next lease tells why.
+        """
+        if self._process is None:
+            try:
+                self._process = self._started()
+            except (OSError, EnvironmentProblem):
+                return True
+        over = time.monotonic() - self._started_at > READY_SECONDS
+        return over or self._ready.wait(timeout)
 
     def begin(self, lease: Lease) -> None:
         """Hands the lease to the process, starting one where there is none."""
@@ -145,8 +162,10 @@ class TrainingProcess:
             environment.pop("JAX_PLATFORMS")  # cuda or rocm: the platform is asserted later
         cores = ",".join(str(core) for core in claim_cores(settings))
         self._words = tempfile.TemporaryFile()  # noqa: SIM115 (lives as long as the process)
-        return subprocess.Popen(  # noqa: S603
-            [sys.executable, "-P", "-m", "worker.trial_process", "--cores", cores],
+        command = [sys.executable, "-P", "-m", "worker.trial_process", "--cores", cores]
+        command += ["--runner", settings.runner, "--cache-folder", str(settings.cache_folder)]
+        process = subprocess.Popen(  # noqa: S603
+            command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._words,
@@ -154,13 +173,20 @@ class TrainingProcess:
             encoding="utf-8",
             env=environment,
         )
+        self._started_at, self._ready = time.monotonic(), threading.Event()
+        threading.Thread(
+            target=_hear_ready, args=(process, self._ready), name="ready", daemon=True
+        ).start()
+        return process
 
     def _serve(
         self, process: subprocess.Popen[str], lease: Lease, results: queue.Queue[Result]
     ) -> None:
         """Speaks with the process until it gives a result or dies."""
+        ready = self._ready
         try:
             self._send(process, "lease", self._errand(lease))
+            ready.wait()
             for line in process.stdout or ():
                 message = json.loads(line)
                 if message["kind"] == "result":
@@ -214,6 +240,15 @@ class TrainingProcess:
         except (OSError, ValueError):
             return ""  # closed meanwhile
         return text.decode("utf-8", errors="replace")
+
+
+def _hear_ready(process: subprocess.Popen[str], ready: threading.Event) -> None:
+    """Takes the process's first line, or its end."""
+    try:
+        if process.stdout is not None:
+            process.stdout.readline()
+    finally:
+        ready.set()
 
 
 def _ending(status: int) -> str:

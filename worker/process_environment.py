@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 # XLA frees its temporaries after every step, and by default the kernel zeroes them again: a third
 # of a small step is page faults. These keep glibc's memory in the process.
 MALLOC = {
@@ -10,6 +12,12 @@ MALLOC = {
     "MALLOC_TRIM_THRESHOLD_": "17179869184",
     "MALLOC_TOP_PAD_": "268435456",
 }
+# Measured (docs/experiments/trial.md): 5 to 10% less compilation and the same step. XLA takes
+# these for a process only, not for a program.
+XLA_FLAGS = (
+    "--xla_backend_extra_options="
+    "xla_cpu_disable_loop_unrolling=true,xla_cpu_disable_slp_vectorizer=true"
+)
 JAX_PLATFORM = {"cpu": "cpu", "gpu": "cuda", "tpu": "tpu"}
 
 
@@ -23,5 +31,12 @@ def trial_environment(platform: str, cores: int) -> dict[str, str]:
         "TF_CPP_MIN_LOG_LEVEL": "2",
     }
     if platform == "cpu":
-        environment |= MALLOC
+        environment |= {**MALLOC, "XLA_FLAGS": _with_flags(os.environ.get("XLA_FLAGS", ""))}
     return environment
+
+
+def _with_flags(present: str) -> str:
+    """Returns the flags that are there and ours behind them; an operator's own choice stays."""
+    if "--xla_backend_extra_options" in present:
+        return present
+    return f"{present} {XLA_FLAGS}".strip()

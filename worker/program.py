@@ -14,14 +14,11 @@ from model.config import ModelConfig
 from model.decoder import Decoder, build_model, cross_entropy, next_token_loss
 from search.spec import Proxy
 from worker.clock import Clock
+from worker.compiler_options import COMPILER_OPTIONS
+from worker.evaluation_program import evaluation_in_pieces
 from worker.optimizer import Optimizer, build_optimizer, learning_rate
 
 Tree: TypeAlias = Any
-# Measured (docs/experiments/model.md): 15% less compilation and the same step; level 0 halves
-# LLVM's time, but more than doubles the step's.
-COMPILER_OPTIONS: dict[str, dict[str, str | bool]] = {
-    "cpu": {"xla_backend_optimization_level": "1"}
-}
 
 
 class TrainingState(NamedTuple):
@@ -67,7 +64,13 @@ class Program(NamedTuple):
 
 
 def compile_program(
-    config: ModelConfig, proxy: Proxy, *, seed: int, clock: Clock, cache_folder: Path | None
+    config: ModelConfig,
+    proxy: Proxy,
+    *,
+    seed: int,
+    clock: Clock,
+    cache_folder: Path | None,
+    whole_evaluation: bool = False,
 ) -> Program:
     """Traces, lowers and compiles the trial's functions; nothing is allocated for training yet.
 
@@ -78,6 +81,9 @@ def compile_program(
         clock: Measures the compilation.
         cache_folder: Where compiled programs are kept between processes; a per-user folder,
             since what it holds is run.
+        whole_evaluation: Whether the evaluation must be one program, as export makes it, so that
+            its time is that of inference. On a CPU it otherwise comes in pieces; an accelerator
+            would wait between them.
     """
     if cache_folder is not None:
         use_compilation_cache(cache_folder)
@@ -97,8 +103,11 @@ def compile_program(
     step = jax.jit(_training_step(graph, optimizer, proxy), donate_argnums=0)
     compiled_step = step.lower(shapes, tokens, fraction).compile(options)
     step_seconds = clock.now() - start
-    evaluation = jax.jit(_evaluation_step(graph)).lower(shapes, tokens)
-    compiled_evaluation = evaluation.compile(options)
+    evaluate: Callable[[TrainingState, Any], jax.Array]
+    if whole_evaluation or config.scan or jax.default_backend() != "cpu":
+        evaluate = jax.jit(_evaluation_step(graph)).lower(shapes, tokens).compile(options)
+    else:
+        evaluate = _evaluation_in_pieces(config, graph, shapes)
 
     def initial() -> TrainingState:
         _, fresh, rules = _split(build_model(config, key=key))
@@ -111,7 +120,7 @@ def compile_program(
     return Program(
         initial=initial,
         step=compiled_step,
-        evaluate=compiled_evaluation,
+        evaluate=evaluate,
         decoder=decoder,
         memory_bytes=_memory_bytes(compiled_step),
         compile_seconds=clock.now() - start,
@@ -202,6 +211,13 @@ def _evaluation_step(graph: Any) -> Callable[[TrainingState, jax.Array], jax.Arr
         return cross_entropy(logits, tokens[:, 1:].reshape(-1)).reshape(tokens.shape[0], -1)
 
     return evaluate
+
+
+def _evaluation_in_pieces(
+    config: ModelConfig, graph: Any, shapes: TrainingState
+) -> Callable[[TrainingState, Any], jax.Array]:
+    pieces = evaluation_in_pieces(config, graph, shapes.parameters, shapes.routing)
+    return lambda state, tokens: pieces(state.parameters, state.routing, tokens)
 
 
 def _memory_bytes(compiled: Any) -> int:

@@ -41,7 +41,7 @@ from worker.step_time import StepTimer
 from worker.warm_up import WarmUp, warm_up
 
 BLOCK_SECONDS = 0.1  # between looks at the clock, the losses and the stop signal
-REFERENCE_EVERY = 0.02  # of the budget
+REFERENCE_EVERY = 0.04  # of the budget
 INFERENCE_REPEATS = 5
 
 
@@ -107,6 +107,7 @@ def compile_lease(
         seed=lease.seed,
         clock=clock or SystemClock(),
         cache_folder=cache_folder,
+        whole_evaluation=lease.inference_time,
     )
 
 
@@ -198,6 +199,7 @@ class _Attempt:
         earlier, state = self._resumed(program.initial())
         warm = warm_up(
             program,
+            state,
             self.lease.proxy,
             self.data,
             clock=self.clock,

@@ -108,7 +108,7 @@ class Slot:
         elif self._turn_ends is None:
             with self._changed:
                 self._changed.wait(LOOK_SECONDS)
-        elif self._ahead.done(LOOK_SECONDS):
+        elif self._process.ready(LOOK_SECONDS) and self._ahead.done(LOOK_SECONDS):
             # To wait for what is half compiled was never longer than to compile it anew.
             lease = self._claims.take(LOOK_SECONDS)
             if lease is not None:

@@ -1,7 +1,9 @@
 """The process that trains: leases come in on a pipe, one JSON object a line; results go out.
 
+Its first line says that it is ready: jax is loaded and what does not depend on the lease is done.
+
 It is started by `worker/isolation.py` with its environment set; it takes its cores before jax is
-imported, with the first lease. Two things end a running trial early, and both make it save itself
+imported. Two things end a running trial early, and both make it save itself
 and come back as preempted: the message `stop`, and SIGTERM, after which the process ends too.
 """
 
@@ -19,6 +21,7 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
 
@@ -27,6 +30,7 @@ from search.trial import Measurements, Outcome
 from worker.failures import failed_result
 
 PR_SET_PDEATHSIG = 1
+COLLECT_AFTER = 100_000  # objects: tracing makes many, and next to none of them are garbage
 FORGET_EVERY = 10  # trials; more often would load the operations of the start anew each time
 LAST_SECONDS = 10.0  # from SIGTERM to the end, whatever the trial does
 
@@ -96,19 +100,26 @@ def main() -> None:
     """Serves leases until the other side closes the pipe, or SIGTERM."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--cores", default="", help="comma-separated; empty for any")
-    cores = parser.parse_args().cores
-    if cores:
-        os.sched_setaffinity(0, {int(core) for core in cores.split(",")})
+    parser.add_argument("--runner", default="train", choices=list(RUNNERS))
+    parser.add_argument("--cache-folder", type=Path, help="of compiled programs")
+    options = parser.parse_args()
+    if options.cores:
+        os.sched_setaffinity(0, {int(core) for core in options.cores.split(",")})
     faulthandler.enable()
+    gc.set_threshold(COLLECT_AFTER)
     # Whatever a library prints must not look like a message.
     writer = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     channel = Channel(sys.stdin, writer)
     _obey_signals(channel)
+    if options.runner != "sleep":
+        with contextlib.suppress(Exception):  # the first lease meets it too, and can tell
+            _prepare(options.cache_folder)
+    channel.send("ready", "null")
     served = 0
     while not channel.ending.is_set() and (body := channel.next_lease()) is not None:
         try:
-            run = {"train": _train, "compile": _compile, "sleep": _sleep}[body["runner"]]
+            run = RUNNERS[body["runner"]]
             result = run(Lease.model_validate(body["lease"]), body, channel)
         except Exception as error:  # noqa: BLE001 (a failed candidate is data)
             result = failed_result(error)
@@ -119,6 +130,27 @@ def main() -> None:
         served += 1
         if served % FORGET_EVERY == 0:
             _forget()
+        gc.collect()  # before another trial needs the memory
+        if served == 1:
+            gc.freeze()  # what is there by now stays, and need not be looked at again
+
+
+def _prepare(cache_folder: Path | None) -> None:
+    """Does what every first trial needs, before a lease is held for it."""
+    import jax
+    from flax import nnx
+
+    from model.initial import normal
+    from worker import proxy_training  # noqa: F401 (with all that it imports)
+    from worker.calibration import reference_kernel
+    from worker.program import dispatch_in_order, use_compilation_cache
+
+    dispatch_in_order()
+    if cache_folder is not None:
+        use_compilation_cache(cache_folder)
+    normal(nnx.Rngs(0), (1,), scale=1.0)
+    if jax.devices()[0].platform == "cpu":
+        reference_kernel()
 
 
 def _forget() -> None:
@@ -130,6 +162,9 @@ def _forget() -> None:
     if "jax" in sys.modules:
         import jax
 
+        pieces = sys.modules.get("worker.evaluation_program")
+        if pieces is not None:
+            pieces.forget_pieces()
         jax.clear_caches()  # type: ignore[no-untyped-call]
         gc.collect()
         with contextlib.suppress(AttributeError):  # glibc alone has it
@@ -214,6 +249,13 @@ def _sleep(lease: Lease, _body: dict[str, Any], channel: Channel) -> Result:
         occupied_seconds=seconds,
     )
     return Result(outcome=Outcome.COMPLETED, measurements=measured)
+
+
+RUNNERS: dict[str, Callable[[Lease, dict[str, Any], Channel], Result]] = {
+    "train": _train,
+    "compile": _compile,
+    "sleep": _sleep,
+}
 
 
 if __name__ == "__main__":

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 
 from search.spec import Proxy
@@ -54,6 +56,7 @@ def clock_name(proxy: Proxy, platform: str) -> str:
 
 def warm_up(
     program: Program,
+    state: TrainingState,
     proxy: Proxy,
     data: Dataset,
     *,
@@ -62,10 +65,11 @@ def warm_up(
     cache_folder: Path | None,
     decided: int | None,
 ) -> WarmUp:
-    """Runs the compiled step on dummy data until its time is known; the state is thrown away.
+    """Runs the compiled step on dummy data until its time is known; its outcome is thrown away.
 
     Args:
         program: The compiled trial.
+        state: A state to begin with; it is copied.
         proxy: Its budget and clock.
         data: Where dummy batches are drawn from.
         clock: Real time.
@@ -76,7 +80,7 @@ def warm_up(
     name = clock_name(proxy, platform)
     make_timer = _timer_maker(name, clock, cache_folder)
     timer = make_timer()
-    dummy = _Dummy(program, proxy, data)
+    dummy = _Dummy(program, _copied(state), proxy, data)
     dummy.run(WARM_UP_STEPS)
     needed = MIN_BLOCKS if name == "calibrated" and decided is None else 1
     spendable = min(CALIBRATION_SHARE * proxy.budget_seconds, CALIBRATION_SECONDS)
@@ -99,9 +103,9 @@ def warm_up(
 class _Dummy:
     """Training steps whose result nobody wants."""
 
-    def __init__(self, program: Program, proxy: Proxy, data: Dataset) -> None:
+    def __init__(self, program: Program, state: TrainingState, proxy: Proxy, data: Dataset) -> None:
         self._program = program
-        self._state: TrainingState = program.initial()
+        self._state = state
         self._tokens = data.train.batch(
             seed=0,
             step=DUMMY_STEP,
@@ -113,6 +117,12 @@ class _Dummy:
         for _ in range(steps):
             self._state, metrics = self._program.step(self._state, self._tokens, np.float32(0.0))
             wait(metrics)
+
+
+def _copied(state: TrainingState) -> TrainingState:
+    """Returns the state in buffers of its own; by the host, so that no shape is compiled for."""
+    copy: TrainingState = jax.tree.map(lambda leaf: jnp.array(np.asarray(leaf)), state)
+    return copy
 
 
 def _timer_maker(name: str, clock: Clock, cache_folder: Path | None) -> Callable[[], StepTimer]:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
+
+import jax
 import numpy as np
 import pytest
 
 from model.config import ModelConfig
 from search.cost import memory_bytes
+from search.genome import Genome
 from search.proxies import load_proxy
 from search.space import load_preset
 from search.zoo import zoo_genome
 from worker.clock import SystemClock
+from worker.evaluation_program import forget_pieces
 from worker.program import compile_program
 
 NANO = load_proxy("nano")
@@ -55,3 +60,48 @@ def test_step_changes_every_parameter_and_is_the_same_again():
     assert runs[0][0] == runs[1][0]
     np.testing.assert_array_equal(runs[0][1], runs[1][1])
     assert not np.array_equal(runs[0][1], first)
+
+
+def compiled_genome(genome, **options):
+    config = ModelConfig.of_proxy(genome, NANO, platform="cpu")
+    return compile_program(config, NANO, seed=0, clock=SystemClock(), cache_folder=None, **options)
+
+
+@contextmanager
+def programs_compiled():
+    """Collects the names of the programs that are compiled meanwhile."""
+    names = []
+
+    def listen(event, _seconds, **about):
+        if event == "/jax/core/compile/backend_compile_duration":
+            names.append(about["fun_name"])
+
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    try:
+        yield names
+    finally:
+        jax.monitoring.unregister_event_duration_listener(listen)
+
+
+def test_an_evaluation_in_pieces_gives_the_losses_of_the_whole_bit_for_bit():
+    genome = load_preset("nano").sample(rng=np.random.default_rng(2))
+    pieces, whole = compiled_genome(genome), compiled_genome(genome, whole_evaluation=True)
+    tokens = np.random.default_rng(0).integers(
+        0, NANO.vocab_size, (NANO.batch_size, NANO.sequence_length + 1), dtype=np.int32
+    )
+    state, _ = pieces.step(pieces.initial(), tokens, np.float32(0.1))
+    np.testing.assert_array_equal(pieces.evaluate(state, tokens), whole.evaluate(state, tokens))
+
+
+def test_a_child_s_evaluation_compiles_only_the_sub_layer_that_is_new():
+    forget_pieces()
+    parent = zoo_genome("glam", load_preset("nano"))
+    new = parent.layers[0].model_copy(update={"heads": 3})
+    assert new not in parent.layers
+    child = Genome(model_dim=parent.model_dim, layers=(*parent.layers, new))
+    with programs_compiled() as first:
+        compiled_genome(parent)
+    with programs_compiled() as second:
+        compiled_genome(child)
+    assert first.count("jit_evaluate_branch") == len(set(parent.layers))
+    assert second.count("jit_evaluate_branch") == 1

@@ -10,6 +10,7 @@ from tests.worker.leases import make_lease as lease
 from worker import proxy_training
 from worker.data import open_dataset
 from worker.dataset_preparation import prepare_dataset
+from worker.evaluation_program import forget_pieces
 from worker.proxy_training import train_proxy
 
 
@@ -168,8 +169,10 @@ def test_a_checkpoint_of_another_seed_is_not_resumed(train, tmp_path):
 def traced_anew():
     """Forgets what was traced before and in the test: a patched model must be traced itself."""
     jax.clear_caches()
+    forget_pieces()
     yield
     jax.clear_caches()
+    forget_pieces()
 
 
 @pytest.mark.usefixtures("traced_anew")
