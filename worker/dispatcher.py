@@ -106,7 +106,10 @@ def _run(
     from ray import tune
 
     from worker.trainable import LeaseTrainable
+    from worker.tune_futures import let_go_of_resolved_futures
     from worker.turn_searcher import Drained, TurnSearcher
+
+    let_go_of_resolved_futures()
 
     def report_death(search_id: str, lease_id: str) -> None:
         message = "the trial's actor died; see the worker's log"

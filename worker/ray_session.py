@@ -32,6 +32,8 @@ def start_ray(settings: WorkerSettings) -> Any:
     # Ray would put its workers, and with them every timed trial, 15 behind all else (decision 78).
     os.environ.setdefault("RAY_worker_niceness", "0")
     os.environ.setdefault("TUNE_MAX_PENDING_TRIALS_PG", str(settings.slots))
+    if settings.ray_address is None:  # nobody looks at them: 3 KB a Tune step in Ray's own store
+        os.environ.setdefault("RAY_task_events_report_interval_ms", "0")
     try:
         import ray
     except ImportError:
