@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from fastapi import Depends, Request
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ValidationError
+from pydantic_core import to_json
 
 from api.errors import HttpProblem
 from api.strict_json import json_of, media_type
@@ -37,11 +38,31 @@ def _reader(model: type[Model]) -> Callable[[Request], Coroutine[Any, Any, Model
         if media_type(request) != "application/json":
             raise HttpProblem(415, "send the body as application/json")
         parsed = await json_of(request)
+        body = await request.body()
         try:
-            return model.model_validate_json(await request.body(), strict=True)
+            return _validated(model, body, parsed)
         except ValidationError as error:
             found = error.errors(include_url=False, include_context=False)
             located = [{**item, "loc": ("body", *item["loc"])} for item in found]
             raise RequestValidationError(located, body=parsed) from None
 
     return read
+
+
+def _validated(model: type[Model], body: bytes, parsed: Any) -> Model:
+    try:
+        return model.model_validate_json(body, strict=True)
+    except ValidationError:
+        # To JSON, and to the schema that we publish, 2.0 is an integer; to the validator it is not.
+        whole = _with_integers(parsed)
+        return model.model_validate_json(to_json(whole), strict=True)
+
+
+def _with_integers(value: Any) -> Any:
+    """Returns the JSON value with every whole number written as an integer."""
+    if isinstance(value, dict):
+        return {key: _with_integers(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_with_integers(item) for item in value]
+    exact = isinstance(value, float) and value.is_integer() and abs(value) <= 2**53
+    return int(value) if exact else value

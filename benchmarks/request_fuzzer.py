@@ -30,6 +30,7 @@ HEADERS = (
     "Accept: text/html",
     "Cookie: brainformer_session=x; =; ;;",
 )
+MOST_REPEATED = 200_000  # characters: 40 times as much is refused as too long, and soon sent
 CONTENT_TYPES = ("text/plain", "application/xml", "application/json; charset=utf-16", "json", "")
 
 
@@ -109,7 +110,7 @@ class RequestFuzzer:
             return value
         if isinstance(value, list) and value and rng.random() < 0.85:
             index = rng.randrange(len(value))
-            if rng.random() < 0.2 and len(value) < 1000:
+            if rng.random() < 0.2 and len(repr(value)) < MOST_REPEATED:
                 return value * rng.choice([2, 40])
             value[index] = self._broken(value[index])
             return value

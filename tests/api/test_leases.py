@@ -37,6 +37,14 @@ def test_an_identical_repeat_gets_the_same_receipt_and_counts_once(database_url)
         assert record["counts"]["completed"] == 2
 
 
+@pytest.mark.parametrize(("count", "status"), [(2.0, 200), (2.5, 422), ("2", 422), (True, 422)])
+def test_a_whole_number_is_an_integer_however_it_is_written(tmp_path, count, status):
+    with client(tmp_path) as http:
+        create(http)
+        answer = http.post(f"{LEASES}/claim", json={**CLAIM, "count": count})
+        assert answer.status_code == status
+
+
 def test_a_late_report_is_refused_and_kept_for_audit(database_url):
     with client(Path(), database_url=database_url) as http:
         search = create(http)
