@@ -32,7 +32,7 @@ from search.space import load_preset
 from search.spec import Proxy
 from search.zoo import zoo_genome
 from worker.process_environment import trial_environment
-from worker.program import Program, wait
+from worker.program import Program, TrainingState, wait
 
 TARGET = 0.15
 WARM_UP, BLOCKS, STEPS = 5, 3, 5
@@ -66,18 +66,13 @@ def main() -> None:
     for name, (genome, proxy) in cases().items():
         measured = _fresh_process(name)
         estimate = memory_bytes(genome, proxy)
-        errors = {key: round(estimate / measured[key] - 1, 3) for key in ("compiled", "process")}
+        errors = {key: round(estimate / measured[key] - 1, 3) for key in measured}
         results[name] = {**measured, "estimate": estimate, "errors": errors}
-        print(
-            f"{name:>28}  estimate {estimate / 2**20:7.1f} MiB  compiled "
-            f"{measured['compiled'] / 2**20:7.1f} MiB {errors['compiled']:+6.1%}  process "
-            f"{measured['process'] / 2**20:7.1f} MiB {errors['process']:+6.1%}",
-            flush=True,
+        against = "  ".join(
+            f"{key} {measured[key] / 2**20:7.1f} MiB {error:+6.1%}" for key, error in errors.items()
         )
-    worst = {
-        key: max(abs(result["errors"][key]) for result in results.values())
-        for key in ("compiled", "process")
-    }
+        print(f"{name:>28}  estimate {estimate / 2**20:7.1f} MiB  {against}", flush=True)
+    worst = {key: max(abs(result["errors"][key]) for result in results.values()) for key in errors}
     report(
         name="memory-estimate",
         value=worst["process"],
@@ -98,28 +93,47 @@ def measure(genome: Genome, proxy: Proxy) -> dict[str, int]:
     dispatch_in_order()
     config = ModelConfig.of_proxy(genome, proxy, platform="cpu")
     program = compile_program(config, proxy, seed=0, clock=SystemClock(), cache_folder=None)
+    tokens = np.zeros((proxy.batch_size, proxy.sequence_length + 1), np.int32)
+    _start_counting()  # compilation's peak is not the trial's
+    state = _warmed_up(program, tokens)
+    state = _trained(program, state, tokens)
+    trial = _peak_bytes()
+    _start_counting()
+    state = _trained(program, state, tokens)
+    training = _peak_bytes()
+    del state
     _give_back()
-    # Compilation's peak is not the trial's: start counting here.
-    Path("/proc/self/clear_refs").write_text("5", "ascii")
-    _trial(program, np.zeros((proxy.batch_size, proxy.sequence_length + 1), np.int32))
-    peak = _peak_bytes()
-    _give_back()
-    return {"compiled": program.memory_bytes, "process": peak - _resident_bytes()}
+    left = _resident_bytes()
+    return {
+        "compiled": program.memory_bytes,
+        "training": training - left,
+        "process": trial - left,
+    }
 
 
-def _trial(program: Program, tokens: np.ndarray) -> None:
-    """Goes through the phases of a trial: warm-up on a state of its own, steps, evaluation."""
-    state, fraction = program.initial(), np.float32(0.5)
-    dummy = program.initial()
+def _warmed_up(program: Program, tokens: np.ndarray) -> TrainingState:
+    """Returns the initial state, after a warm-up on another one as long as a trial's."""
+    state, dummy = program.initial(), program.initial()
     for _ in range(WARM_UP):
-        dummy, metrics = program.step(dummy, tokens, fraction)
+        dummy, metrics = program.step(dummy, tokens, np.float32(0.0))
         wait(metrics)
-    del dummy
+    return state
+
+
+def _trained(program: Program, state: TrainingState, tokens: np.ndarray) -> TrainingState:
+    """Returns the state after blocks of steps, each with an evaluation behind it."""
     for _ in range(BLOCKS):
         for _ in range(STEPS):
-            state, metrics = program.step(state, tokens, fraction)
+            state, metrics = program.step(state, tokens, np.float32(0.5))
         wait(metrics)
         wait(program.evaluate(state, tokens))
+    return state
+
+
+def _start_counting() -> None:
+    """Forgets the highest resident memory so far."""
+    _give_back()
+    Path("/proc/self/clear_refs").write_text("5", "ascii")
 
 
 def _give_back() -> None:
