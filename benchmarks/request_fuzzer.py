@@ -111,7 +111,9 @@ class RequestFuzzer:
         if isinstance(value, list) and value and rng.random() < 0.85:
             index = rng.randrange(len(value))
             if rng.random() < 0.2 and len(repr(value)) < MOST_REPEATED:
-                return value * rng.choice([2, 40])
+                times = rng.choice([2, 40])
+                # Copies: of one item that stands 40 times, a second change would be 40 changes.
+                return [copy.deepcopy(item) for _ in range(times) for item in value]
             value[index] = self._broken(value[index])
             return value
         return self._odd()

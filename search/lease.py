@@ -28,7 +28,14 @@ class ClaimRequest(Message):
     pool: Name
     count: Annotated[int, Field(ge=1, le=256)] = 1
     wait_seconds: Annotated[float, Field(ge=0, le=60)] = 0
-    datasets: Annotated[dict[Name, DatasetHash], Field(max_length=1000)] | None = None
+    datasets: (
+        Annotated[
+            dict[Name, DatasetHash],
+            # The schema would tell what such names hold, and allow any others.
+            Field(max_length=1000, json_schema_extra={"additionalProperties": False}),
+        ]
+        | None
+    ) = None
 
 
 class Lease(Message):

@@ -26,8 +26,7 @@ VERSIONS = (  # 412: an ETag is the present one
 CROSS_FIELDS = (  # 422: fields fit one another, names are known
     "create_search", "change_search", "tell_genome_facts", "report_result",
 )  # fmt: skip
-# 400: text holds no NUL, which names of fields that the schema leaves open may have.
-OPEN = (*CROSS_FIELDS, "claim_leases", "report_progress")
+OPEN = (*CROSS_FIELDS, "report_progress")  # 400: text holds no NUL
 REFUSALS = ["400", "401", "403", "404", "405", "409", "412", "415", "422", "429"]
 ALWAYS = ("2xx", "401", "403", "404", "409")
 SETTINGS = {
