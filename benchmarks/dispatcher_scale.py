@@ -2,9 +2,9 @@
 
 One controller (SQLite) and one dispatcher run as their own processes on this machine. Busy is the
 share of slot seconds that were slept, between the first second in which every slot had begun a
-trial (each has its training process) and the last claim. Also told: the same from the 64th trial
-on, which counts most of the slots' start, leases a second, and processor time and memory of each
-part.
+trial (each has its training process, which is half a second earlier) and the last claim. Also told:
+the same from the 64th trial on, which counts most of the slots' start; leases a second; processor
+time and memory of each part.
 
     python -m benchmarks.dispatcher_scale [--slots 64] [--sleep 2] [--trials 2000]
 """
