@@ -103,5 +103,5 @@ def test_a_child_s_evaluation_compiles_only_the_sub_layer_that_is_new():
         compiled_genome(parent)
     with programs_compiled() as second:
         compiled_genome(child)
-    assert first.count("jit_evaluate_branch") == len(set(parent.layers))
-    assert second.count("jit_evaluate_branch") == 1
+    assert first.count("jit(evaluate_branch)") == len(set(parent.layers))
+    assert second.count("jit(evaluate_branch)") == 1
