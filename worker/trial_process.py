@@ -130,7 +130,8 @@ def main() -> None:
         served += 1
         if served % FORGET_EVERY == 0:
             _forget()
-        gc.collect()  # before another trial needs the memory
+        else:
+            gc.collect()  # before another trial needs the memory
         if served == 1:
             gc.freeze()  # what is there by now stays, and need not be looked at again
 
@@ -199,10 +200,8 @@ def _train(lease: Lease, body: dict[str, Any], channel: Channel) -> Result:
     import jax
 
     from worker.data import open_dataset
-    from worker.program import dispatch_in_order
     from worker.proxy_training import train_proxy
 
-    dispatch_in_order()
     platform = jax.devices()[0].platform
     if platform != body["platform"]:
         return Result(
@@ -223,10 +222,8 @@ def _train(lease: Lease, body: dict[str, Any], channel: Channel) -> Result:
 
 def _compile(lease: Lease, body: dict[str, Any], _channel: Channel) -> Result:
     """Fills the compilation cache with what the lease's training will ask for."""
-    from worker.program import dispatch_in_order
     from worker.proxy_training import compile_lease
 
-    dispatch_in_order()
     program = compile_lease(lease, cache_folder=Path(body["cache_folder"]))
     program.initial()
     measured = Measurements(compile_seconds=program.compile_seconds)

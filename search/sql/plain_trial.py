@@ -13,8 +13,7 @@ from typing import Any
 
 from pydantic_core import from_json
 
-from search.genome import LAYER_KINDS
-from search.sql.rows import at, lean_values, when
+from search.sql.rows import lean_values, plain_columns, read_layer
 from search.trial import Measurements
 
 NOTHING_MEASURED = Measurements().model_dump(mode="json")
@@ -27,34 +26,9 @@ def plain_trial(row: Any, youngest_outside: int) -> dict[str, Any]:
         row: Of the table `trials`.
         youngest_outside: Ranks above it are in the population.
     """
-    rank = row.finished_rank
-    return {
-        "id": row.id,
-        "search_id": row.search_id,
-        "number": row.number,
-        "seq": row.seq,
-        "kind": row.kind,
-        "status": row.status,
-        "pool": row.pool,
+    return plain_columns(row, youngest_outside) | {
         "genome": _genome(row.genome),
-        "digest": row.digest,
-        "origin": row.origin,
-        "parent_number": row.parent_number,
-        "mutation": row.mutation,
-        "attempt": row.attempt,
-        "seed": row.seed,
-        "outcome": row.outcome,
-        "message": row.message,
-        "fitness": row.fitness,
-        "in_population": rank is not None and rank > youngest_outside,
         "measurements": NOTHING_MEASURED | lean_values(row.measurements),
-        "worker_id": row.worker_id,
-        "parameters": row.parameters,
-        "activated_parameters": row.activated_parameters,
-        "created_at": at(row.created_at),
-        "started_at": when(row.started_at),
-        "finished_at": when(row.finished_at),
-        "lease_expires_at": when(row.lease_expires_at),
     }
 
 
@@ -67,4 +41,4 @@ def _genome(text: str) -> dict[str, Any]:
 @lru_cache(maxsize=8192)
 def _layer(kind: str, fields: tuple[tuple[str, Any], ...]) -> dict[str, Any]:
     """Returns a sub-layer with its defaults, which the canonical form leaves out."""
-    return LAYER_KINDS[kind].model_validate(dict(fields)).model_dump(mode="json")
+    return read_layer(kind, fields).model_dump(mode="json")

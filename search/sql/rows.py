@@ -12,7 +12,7 @@ from pydantic_core import from_json
 from search.genome import LAYER_KINDS, Genome, Layer
 from search.records import BaselineSummary, SearchRecord, TrialRecord
 from search.spec import SearchSpec, SearchStatus
-from search.trial import CurvePoint, Measurements, Outcome, TrialKind, TrialStatus
+from search.trial import CurvePoint, Measurements, TrialStatus
 
 ENDED = frozenset(
     {
@@ -49,14 +49,13 @@ def read_genome(text: str) -> Genome:
     Genomes of a search are many, their sub-layers few: only those are validated.
     """
     plain = from_json(text)
-    layers = tuple(
-        _read_layer(layer.pop("kind"), tuple(layer.items())) for layer in plain["layers"]
-    )
+    layers = tuple(read_layer(layer.pop("kind"), tuple(layer.items())) for layer in plain["layers"])
     return Genome.model_construct(**(plain | {"layers": layers}))
 
 
 @lru_cache(maxsize=8192)
-def _read_layer(kind: str, fields: tuple[tuple[str, Any], ...]) -> Layer:
+def read_layer(kind: str, fields: tuple[tuple[str, Any], ...]) -> Layer:
+    """Returns the sub-layer of these fields; kept, since a search has few different ones."""
     return LAYER_KINDS[kind].model_validate(dict(fields))
 
 
@@ -139,36 +138,43 @@ def trial_record(row: Any, youngest_outside: int, *, lean: bool = False) -> Tria
         youngest_outside: Ranks above it are in the population.
         lean: Whether to leave out learning curve and expert loads.
     """
-    rank = row.finished_rank
     kept = row.measurements
     return TrialRecord(
-        id=row.id,
-        search_id=row.search_id,
-        number=row.number,
-        seq=row.seq,
-        kind=TrialKind(row.kind),
-        status=TrialStatus(row.status),
-        pool=row.pool,
+        **plain_columns(row, youngest_outside),
         genome=read_genome(row.genome),
-        digest=row.digest,
-        origin=row.origin,
-        parent_number=row.parent_number,
-        mutation=row.mutation,
-        attempt=row.attempt,
-        seed=row.seed,
-        outcome=None if row.outcome is None else Outcome(row.outcome),
-        message=row.message,
-        fitness=row.fitness,
-        in_population=rank is not None and rank > youngest_outside,
         measurements=lean_measurements(kept) if lean else read_measurements(kept, row.points),
-        worker_id=row.worker_id,
-        parameters=row.parameters,
-        activated_parameters=row.activated_parameters,
-        created_at=at(row.created_at),
-        started_at=when(row.started_at),
-        finished_at=when(row.finished_at),
-        lease_expires_at=when(row.lease_expires_at),
     )
+
+
+def plain_columns(row: Any, youngest_outside: int) -> dict[str, Any]:
+    """Returns a trial's fields but for genome and measurements, as `trial_record` takes them."""
+    rank = row.finished_rank
+    return {
+        "id": row.id,
+        "search_id": row.search_id,
+        "number": row.number,
+        "seq": row.seq,
+        "kind": row.kind,
+        "status": row.status,
+        "pool": row.pool,
+        "digest": row.digest,
+        "origin": row.origin,
+        "parent_number": row.parent_number,
+        "mutation": row.mutation,
+        "attempt": row.attempt,
+        "seed": row.seed,
+        "outcome": row.outcome,
+        "message": row.message,
+        "fitness": row.fitness,
+        "in_population": rank is not None and rank > youngest_outside,
+        "worker_id": row.worker_id,
+        "parameters": row.parameters,
+        "activated_parameters": row.activated_parameters,
+        "created_at": at(row.created_at),
+        "started_at": when(row.started_at),
+        "finished_at": when(row.finished_at),
+        "lease_expires_at": when(row.lease_expires_at),
+    }
 
 
 def youngest_outside(search: Any) -> int:
