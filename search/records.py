@@ -58,7 +58,10 @@ class BaselineSummary(Record):
 
 
 class TrialRecord(Record):
-    """One trial of one search. `seq` rises with every change of any trial of the search."""
+    """One trial of one search. `seq` rises with every change of any trial of the search.
+
+    To leave the population by age is no change: `in_population` holds as of the reading.
+    """
 
     id: int
     search_id: str

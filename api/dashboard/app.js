@@ -194,6 +194,7 @@ class Page {
       search,
       best: session.best,
       front: session.trials.front(),
+      row: session.trials.get(session.detail?.trial.number) ?? null,
       baselineTrial: session.baselineTrial,
       subject: session.detail?.trial ?? null,
       parent: session.detail?.parent ?? null,

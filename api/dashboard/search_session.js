@@ -104,6 +104,7 @@ export class SearchSession {
       const page = await this.get("/trials", { after_seq: this.trials.seq, limit: ROWS_A_REQUEST });
       const before = this.trials.seq;
       this.trials.merge(page.items);
+      this.trials.ageOut(this.search.spec.population_size);
       if (page.items.length < ROWS_A_REQUEST || this.trials.seq === before) return;
       if (this.trials.size <= ROWS_A_REQUEST) this.listener.onChange(); // the first rows early
     }

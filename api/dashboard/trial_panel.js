@@ -35,8 +35,9 @@ export class TrialPanel {
     parts.copy.addEventListener("click", () => this.copy());
   }
 
-  // `view`: {search, best, front, baselineTrial, subject, parent, ancestry, missing}; `best` is a
-  // BestRecord, `front` a set of numbers, the others are trial records, each null where there is none.
+  // `view`: {search, best, front, row, baselineTrial, subject, parent, ancestry, missing}; `best` is a
+  // BestRecord, `front` a set of numbers, `row` the subject's in the table, the others are trial
+  // records, each null where there is none.
   draw(view) {
     const { parts } = this;
     const { search, best, subject } = view;
@@ -49,7 +50,7 @@ export class TrialPanel {
     const isBest = best !== null && best.trial.number === subject.number;
     parts.close.hidden = this.state.get("trial") === "";
     setText(parts.title, isBest ? `Best: trial #${subject.number}` : `Trial #${subject.number}`);
-    setText(parts.summary, summary(subject, isBest ? best : null, view.front.has(subject.number)));
+    setText(parts.summary, summary(subject, isBest ? best : null, view));
     setText(parts.fitness, subject.status === "completed" ? format.fitness(subject.fitness) : "");
     parts.message.hidden = !subject.message;
     setText(parts.message, subject.message);
@@ -169,10 +170,10 @@ const KINDS = {
   promotion: "A scaled copy.",
 };
 
-function summary(trial, best, onFront) {
+function summary(trial, best, { row, front }) {
   const parts = [format.name(trial.kind), format.name(format.standing(trial))];
-  if (trial.in_population) parts.push("in the population");
-  if (onFront) parts.push("on the Pareto front");
+  if (row?.inPopulation) parts.push("in the population");
+  if (front.has(trial.number)) parts.push("on the Pareto front");
   if (best?.confirmed) parts.push(`confirmed by ${best.repeats} runs`);
   if (best && best.confidence !== null && best.confidence !== undefined) {
     parts.push(`${format.certainty(best.confidence)} sure to beat the baseline`);

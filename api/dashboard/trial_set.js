@@ -8,6 +8,8 @@ export class TrialSet {
   constructor() {
     this.rows = new Map();
     this.known = null; // the front, while nothing has changed
+    this.finished = []; // candidates that are or were in the population, in the order of their end
+    this.aged = 0; // how many of them have left it
     this.seq = 0;
     this.lastNumber = 0;
   }
@@ -18,13 +20,23 @@ export class TrialSet {
     for (const record of records) {
       const known = this.rows.get(record.number);
       if (known && known.seq >= record.seq) continue;
-      this.rows.set(record.number, slim(record));
+      const row = slim(record);
+      this.rows.set(record.number, row);
+      if (mayBeMember(row)) this.finished.push(row);
       this.seq = Math.max(this.seq, record.seq);
       this.lastNumber = Math.max(this.lastNumber, record.number);
       changed = true;
       this.known = null;
     }
     return changed;
+  }
+
+  // Lets members leave that are not among the last `size` any more. To age is no change of a trial,
+  // so no difference tells of it; what has finished stays as it is, in the order of `seq`.
+  ageOut(size) {
+    for (; this.aged < this.finished.length - size; this.aged += 1) {
+      this.finished[this.aged].inPopulation = false;
+    }
   }
 
   get(number) {
@@ -45,6 +57,10 @@ export class TrialSet {
   inOrder() {
     return [...this.rows.values()].sort((a, b) => a.number - b.number);
   }
+}
+
+function mayBeMember(row) {
+  return row.kind === "candidate" && (row.status === "completed" || row.status === "pruned");
 }
 
 // Returns the best fitness so far at every trial number where it rose, for a line of steps.

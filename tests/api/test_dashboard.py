@@ -108,7 +108,9 @@ def test_a_trial_that_was_preempted_and_runs_again_is_shown_as_running(watched, 
 
 
 def test_members_that_age_out_change_their_look_in_the_plot(watched, site, worker, feed):
-    open_page(watched, site)
+    page = open_page(watched, site, f"?search={feed.search}&trial={feed.candidates[0]}")
+    wait_for_plot(watched, "population", feed.candidates)
+    expect(page.locator("#panel-summary")).to_contain_text("in the population")
     worker.finish_candidates([2.0, 2.0, 2.0])
     trials = worker.trials(feed.search).values()
     finished = [t for t in trials if t["kind"] == "candidate"]
@@ -118,6 +120,7 @@ def test_members_that_age_out_change_their_look_in_the_plot(watched, site, worke
     assert len(outside) == 2
     wait_for_plot(watched, "population", inside)
     wait_for_plot(watched, "aged", outside)
+    expect(page.locator("#panel-summary")).not_to_contain_text("in the population")
 
 
 def test_zoom_selection_and_focus_outlive_new_trials(watched, site, worker, feed):
