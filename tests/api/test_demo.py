@@ -54,21 +54,16 @@ class Demo:
             text=True,
         )
 
-    def finished(self) -> dict[int, float | None]:
-        """Returns the loss of every trial that is over by number, from the database itself.
-
-        Trials that the hurdle ended count too: with the completed ones alone, of which a search
-        as short as this may have two, its end came before the signal did.
-        """
+    def finished(self) -> dict[int, float]:
+        """Returns the loss of every completed trial by number, from the database itself."""
         try:
             with sqlite3.connect(f"file:{self.folder}/demo/search.db?mode=ro", uri=True) as file:
                 rows = file.execute(
-                    "SELECT number, measurements FROM trials"
-                    " WHERE status IN ('completed', 'pruned')"
+                    "SELECT number, measurements FROM trials WHERE status = 'completed'"
                 ).fetchall()
         except sqlite3.OperationalError:  # the controller has not made it yet
             return {}
-        return {number: json.loads(text).get("validation_loss") for number, text in rows}
+        return {number: json.loads(text)["validation_loss"] for number, text in rows}
 
 
 @pytest.fixture
@@ -127,7 +122,7 @@ def test_an_interrupted_demo_leaves_nothing_behind_and_goes_on_where_it_was(demo
 
 
 def wait_for_trials(demo: Demo, process: subprocess.Popen[str], count: int) -> None:
-    """Waits until `count` trials are over."""
+    """Waits until `count` trials have completed."""
     deadline = time.monotonic() + 240
     while len(demo.finished()) < count:
         assert process.poll() is None, process.communicate()[0]
