@@ -11,7 +11,6 @@ what is left when the state is gone and the allocator has given back what is fre
 from __future__ import annotations
 
 import argparse
-import ctypes
 import gc
 import json
 import os
@@ -31,6 +30,7 @@ from search.proxies import load_proxy
 from search.space import load_preset
 from search.spec import Proxy
 from search.zoo import zoo_genome
+from worker.memory import give_back
 from worker.process_environment import trial_environment
 from worker.program import Program, TrainingState, wait
 
@@ -102,7 +102,8 @@ def measure(genome: Genome, proxy: Proxy) -> dict[str, int]:
     state = _trained(program, state, tokens)
     training = _peak_bytes()
     del state
-    _give_back()
+    gc.collect()
+    give_back()
     left = _resident_bytes()
     return {
         "compiled": program.memory_bytes,
@@ -112,12 +113,13 @@ def measure(genome: Genome, proxy: Proxy) -> dict[str, int]:
 
 
 def _warmed_up(program: Program, tokens: np.ndarray) -> TrainingState:
-    """Returns the initial state, after a warm-up on another one as long as a trial's."""
-    state, dummy = program.initial(), program.initial()
+    """Returns the initial state, after a warm-up on one of its own as long as a trial's."""
+    dummy = program.initial()
     for _ in range(WARM_UP):
         dummy, metrics = program.step(dummy, tokens, np.float32(0.0))
         wait(metrics)
-    return state
+    del dummy, metrics
+    return program.initial()
 
 
 def _trained(program: Program, state: TrainingState, tokens: np.ndarray) -> TrainingState:
@@ -132,14 +134,9 @@ def _trained(program: Program, state: TrainingState, tokens: np.ndarray) -> Trai
 
 def _start_counting() -> None:
     """Forgets the highest resident memory so far."""
-    _give_back()
-    Path("/proc/self/clear_refs").write_text("5", "ascii")
-
-
-def _give_back() -> None:
-    """Returns free memory to the system."""
     gc.collect()
-    ctypes.CDLL(None).malloc_trim(0)
+    give_back()
+    Path("/proc/self/clear_refs").write_text("5", "ascii")
 
 
 def _resident_bytes() -> int:

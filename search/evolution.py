@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
+from itertools import islice
 
 import numpy as np
 
@@ -97,27 +98,28 @@ class Proposer:
         """Returns the untried child that the surrogate likes best."""
         window = history.recent(MEMORY)
         noise = history.noise()
-
-        def order(some: Sequence[Proposal], draws: np.random.Generator | None) -> list[Proposal]:
-            genomes = [one.genome for one in some]
-            liked = self._surrogate.order(genomes, window, noise=noise, rng=draws)
-            return [some[index] for index in liked]
-
         for batch in range(BATCHES):
-            newest = self._children(history, window, batch + 1, rng)
-            children = {child.genome: child for child in newest}
+            look = self._surrogate.look(window, noise=noise)
+            children = self._children(history, window, batch + 1, rng)
+            newest = list(children.values())
+            liked = look.see([child.genome for child in newest])
             for _ in range(GENERATIONS):
-                newest = self._heirs(order(newest, None)[:HEIRS], rng)
-                children = {child.genome: child for child in newest} | children
-            for child in order(list(children.values()), rng):
-                if not history.tried([child.genome.digest]):
-                    return child
+                known = len(children)
+                for parent in liked[:HEIRS]:
+                    for heir in self._heirs(newest[parent], rng):
+                        children.setdefault(heir.genome, heir)
+                newest = list(islice(children.values(), known, None))
+                liked = look.see([heir.genome for heir in newest])
+            seen = list(children.values())
+            for index in look.choose(rng):
+                if not history.tried([seen[index].genome.digest]):
+                    return seen[index]
         return self._random(history, rng)
 
-    def _heirs(self, parents: Sequence[Proposal], rng: np.random.Generator) -> list[Proposal]:
-        """Returns children of children, told as what was done to the first parent."""
-        born = [self._further(one, rng) for one in parents for _ in range(THEIR_CHILDREN)]
-        return [heir for heir in born if heir is not None] or list(parents)
+    def _heirs(self, parent: Proposal, rng: np.random.Generator) -> list[Proposal]:
+        """Returns children of a child, told as what was done to its parent and then to it."""
+        born = [self._further(parent, rng) for _ in range(THEIR_CHILDREN)]
+        return [heir for heir in born if heir is not None]
 
     def _further(self, child: Proposal, rng: np.random.Generator) -> Proposal | None:
         """Returns a genome one step beyond a child; None if no operator can act."""
@@ -133,7 +135,7 @@ class Proposer:
         window: Sequence[Observation],
         steps: int,
         rng: np.random.Generator,
-    ) -> list[Proposal]:
+    ) -> dict[Genome, Proposal]:
         """Returns distinct children of tournament winners and of the fittest, and wanderers."""
         population = history.population(self.spec.population_size)
         parents = [self._tournament(population, rng) for _ in range(WINNERS)]
@@ -149,7 +151,7 @@ class Proposer:
         for _ in range(WANDERERS):
             genome = self.space.sample(rng=rng)
             children.setdefault(genome, Proposal(genome, "random"))
-        return list(children.values())
+        return children
 
     def _child(self, parent: Observation, steps: int, rng: np.random.Generator) -> Proposal | None:
         """Returns a genome some steps away; None if no operator can act on the parent."""

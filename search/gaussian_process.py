@@ -54,14 +54,26 @@ class Prediction:
     """What the posterior says of some points; covariances are computed where they are needed."""
 
     def __init__(
-        self, posterior: Posterior, cross: Matrix, own: Matrix, among: Callable[[], Matrix]
+        self,
+        posterior: Posterior,
+        towards: Matrix,
+        *,
+        own: Callable[[], Matrix],
+        among: Callable[[], Matrix],
     ) -> None:
-        """Takes components: points with observations, each with itself, all with one another."""
-        self._own = own
+        """Takes the points' covariances with the observations, and how to compute components.
+
+        Args:
+            posterior: What the observations say.
+            towards: Covariances, shape (points, observations).
+            own: Returns the components of each point with itself.
+            among: Returns those of all points with one another.
+        """
         self._posterior = posterior
-        self._towards = posterior.weights.covariance(cross)
+        self._towards = towards
+        self._own = own
         self._among = among
-        self.mean: Vector = self._towards @ posterior.solved
+        self.mean: Vector = towards @ posterior.solved
 
     def drawn(self, rng: np.random.Generator | None) -> Vector:
         """Returns one function of the posterior at the points; without `rng`, the mean."""
@@ -69,7 +81,7 @@ class Prediction:
 
     def chance_above_zero(self) -> Vector:
         """Returns, for each point, the probability that the function is above zero there."""
-        variance = self._posterior.weights.components @ self._own
+        variance = self._posterior.weights.components @ self._own()
         variance = variance - (self._known() ** 2).sum(axis=0)
         return np.asarray(ndtr(self.mean / np.sqrt(np.maximum(variance, 1e-9))))
 

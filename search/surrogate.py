@@ -16,6 +16,7 @@ from threadpoolctl import ThreadpoolController
 
 from search.features import FeatureMap, Features, Matrix
 from search.gaussian_process import (
+    Posterior,
     Prediction,
     Vector,
     Weights,
@@ -49,45 +50,88 @@ class Surrogate:
         self._fitness = _Model(self._features, standardised)
         self._passing = _Model(self._features, _passed)
 
-    def order(
-        self,
-        children: Sequence[Genome],
-        observations: Sequence[Observation],
-        *,
-        noise: float | None,
-        rng: np.random.Generator | None,
-    ) -> list[int]:
-        """Returns the indices of the children, best first: by one draw, or by the mean.
+    def look(self, observations: Sequence[Observation], *, noise: float | None) -> Look:
+        """Returns a look at genomes, none yet, in the light of the observations.
 
         Args:
-            children: Genomes to choose from.
             observations: The last `MEMORY` finished candidates, oldest first.
             noise: Standard deviation of fitness over repeats, nats a token, if known.
-            rng: Draws the function; None for the mean of all functions.
         """
-        with _one_thread().limit(limits=1, user_api="blas"):
-            return self._order(children, observations, noise, rng)
-
-    def _order(
-        self,
-        children: Sequence[Genome],
-        observations: Sequence[Observation],
-        noise: float | None,
-        rng: np.random.Generator | None,
-    ) -> list[int]:
-        points = self._features(children)
         newest = observations[-1].finished + 1
         window = _within(observations, window_start(newest), newest)
-        liked = np.zeros(len(children))
-        if sum(not seen.pruned for seen in window) >= LEAST_OBSERVED:
-            completed = [seen for seen in observations if not seen.pruned]
-            liked = self._fitness.at(points, completed, newest, noise).drawn(rng)
-        if not any(seen.pruned for seen in window):
+        fitness = passing = None
+        with _one_thread().limit(limits=1, user_api="blas"):
+            if sum(not seen.pruned for seen in window) >= LEAST_OBSERVED:
+                completed = [seen for seen in observations if not seen.pruned]
+                fitness = self._fitness.outlook(completed, newest, noise)
+            if any(seen.pruned for seen in window):
+                passing = self._passing.outlook(observations, newest, None)
+        return Look(self._features, fitness, passing)
+
+
+class Look:
+    """The genomes that one proposal looks at; what is computed of one is computed once."""
+
+    def __init__(
+        self, features: FeatureMap, fitness: _Outlook | None, passing: _Outlook | None
+    ) -> None:
+        self._features = features
+        self._fitness = fitness
+        self._passing = passing
+        self._points = features([])
+
+    def see(self, genomes: Sequence[Genome]) -> list[int]:
+        """Adds genomes; returns their indices, best first by the mean of all functions."""
+        fresh = self._features(genomes)
+        with _one_thread().limit(limits=1, user_api="blas"):
+            for outlook in (self._fitness, self._passing):
+                if outlook is not None:
+                    outlook.see(fresh)
+            first = len(self._points)
+            self._points = self._points.joined(fresh)
+            return self._ordered(fresh, first, None)
+
+    def choose(self, rng: np.random.Generator) -> list[int]:
+        """Returns the indices of all genomes seen, in order of `see`, best first by one draw."""
+        with _one_thread().limit(limits=1, user_api="blas"):
+            return self._ordered(self._points, 0, rng)
+
+    def _ordered(self, points: Features, first: int, rng: np.random.Generator | None) -> list[int]:
+        """Returns the indices of the last points, from the one numbered `first` on."""
+        liked = np.zeros(len(points))
+        if self._fitness is not None:
+            liked = self._fitness.of(points, first).drawn(rng)
+        if self._passing is None:
             return [int(index) for index in np.argsort(-liked, kind="stable")]
-        chance = self._passing.at(points, observations, newest, None).chance_above_zero()
-        passes = chance > (0.5 if rng is None else rng.random(len(children)))
+        chance = self._passing.of(points, first).chance_above_zero()
+        passes = chance > (0.5 if rng is None else rng.random(len(points)))
         keys = (-np.where(passes, liked, chance), ~passes)
         return [int(index) for index in np.lexsort(keys)]
+
+
+class _Outlook:
+    """What a posterior says of the genomes of one look."""
+
+    def __init__(self, posterior: Posterior, known: Features, *, detailed: bool) -> None:
+        self._posterior = posterior
+        self._known = known
+        self._detailed = detailed
+        self._towards = np.zeros((0, len(known)))
+
+    def see(self, points: Features) -> None:
+        """Computes the covariances of further points with the observations."""
+        rows = components(points, self._known, detailed=self._detailed)
+        rows = self._posterior.weights.covariance(rows)
+        self._towards = np.concatenate([self._towards, rows])
+
+    def of(self, points: Features, first: int) -> Prediction:
+        """Returns what is known of the points seen, from the one numbered `first` on."""
+        return Prediction(
+            self._posterior,
+            self._towards[first:],
+            own=lambda: own_components(points, detailed=self._detailed),
+            among=lambda: components(points, points, detailed=self._detailed),
+        )
 
 
 @cache
@@ -108,14 +152,10 @@ class _Model:
         self._weights = prior_weights(0)
         self._window: _Window | None = None
 
-    def at(
-        self,
-        points: Features,
-        observations: Sequence[Observation],
-        newest: int,
-        noise: float | None,
-    ) -> Prediction:
-        """Returns what is known of `points`, given the window that ends before `newest`."""
+    def outlook(
+        self, observations: Sequence[Observation], newest: int, noise: float | None
+    ) -> _Outlook:
+        """Returns what is known of genomes, given the window that ends before `newest`."""
         due, start = fit_due(newest), window_start(newest)
         if self._fitted != (due, noise):
             early = _within(observations, window_start(due), due)
@@ -123,7 +163,7 @@ class _Model:
             self._window = None
         if self._window is None or self._window.start != start:
             self._window = _Window(self._features, self._weights, start)
-        return self._window.at(points, _within(observations, start, newest), self._targets)
+        return self._window.outlook(_within(observations, start, newest), self._targets)
 
     def _fit(self, observations: Sequence[Observation], noise: float | None) -> Weights:
         if len(observations) < LEAST_OBSERVED:
@@ -145,22 +185,16 @@ class _Window:
         self._covariance: Matrix = np.zeros((0, 0))
         self._posterior = condition(self._covariance, np.zeros(0), weights)
 
-    def at(
+    def outlook(
         self,
-        points: Features,
         observations: Sequence[Observation],
         targets: Callable[[Sequence[Observation]], Vector],
-    ) -> Prediction:
-        """Returns what is known of `points`."""
+    ) -> _Outlook:
+        """Returns what the observations of the window say."""
         if len(observations) > len(self._points):
             self._grow(observations[len(self._points) :])
             self._posterior = condition(self._covariance, targets(observations), self._weights)
-        cross = components(points, self._points, detailed=self._features.detailed)
-        own = own_components(points, detailed=self._features.detailed)
-        return Prediction(self._posterior, cross, own, self._among(points))
-
-    def _among(self, points: Features) -> Callable[[], Matrix]:
-        return lambda: components(points, points, detailed=self._features.detailed)
+        return _Outlook(self._posterior, self._points, detailed=self._features.detailed)
 
     def _grow(self, fresh: Sequence[Observation]) -> None:
         added = self._features([seen.genome for seen in fresh])

@@ -70,7 +70,7 @@ def read_progress(folder: Path, *, digest: str, seed: int) -> SavedProgress | No
 
 
 def restore_state(folder: Path, like: Any) -> Any | None:
-    """Returns the saved state in the structure of `like`, or None if it does not fit it."""
+    """Returns the saved state, on the host, or None if it does not fit the shapes `like`."""
     from orbax.checkpoint import PyTreeCheckpointer
 
     leaves, structure = jax.tree.flatten(like)
@@ -85,7 +85,7 @@ def restore_state(folder: Path, like: Any) -> Any | None:
     )
     if not fits:
         return None
-    return jax.tree.unflatten(structure, [jax.numpy.asarray(array) for array in arrays])
+    return jax.tree.unflatten(structure, [np.asarray(array) for array in arrays])
 
 
 def discard_checkpoint(folder: Path) -> None:

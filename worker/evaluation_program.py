@@ -3,7 +3,7 @@
 Compiled as a whole, an evaluation serves one genome, and takes longer to compile than to run for a
 whole trial. What a sub-layer does in evaluation depends on itself and the proxy alone, so its
 program serves every block and every genome that has one like it: of a mutated child's sub-layers,
-all but one are its parent's. The losses are the same, bit for bit, and so is the time.
+all but one are its parent's. The losses are the same but for rounding.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from model.block import Block
 from model.config import ModelConfig
 from model.decoder import build_model, cross_entropy
 from search.genome import Attention, Genome
-from worker.compiler_options import COMPILER_OPTIONS
+from worker.compiler_options import SMALL_PROGRAM_OPTIONS
 
 Tree: TypeAlias = Any
 Piece: TypeAlias = Callable[..., jax.Array]
@@ -150,5 +150,4 @@ def _shaped(shape: tuple[int, ...], dtype: str) -> jax.ShapeDtypeStruct:
 
 
 def _compiled(function: Callable[..., jax.Array], *shapes: Any) -> Piece:
-    options = COMPILER_OPTIONS.get(jax.default_backend())
-    return jax.jit(function).lower(*shapes).compile(options)
+    return jax.jit(function).lower(*shapes).compile(SMALL_PROGRAM_OPTIONS)

@@ -16,6 +16,7 @@ from search.spec import Proxy
 from worker.clock import Clock
 from worker.compiler_options import COMPILER_OPTIONS
 from worker.evaluation_program import evaluation_in_pieces
+from worker.memory import give_back
 from worker.optimizer import Optimizer, build_optimizer, learning_rate
 
 Tree: TypeAlias = Any
@@ -42,6 +43,7 @@ class Program(NamedTuple):
     """A trial's compiled functions.
 
     Attributes:
+        shapes: Shapes and types of a state.
         initial: Returns a fresh initial state, always the same.
         step: (state, tokens [batch, length + 1], fraction of the budget) to (state, metrics).
         evaluate: (state, tokens [batch, length + 1]) to each token's loss [batch, length] in
@@ -53,6 +55,7 @@ class Program(NamedTuple):
         parameters: Number of trained values.
     """
 
+    shapes: TrainingState
     initial: Callable[[], TrainingState]
     step: Callable[[TrainingState, Any, Any], tuple[TrainingState, StepMetrics]]
     evaluate: Callable[[TrainingState, Any], jax.Array]
@@ -111,13 +114,17 @@ def compile_program(
 
     def initial() -> TrainingState:
         _, fresh, rules = _split(build_model(config, key=key))
-        return TrainingState(fresh, optimizer.init(fresh), rules)
+        state = TrainingState(fresh, optimizer.init(fresh), rules)
+        if jax.default_backend() == "cpu":
+            give_back()  # what drawing, or an earlier state, leaves in pieces: up to as much again
+        return state
 
     def decoder(state: TrainingState) -> Decoder:
         merged: Decoder = nnx.merge(graph, state.parameters, state.routing, copy=True)
         return merged
 
     return Program(
+        shapes=shapes,
         initial=initial,
         step=compiled_step,
         evaluate=evaluate,

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from model.causality import probe
@@ -195,11 +196,10 @@ class _Attempt:
         return program
 
     def _start(self, program: Program) -> tuple[_Session, TrainingState]:
-        """Warms up, decides the budget and restores the state that training begins with."""
-        earlier, state = self._resumed(program.initial())
+        """Warms up, decides the budget and makes the state that training begins with."""
+        earlier, saved = self._resumed(program.shapes)
         warm = warm_up(
             program,
-            state,
             self.lease.proxy,
             self.data,
             clock=self.clock,
@@ -216,17 +216,19 @@ class _Attempt:
             total_steps=warm.total_steps,
             block_steps=max(1, round(BLOCK_SECONDS / max(warm.step_seconds, 1e-9))),
         )
-        return self.session, state
+        return self.session, program.initial() if saved is None else jax.tree.map(jnp.array, saved)
 
-    def _resumed(self, fresh: TrainingState) -> tuple[SavedProgress | None, TrainingState]:
-        """Returns what an earlier attempt left, or None and the fresh state."""
+    def _resumed(
+        self, shapes: TrainingState
+    ) -> tuple[SavedProgress, TrainingState] | tuple[None, None]:
+        """Returns what an earlier attempt left, its state on the host."""
         if self.checkpoint_folder is None:
-            return None, fresh
+            return None, None
         lease = self.lease
         saved = read_progress(self.checkpoint_folder, digest=lease.genome.digest, seed=lease.seed)
-        restored = restore_state(self.checkpoint_folder, fresh) if saved else None
+        restored = restore_state(self.checkpoint_folder, shapes) if saved else None
         if saved is None or restored is None:
-            return None, fresh
+            return None, None
         self.record.curve = list(saved.curve)
         self.record.earlier_occupied_seconds += saved.occupied_seconds
         return saved, restored

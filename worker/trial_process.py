@@ -157,19 +157,20 @@ def _prepare(cache_folder: Path | None) -> None:
 def _forget() -> None:
     """Lets go of what jax remembers of earlier genomes: traces and programs, about 1 MB each.
 
-    What they leave in pieces goes back to the system: the heap keeps all that it ever had
-    (worker/process_environment.py), and would creep up by another genome's worth now and then.
+    What they leave in pieces goes back to the system: the heap would creep up by another genome's
+    worth now and then.
     """
     if "jax" in sys.modules:
         import jax
+
+        from worker.memory import give_back
 
         pieces = sys.modules.get("worker.evaluation_program")
         if pieces is not None:
             pieces.forget_pieces()
         jax.clear_caches()  # type: ignore[no-untyped-call]
         gc.collect()
-        with contextlib.suppress(AttributeError):  # glibc alone has it
-            ctypes.CDLL(None).malloc_trim(0)
+        give_back()
 
 
 def _obey_signals(channel: Channel) -> None:

@@ -6,8 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
 from search.spec import Proxy
@@ -19,7 +17,7 @@ from worker.calibration import (
 )
 from worker.clock import Clock
 from worker.data import Dataset
-from worker.program import Program, TrainingState, wait
+from worker.program import Program, wait
 from worker.step_time import CalibratedTimer, StepTimer, WallTimer
 
 WARM_UP_STEPS = 2
@@ -56,7 +54,6 @@ def clock_name(proxy: Proxy, platform: str) -> str:
 
 def warm_up(
     program: Program,
-    state: TrainingState,
     proxy: Proxy,
     data: Dataset,
     *,
@@ -67,9 +64,10 @@ def warm_up(
 ) -> WarmUp:
     """Runs the compiled step on dummy data until its time is known; its outcome is thrown away.
 
+    Call it before the state of training is made, so that memory holds one state at a time.
+
     Args:
         program: The compiled trial.
-        state: A state to begin with; it is copied.
         proxy: Its budget and clock.
         data: Where dummy batches are drawn from.
         clock: Real time.
@@ -80,7 +78,7 @@ def warm_up(
     name = clock_name(proxy, platform)
     make_timer = _timer_maker(name, clock, cache_folder)
     timer = make_timer()
-    dummy = _Dummy(program, _copied(state), proxy, data)
+    dummy = _Dummy(program, proxy, data)
     dummy.run(WARM_UP_STEPS)
     needed = MIN_BLOCKS if name == "calibrated" and decided is None else 1
     spendable = min(CALIBRATION_SHARE * proxy.budget_seconds, CALIBRATION_SECONDS)
@@ -103,9 +101,9 @@ def warm_up(
 class _Dummy:
     """Training steps whose result nobody wants."""
 
-    def __init__(self, program: Program, state: TrainingState, proxy: Proxy, data: Dataset) -> None:
+    def __init__(self, program: Program, proxy: Proxy, data: Dataset) -> None:
         self._program = program
-        self._state = state
+        self._state = program.initial()
         self._tokens = data.train.batch(
             seed=0,
             step=DUMMY_STEP,
@@ -117,12 +115,6 @@ class _Dummy:
         for _ in range(steps):
             self._state, metrics = self._program.step(self._state, self._tokens, np.float32(0.0))
             wait(metrics)
-
-
-def _copied(state: TrainingState) -> TrainingState:
-    """Returns the state in buffers of its own; by the host, so that no shape is compiled for."""
-    copy: TrainingState = jax.tree.map(lambda leaf: jnp.array(np.asarray(leaf)), state)
-    return copy
 
 
 def _timer_maker(name: str, clock: Clock, cache_folder: Path | None) -> Callable[[], StepTimer]:

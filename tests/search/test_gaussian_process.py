@@ -29,8 +29,12 @@ def _predicted(targets: Matrix, known: int) -> Prediction:
     grams = _grams(first, first)
     weights = fit_weights(grams, targets[:known])
     posterior = condition(weights.covariance(grams), targets[:known], weights)
-    own = np.einsum("mii->mi", _grams(rest, rest))
-    return Prediction(posterior, _grams(rest, first), own, lambda: _grams(rest, rest))
+    return Prediction(
+        posterior,
+        weights.covariance(_grams(rest, first)),
+        own=lambda: np.einsum("mii->mi", _grams(rest, rest)),
+        among=lambda: _grams(rest, rest),
+    )
 
 
 def test_the_component_that_matters_gets_the_weight() -> None:

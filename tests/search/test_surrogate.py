@@ -45,9 +45,25 @@ def _seen(count: int, *, most_attention: int = 8) -> list[Observation]:
 def _best(observations: list[Observation], seed: int | None) -> list[Genome]:
     children = _genomes(60, 2)
     rng = None if seed is None else np.random.default_rng(seed)
-    order = Surrogate(SPACE).order(children, observations, noise=None, rng=rng)
+    look = Surrogate(SPACE).look(observations, noise=None)
+    order = look.see(children)
+    if rng is not None:
+        order = look.choose(rng)
     assert sorted(order) == list(range(60))
     return [children[index] for index in order]
+
+
+def _drawn(
+    surrogate: Surrogate,
+    children: list[Genome],
+    observations: list[Observation],
+    *,
+    noise: float | None,
+    seed: int,
+) -> list[int]:
+    look = surrogate.look(observations, noise=noise)
+    look.see(children)
+    return look.choose(np.random.default_rng(seed))
 
 
 def test_it_prefers_what_the_observations_prefer() -> None:
@@ -71,6 +87,18 @@ def test_a_constraint_is_kept_apart_from_fitness() -> None:
     )
 
 
+@pytest.mark.parametrize("most_attention", [8, 2], ids=["all complete", "some pruned"])
+def test_genomes_seen_in_turns_are_those_seen_at_once(most_attention: int) -> None:
+    observations, children = _seen(100, most_attention=most_attention), _genomes(60, 2)
+    turns, at_once = (Surrogate(SPACE).look(observations, noise=None) for _ in range(2))
+    parts = [turns.see(children[:20]), turns.see([]), turns.see(children[20:])]
+    whole = at_once.see(children)
+    assert parts[0] == [index for index in whole if index < 20]
+    assert [20 + index for index in parts[2]] == [index for index in whole if index >= 20]
+    chosen = [one.choose(np.random.default_rng(3)) for one in (turns, at_once)]
+    assert chosen[0] == chosen[1]
+
+
 def test_where_all_was_pruned_it_still_orders() -> None:
     assert len(_best(_seen(20, most_attention=-1), 1)) == 60
 
@@ -82,8 +110,7 @@ def test_what_it_knows_is_a_pure_function_of_the_last_observations() -> None:
     for end in (*range(WINDOW - 20, WINDOW + 25, 5), MEMORY - 3, MEMORY + 4):
         window = observations[max(0, end - MEMORY) : end]
         answers = [
-            one.order(children, window, noise=0.1, rng=np.random.default_rng(end))
-            for one in (steady, Surrogate(SPACE))
+            _drawn(one, children, window, noise=0.1, seed=end) for one in (steady, Surrogate(SPACE))
         ]
         assert answers[0] == answers[1], end
 
@@ -93,7 +120,7 @@ def test_noise_that_becomes_known_later_changes_what_it_knows_at_once() -> None:
     steady = Surrogate(SPACE)
     for noise in (None, 2.0, 0.01):
         answers = [
-            one.order(children, observations, noise=noise, rng=np.random.default_rng(0))
+            _drawn(one, children, observations, noise=noise, seed=0)
             for one in (steady, Surrogate(SPACE))
         ]
         assert answers[0] == answers[1], noise
