@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -39,6 +40,12 @@ class Features:
 
     def __len__(self) -> int:
         return len(self.kinds)
+
+    @cached_property
+    def squares(self) -> dict[str, Matrix]:
+        """Sums of squares of each row, by the names of the arrays that distances are taken of."""
+        arrays = {"counts": self.counts, "details": self.details, "shares": self.shares}
+        return {name: (array**2).sum(axis=1) for name, array in arrays.items()}
 
     def joined(self, others: Features) -> Features:
         """Returns these rows and then the others."""

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 from scipy.linalg import cho_solve, cholesky, solve_triangular
+from scipy.linalg.lapack import dpotri
 from scipy.optimize import minimize
 from scipy.special import ndtr
 
@@ -163,7 +164,8 @@ def _negative_log_likelihood(
     weights = Weights(values[:-1], float(values[-1]))
     root = _root(weights.covariance(grams), weights.noise)
     solved = cho_solve((root, True), targets, check_finite=False)
-    inverse = cho_solve((root, True), np.eye(len(targets)), check_finite=False)
+    half, _ = dpotri(root, lower=True)  # a third of solving for the unit matrix
+    inverse = half + np.tril(half, -1).T
     pull = np.outer(solved, solved) - inverse
     slope = -0.5 * values * np.r_[np.tensordot(grams, pull, ([1, 2], [0, 1])), np.trace(pull)]
     value = 0.5 * float(targets @ solved) + float(np.log(np.diag(root)).sum())

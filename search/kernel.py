@@ -14,6 +14,7 @@ Each component is a positive semidefinite function with values of about 1 for eq
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 
 from search.features import Features, Matrix
 
@@ -37,25 +38,24 @@ def components(left: Features, right: Features, *, detailed: bool) -> Matrix:
         detailed: Whether genomes of the space differ in more than kinds.
     """
     length = left.kinds.shape[1]
+    found = np.empty((len(component_names(detailed=detailed)), len(left), len(right)))
     alike, nearby, runs = _shared(left, right)
-    counted = _squared_distance(left.counts, right.counts)
-    apart = length - alike
+    counted = _squared_distance(left, right, "counts")
+    apart = np.float64(length) - alike
     if detailed:
-        apart = apart + _squared_distance(left.details, right.details)
-    found = [
-        alike / length,
-        nearby / max(length - 1, 1),
-        runs / max(length - 2, 1),
-        left.pairs @ right.pairs.T / (length + 1),
-        np.exp(counted / -COUNT_SCALE),
-        np.exp(apart / -FAR),
-        np.exp(apart / -NEAR),
-    ]
+        apart += _squared_distance(left, right, "details")
+    np.divide(alike, length, out=found[0])
+    np.divide(nearby, max(length - 1, 1), out=found[1])
+    np.divide(runs, max(length - 2, 1), out=found[2])
+    np.matmul(left.pairs, right.pairs.T / (length + 1), out=found[3])
+    np.exp(counted / -COUNT_SCALE, out=found[4])
+    np.exp(apart / -FAR, out=found[5])
+    np.exp(apart / -NEAR, out=found[6])
     if detailed:
-        shared = left.shares @ right.shares.T / length**2
-        told = counted + _squared_distance(left.shares, right.shares)
-        found += [shared, np.exp(told / -COUNT_SCALE)]
-    return np.stack(found)
+        told = counted + _squared_distance(left, right, "shares")
+        np.matmul(left.shares, right.shares.T / length**2, out=found[7])
+        np.exp(told / -COUNT_SCALE, out=found[8])
+    return found
 
 
 def own_components(points: Features, *, detailed: bool) -> Matrix:
@@ -70,13 +70,19 @@ def own_components(points: Features, *, detailed: bool) -> Matrix:
     return own
 
 
-def _shared(left: Features, right: Features) -> tuple[Matrix, Matrix, Matrix]:
-    """Returns how many places, pairs and triples of neighbouring places two genomes share."""
+Counted = npt.NDArray[np.int8]
+
+
+def _shared(left: Features, right: Features) -> tuple[Counted, Counted, Counted]:
+    """Returns how many places, pairs and triples of neighbouring places two genomes share.
+
+    In bytes, of which a processor compares and adds many at once.
+    """
     shape = (len(left), len(right))
-    alike, nearby, runs = np.zeros(shape), np.zeros(shape), np.zeros(shape)
-    before = two_before = np.zeros(shape, bool)
+    alike, nearby, runs = (np.zeros(shape, np.int8) for _ in range(3))
+    before = two_before = np.zeros(shape, np.int8)
     for here, there in zip(left.kinds.T, right.kinds.T, strict=True):
-        equal = here[:, None] == there[None, :]
+        equal = (here[:, None] == there[None, :]).view(np.int8)
         both = equal & before
         alike += equal
         nearby += both
@@ -85,7 +91,9 @@ def _shared(left: Features, right: Features) -> tuple[Matrix, Matrix, Matrix]:
     return alike, nearby, runs
 
 
-def _squared_distance(left: Matrix, right: Matrix) -> Matrix:
-    squares = (left**2).sum(axis=1)[:, None] + (right**2).sum(axis=1)[None, :]
-    distance: Matrix = np.maximum(squares - 2 * left @ right.T, 0)
-    return distance
+def _squared_distance(left: Features, right: Features, name: str) -> Matrix:
+    """Returns the squared distance between every two genomes by one of their arrays."""
+    distance: Matrix = getattr(left, name) @ (-2 * getattr(right, name).T)
+    distance += left.squares[name][:, None]
+    distance += right.squares[name]
+    return np.maximum(distance, 0, out=distance)

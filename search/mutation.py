@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
 
 from search.genome import Genome, Layer
-from search.space import Space, changed_layer
+from search.space import Space, changed_layer, random_index
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ def change_field(genome: Genome, space: Space) -> Changes:
             layer = genome.layers[index]
             before = getattr(layer, name)
             others = [c for c in space.layers[layer.kind][name] if c != before]
-            after = others[int(rng.integers(len(others)))]
+            after = others[random_index(len(others), rng)]
             changed = changed_layer(layer, name, after)
             return _replaced(
                 genome, index, changed, f"{layer.kind} {index}: {name} {before} → {after}"
@@ -57,11 +58,11 @@ def change_field(genome: Genome, space: Space) -> Changes:
 
         return apply
 
+    open_fields = space.open_fields
     places = [
         (index, name)
         for index, layer in enumerate(genome.layers)
-        for name, choices in space.layers[layer.kind].items()
-        if len(choices) > 1
+        for name in open_fields[layer.kind]
     ]
     return Changes(places, change)
 
@@ -172,8 +173,8 @@ DEFAULT_WEIGHTS: dict[str, float] = {
 
 def operator_probabilities(genome: Genome, space: Space) -> dict[str, float]:
     """Returns the chance of each operator that can act on `genome`; they sum to 1."""
-    weights = {**DEFAULT_WEIGHTS, **space.mutation_weights}
-    able = {n: weights[n] for n, act in OPERATORS.items() if weights[n] > 0 and act(genome, space)}
+    weights = _weights(tuple(space.mutation_weights.items()))
+    able = {name: weight for name, weight in weights.items() if OPERATORS[name](genome, space)}
     total = sum(able.values())
     return {name: weight / total for name, weight in able.items()}
 
@@ -184,20 +185,27 @@ def mutate(genome: Genome, space: Space, *, rng: np.random.Generator) -> Mutatio
     None where no operator can act: the space holds nothing else, or its weights allow, say,
     swaps alone and all sub-layers are equal.
     """
-    weights = {**DEFAULT_WEIGHTS, **space.mutation_weights}
-    names = [name for name in OPERATORS if weights[name] > 0]
+    weights = _weights(tuple(space.mutation_weights.items()))
+    names = list(weights)
     # Drawing again after an operator that cannot act gives those that can their fair shares.
     while names:
         name = _drawn(names, weights, rng)
         found = OPERATORS[name](genome, space)
         if found:
-            return found[int(rng.integers(len(found)))](rng)
+            return found[random_index(len(found), rng)](rng)
         names.remove(name)
     return None
 
 
+@cache
+def _weights(given: tuple[tuple[str, float], ...]) -> dict[str, float]:
+    """Returns the weight of each operator that may be drawn, given those that a space sets."""
+    weights = {**DEFAULT_WEIGHTS, **dict(given)}
+    return {name: weights[name] for name in OPERATORS if weights[name] > 0}
+
+
 def _drawn(names: list[str], weights: dict[str, float], rng: np.random.Generator) -> str:
-    left = float(rng.random()) * sum(weights[name] for name in names)
+    left = float(rng.random()) * sum([weights[name] for name in names])
     for name in names:
         left -= weights[name]
         if left < 0:

@@ -121,7 +121,7 @@ class SqlSearch(AskTell):
             "seq": state.next_seq(),
             "started_at": tx.now,
         }
-        tx.run(update(trials).where(trials.c.id == row.id).values(values))
+        tx.change(trials, row.id, values)
         return _asked(row)
 
     def _proposed(self, tx: Transaction, state: SearchState) -> AskedTrial:

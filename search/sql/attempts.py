@@ -21,6 +21,7 @@ SAME_REPORT = select(attempts).where(
     attempts.c.attempt == bindparam("number"),
     attempts.c.report_hash == bindparam("hash"),
 )
+BEGIN = insert(attempts)
 END = (
     update(attempts)
     .where(
@@ -52,7 +53,7 @@ def begin_attempt(
         "pool": pool,
         "started_at": tx.now,
     }
-    tx.run(insert(attempts), values)
+    tx.run(BEGIN, values)
 
 
 def end_attempt(
@@ -145,7 +146,7 @@ def _keep(
         "started_at": first.started_at,
         "finished_at": tx.now,
     }
-    tx.run(insert(attempts), values)
+    tx.run(BEGIN, values)
     tx.emit("trial.refused", row.search_id, number=row.number, attempt=attempt, reason=lost.message)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import select, update
+from sqlalchemy import select
 
 from search.sql.attempts import cancelled, end_attempt
 from search.sql.database import Transaction
@@ -58,7 +58,7 @@ def _cancel(tx: Transaction, state: SearchState, row: Any, message: str) -> None
         "finished_at": tx.now,
         "lease_expires_at": None,
     }
-    tx.run(update(trials).where(trials.c.id == row.id).values(values))
+    tx.change(trials, row.id, values)
     if row.status == TrialStatus.RUNNING.value:
         end_attempt(tx, row, cancelled(message))
     tx.emit(

@@ -14,10 +14,10 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any
 
-from sqlalchemy import Engine, insert, select, text
+from sqlalchemy import Engine, Table, Update, bindparam, insert, select, text, update
 from sqlalchemy.engine import Connection, CursorResult
 from sqlalchemy.exc import (
     DataError,
@@ -37,8 +37,15 @@ from search.tables import events, workers
 
 BUGS = (DataError, IntegrityError, NotSupportedError, ProgrammingError)  # ours, not the database's
 POSTGRES_NOW = "SELECT extract(epoch FROM clock_timestamp())::float8"
+ADD_EVENTS = insert(events)
 EVENT_LOCK = 0x62726E66  # of this project among PostgreSQL's advisory locks
 Clock = Callable[[], float]
+
+
+@cache
+def _row_of(table: Table) -> Update:
+    """Returns an update of one row, by an id named `key`, of whatever columns it is given."""
+    return update(table).where(table.c.id == bindparam("key"))
 
 
 class Transaction:
@@ -65,6 +72,13 @@ class Transaction:
         """Executes a statement."""
         return self.connection.execute(statement, values)
 
+    def change(self, table: Table, key: Any, values: dict[str, Any]) -> None:
+        """Updates the row of that id.
+
+        The statement is made once: of values, it would take longer to build than to execute.
+        """
+        self.run(_row_of(table), {"key": key, **values})
+
     def saw(self, worker_id: str, *, pool: str | None = None, finished: int = 0) -> None:
         """Notes that a worker was heard of, to be written with this transaction."""
         self._sightings.add(worker_id, pool=pool, finished=finished)
@@ -85,7 +99,7 @@ class Transaction:
             return
         if self.postgres:
             self.connection.execute(text(f"SELECT pg_advisory_xact_lock({EVENT_LOCK})"))
-        self.connection.execute(insert(events), self._events)
+        self.connection.execute(ADD_EVENTS, self._events)
         self._events.clear()
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from typing import Any
 
-from sqlalchemy import update
+from sqlalchemy import bindparam, update
 
 from search.errors import LeaseLost
 from search.lease import Receipt, Result
@@ -28,6 +28,12 @@ from search.sql.state import SearchState, lock_held_trial
 from search.sql.text import storable
 from search.tables import trials
 from search.trial import Measurements, Outcome, TrialKind, TrialStatus
+
+OF_ATTEMPT = update(trials).where(
+    trials.c.id == bindparam("key"),
+    trials.c.status == TrialStatus.RUNNING.value,
+    trials.c.attempt == bindparam("running"),
+)
 
 
 def record_result(tx: Transaction, lease_id: str, result: Result) -> Receipt | LeaseLost:
@@ -110,15 +116,7 @@ def finish(
 
 
 def _compare_and_set(tx: Transaction, row: Any, values: dict[str, Any]) -> None:
-    changed = tx.run(
-        update(trials)
-        .where(
-            trials.c.id == row.id,
-            trials.c.status == TrialStatus.RUNNING.value,
-            trials.c.attempt == row.attempt,
-        )
-        .values(values)
-    )
+    changed = tx.run(OF_ATTEMPT, {"key": row.id, "running": row.attempt, **values})
     if changed.rowcount != 1:
         raise LeaseLost(row.id, row.attempt, "it changed meanwhile")
 

@@ -6,7 +6,7 @@ time.
 
 from __future__ import annotations
 
-from sqlalchemy import ColumnElement, and_, bindparam, or_, select, update
+from sqlalchemy import ColumnElement, and_, bindparam, or_, select
 
 from search.spec import SearchStatus
 from search.sql.conclusion import conclude, limit_reached
@@ -85,7 +85,7 @@ def _reap_one(tx: Transaction, state: SearchState, trial_id: int) -> int:
     if row.lease_expires_at >= tx.now:
         if row.lease_expires_at > tx.now + row.lease_seconds + CLOCK_SLACK_SECONDS:
             granted = {"lease_expires_at": tx.now + row.lease_seconds}
-            tx.run(update(trials).where(trials.c.id == trial_id).values(granted))
+            tx.change(trials, trial_id, granted)
         return 0
     message = f"no heartbeat from {row.worker_id} for {row.lease_seconds:g} s"
     settled = settlement(tx, state, row, Outcome.EXPIRED, Measurements(), message)

@@ -56,4 +56,4 @@ def join_front(tx: Transaction, row: Any, fitness: float | None, measured: Measu
     beaten = tx.run(NO_BETTER, figures).scalars().all()
     if beaten:
         tx.run(update(trials).where(trials.c.id.in_(beaten)).values(on_front=False))
-    tx.run(update(trials).where(trials.c.id == row.id).values(on_front=True))
+    tx.change(trials, row.id, {"on_front": True})

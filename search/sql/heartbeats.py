@@ -89,7 +89,7 @@ def _keep_point(
             fraction=point.fraction,
             validation_loss=point.validation_loss,
         )
-    tx.run(update(trials).where(trials.c.id == row.id).values(values))
+    tx.change(trials, row.id, values)
 
 
 def thinned(points: list[CurvePoint]) -> list[CurvePoint]:

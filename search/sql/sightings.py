@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 
-from sqlalchemy import Connection, bindparam, update
+from sqlalchemy import Connection, Executable, bindparam, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from search.tables import workers
@@ -54,11 +55,18 @@ class Sightings:
 
 
 def _claimed(connection: Connection, worker_id: str, pool: str, now: float) -> None:
-    make = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
-    row = make(workers).values(
-        worker_id=worker_id, pool=pool, first_seen=now, last_seen=now, finished=0
-    )
+    row = {
+        "worker_id": worker_id,
+        "pool": pool,
+        "first_seen": now,
+        "last_seen": now,
+        "finished": 0,
+    }
+    connection.execute(_add_or_change(connection.dialect.name), row)
+
+
+@cache
+def _add_or_change(dialect: str) -> Executable:
+    row = (postgresql.insert if dialect == "postgresql" else sqlite.insert)(workers)
     changed = {"pool": row.excluded.pool, "last_seen": row.excluded.last_seen}
-    connection.execute(
-        row.on_conflict_do_update(index_elements=[workers.c.worker_id], set_=changed)
-    )
+    return row.on_conflict_do_update(index_elements=[workers.c.worker_id], set_=changed)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import bindparam, select, update
+from sqlalchemy import bindparam, select
 
 from search.errors import IllegalTransition, NotFound
 from search.leases import parse_lease_id
@@ -94,7 +94,7 @@ class SearchState:
             return
         self.set(version=self.values["version"] + 1, updated_at=self.tx.now)
         values = {name: self.values[name] for name in sorted(self._changed)}
-        self.tx.run(update(searches).where(searches.c.id == self.id).values(values))
+        self.tx.change(searches, self.id, values)
         self._changed.clear()
 
 

@@ -79,7 +79,7 @@ def test_one_draw_differs_from_another_and_repeats_with_its_seed() -> None:
 
 
 def test_a_constraint_is_kept_apart_from_fitness() -> None:
-    ordered = _best(_seen(100, most_attention=2), None)
+    ordered = _best(_seen(WINDOW, most_attention=2), None)
     attention = [sum(layer.kind == "attention" for layer in one.layers) for one in ordered]
     assert max(attention[:10]) <= 2
     assert _experts(ordered[0]) == max(
