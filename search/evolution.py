@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
+from heapq import nlargest
 from itertools import islice
 
 import numpy as np
@@ -139,7 +140,7 @@ class Proposer:
         """Returns distinct children of tournament winners and of the fittest, and wanderers."""
         population = history.population(self.spec.population_size)
         parents = [self._tournament(population, rng) for _ in range(WINNERS)]
-        parents += sorted(window, key=_rank)[-ELITE:]
+        parents += nlargest(ELITE, window, key=_rank)
         children: dict[Genome, Proposal] = {}
         for index in range(CHILDREN):
             if index == 0 or rng.random() < RESTART:

@@ -26,6 +26,7 @@ NOISE = 0.05  # variance of standardised targets, where nothing better is known
 LOWEST, HIGHEST = -12.0, 4.0  # logarithm of a weight
 LEAST_NOISE, MOST_NOISE = 1e-3, 2.0
 STEPS = 40
+ENOUGH = 1e-4  # relative gain of a step below which a fit ends; a tenth of it changes nothing
 JITTER = 1e-6
 
 
@@ -124,16 +125,15 @@ def fit_weights(grams: Matrix, targets: Vector, *, noise: float | None = None) -
         off = (logs - mean) / width
         return value + 0.5 * float(off @ off), slope + off / width
 
-    found = minimize(
-        loss, mean, jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": STEPS}
-    )
+    options = {"maxiter": STEPS, "ftol": ENOUGH}
+    found = minimize(loss, mean, jac=True, method="L-BFGS-B", bounds=bounds, options=options)
     values = np.exp(found.x)
     return Weights(values[:-1], float(values[-1]))
 
 
 def condition(covariance: Matrix, targets: Vector, weights: Weights) -> Posterior:
     """Returns the process given observations of that covariance, noise apart."""
-    root = _root(covariance, weights.noise)
+    root = _cholesky(covariance, weights.noise + JITTER)
     return Posterior(weights, root, cho_solve((root, True), targets, check_finite=False))
 
 
@@ -142,7 +142,7 @@ def _draw(mean: Vector, covariance: Matrix, rng: np.random.Generator) -> Vector:
     level = JITTER * max(float(np.trace(covariance)) / size, JITTER)
     while True:
         try:
-            root = cholesky(covariance + level * np.eye(size), lower=True, check_finite=False)
+            root = _cholesky(covariance, level)
         except np.linalg.LinAlgError:
             level *= 100
         else:
@@ -150,10 +150,12 @@ def _draw(mean: Vector, covariance: Matrix, rng: np.random.Generator) -> Vector:
             return drawn
 
 
-def _root(covariance: Matrix, noise: float) -> Matrix:
-    lower: Matrix = cholesky(
-        covariance + (noise + JITTER) * np.eye(len(covariance)), lower=True, check_finite=False
-    )
+def _cholesky(covariance: Matrix, more: float) -> Matrix:
+    """Returns the lower factor of the covariance with `more` on its diagonal."""
+    shifted = covariance.copy()
+    shifted.flat[:: len(shifted) + 1] += more
+    # The transposed view of a symmetric matrix is as LAPACK wants it: nothing is copied.
+    lower: Matrix = cholesky(shifted.T, lower=True, overwrite_a=True, check_finite=False)
     return lower
 
 
@@ -162,7 +164,7 @@ def _negative_log_likelihood(
 ) -> tuple[float, Vector]:
     """Returns the negative log marginal likelihood and its slope by the logarithms of `values`."""
     weights = Weights(values[:-1], float(values[-1]))
-    root = _root(weights.covariance(grams), weights.noise)
+    root = _cholesky(weights.covariance(grams), weights.noise + JITTER)
     solved = cho_solve((root, True), targets, check_finite=False)
     half, _ = dpotri(root, lower=True)  # a third of solving for the unit matrix
     inverse = half + np.tril(half, -1).T
