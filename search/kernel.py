@@ -44,17 +44,19 @@ def components(left: Features, right: Features, *, detailed: bool) -> Matrix:
     apart = np.float64(length) - alike
     if detailed:
         apart += _squared_distance(left, right, "details")
-    np.divide(alike, length, out=found[0])
-    np.divide(nearby, max(length - 1, 1), out=found[1])
-    np.divide(runs, max(length - 2, 1), out=found[2])
-    np.matmul(left.pairs, right.pairs.T / (length + 1), out=found[3])
-    np.exp(counted / -COUNT_SCALE, out=found[4])
-    np.exp(apart / -FAR, out=found[5])
-    np.exp(apart / -NEAR, out=found[6])
+    places, neighbours, triples, pairs, counts, far, near, *fields = found
+    np.divide(alike, length, out=places)
+    np.divide(nearby, max(length - 1, 1), out=neighbours)
+    np.divide(runs, max(length - 2, 1), out=triples)
+    np.matmul(left.pairs, right.pairs.T / (length + 1), out=pairs)
+    np.exp(counted / -COUNT_SCALE, out=counts)
+    np.exp(apart / -FAR, out=far)
+    np.exp(apart / -NEAR, out=near)
     if detailed:
+        shares, details = fields
         told = counted + _squared_distance(left, right, "shares")
-        np.matmul(left.shares, right.shares.T / length**2, out=found[7])
-        np.exp(told / -COUNT_SCALE, out=found[8])
+        np.matmul(left.shares, right.shares.T / length**2, out=shares)
+        np.exp(told / -COUNT_SCALE, out=details)
     return found
 
 
@@ -76,7 +78,7 @@ Counted = npt.NDArray[np.int8]
 def _shared(left: Features, right: Features) -> tuple[Counted, Counted, Counted]:
     """Returns how many places, pairs and triples of neighbouring places two genomes share.
 
-    In bytes, of which a processor compares and adds many at once.
+    In bytes, of which a processor compares and adds many at once; no block has 128 sub-layers.
     """
     shape = (len(left), len(right))
     alike, nearby, runs = (np.zeros(shape, np.int8) for _ in range(3))
