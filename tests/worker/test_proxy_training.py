@@ -86,6 +86,27 @@ def test_recorded_steps_reproduce_a_trial_bit_for_bit(train):
     assert other.validation_loss != first.validation_loss
 
 
+def test_one_state_is_held_at_a_time(train, monkeypatch):
+    compiled, held, sizes = proxy_training.compile_lease, [], []
+
+    def compile_lease(*given, **options):
+        program = compiled(*given, **options)
+        sizes.append(
+            sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(program.shapes))
+        )
+
+        def initial():
+            held.append(sum(array.nbytes for array in jax.live_arrays()))
+            return program.initial()
+
+        return program._replace(initial=initial)
+
+    monkeypatch.setattr(proxy_training, "compile_lease", compile_lease)
+    train(lease(), recorded_steps=2)
+    warming_up, training = held
+    assert training - warming_up < sizes[0] / 2
+
+
 def test_wall_clock_spends_its_budget(train):
     m = train(lease(proxy={"clock": "wall"})).measurements
     assert m.clock == "wall"
