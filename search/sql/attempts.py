@@ -22,23 +22,10 @@ SAME_REPORT = select(attempts).where(
     attempts.c.report_hash == bindparam("hash"),
 )
 BEGIN = insert(attempts)
-END = (
-    update(attempts)
-    .where(
-        attempts.c.trial_id == bindparam("trial"),
-        attempts.c.attempt == bindparam("number"),
-        attempts.c.finished_at.is_(None),
-    )
-    .values(
-        outcome=bindparam("outcome"),
-        accepted=bindparam("accepted"),
-        message=bindparam("message"),
-        traceback=bindparam("traceback"),
-        report_hash=bindparam("report_hash"),
-        receipt_status=bindparam("receipt_status"),
-        receipt_fitness=bindparam("receipt_fitness"),
-        finished_at=bindparam("finished_at"),
-    )
+END = update(attempts).where(
+    attempts.c.trial_id == bindparam("trial"),
+    attempts.c.attempt == bindparam("number"),
+    attempts.c.finished_at.is_(None),
 )
 
 

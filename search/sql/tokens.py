@@ -8,7 +8,7 @@ import secrets
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import insert, select
 
 from search.errors import InvalidInput, NotFound
 from search.records import AuditRecord, Page, TokenRecord
@@ -64,7 +64,7 @@ def find_token(tx: Transaction, secret: str) -> TokenRecord | None:
 
 def touch_token(tx: Transaction, token_id: int) -> None:
     """Notes when a token was used."""
-    tx.run(update(tokens).where(tokens.c.id == token_id).values(last_used_at=tx.now))
+    tx.change(tokens, token_id, {"last_used_at": tx.now})
 
 
 def list_tokens(tx: Transaction) -> list[TokenRecord]:
@@ -76,7 +76,7 @@ def revoke_token(tx: Transaction, token_id: int, actor: Actor) -> TokenRecord:
     """Revokes a token at once."""
     row = _row(tx, token_id)
     if row.revoked_at is None:
-        tx.run(update(tokens).where(tokens.c.id == token_id).values(revoked_at=tx.now))
+        tx.change(tokens, token_id, {"revoked_at": tx.now})
         note(tx, actor, "token.revoke", str(token_id))
     return _record(_row(tx, token_id))
 
