@@ -30,7 +30,7 @@ from search.proxies import load_proxy
 from search.space import load_preset
 from search.spec import Proxy
 from search.zoo import zoo_genome
-from worker.memory import give_back
+from worker.heap import give_back
 from worker.process_environment import trial_environment
 from worker.program import Program, TrainingState, wait
 
@@ -60,6 +60,7 @@ def cases() -> dict[str, tuple[Genome, Proxy]]:
 def main() -> None:
     options = _options()
     if options.child:
+        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})  # a core a trial
         print(json.dumps(measure(*cases()[options.child])))
         return
     results: dict[str, dict[str, Any]] = {}

@@ -1,9 +1,7 @@
-"""Memory: what the device offers, what this process has used at most, giving back what is free."""
+"""Memory: what the device offers, and what this process has used at most."""
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
 import os
 import resource
 import sys
@@ -39,12 +37,3 @@ def peak_memory_bytes(device: jax.Device) -> int:
         return int(stats["peak_bytes_in_use"])
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
-
-
-def give_back() -> None:
-    """Returns free memory to the system: this process's heap is told to keep all that it ever had.
-
-    What is used again is faulted in again (worker/process_environment.py), so not between steps.
-    """
-    with contextlib.suppress(AttributeError, OSError, TypeError):  # glibc alone has it
-        ctypes.CDLL(None).malloc_trim(0)

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from model.initial import constant
 from search.spec import Proxy
 
 Tree: TypeAlias = Any
@@ -122,7 +123,7 @@ def _flattened(optimizer: Optimizer) -> Optimizer:
     def init(parameters: Tree) -> Tree:
         # Element-wise optimisers start from the shape alone.
         size = sum(leaf.size for leaf in jax.tree.leaves(parameters))
-        return optimizer.init(jnp.array(np.zeros(size, np.float32)))
+        return optimizer.init(constant((size,), 0.0))
 
     return Optimizer(init, update)
 

@@ -16,7 +16,7 @@ from search.spec import Proxy
 from worker.clock import Clock
 from worker.compiler_options import COMPILER_OPTIONS
 from worker.evaluation_program import evaluation_in_pieces
-from worker.memory import give_back
+from worker.heap import clear_room, give_back, make_room
 from worker.optimizer import Optimizer, build_optimizer, learning_rate
 
 Tree: TypeAlias = Any
@@ -103,8 +103,10 @@ def compile_program(
     shape = (config.batch_size, config.sequence_length + 1)
     tokens, fraction = np.zeros(shape, np.int32), np.float32(0.0)
     options = COMPILER_OPTIONS.get(jax.default_backend())
+    clear_room()
     step = jax.jit(_training_step(graph, optimizer, proxy), donate_argnums=0)
     compiled_step = step.lower(shapes, tokens, fraction).compile(options)
+    memory = compiled_step.memory_analysis()
     step_seconds = clock.now() - start
     evaluate: Callable[[TrainingState, Any], jax.Array]
     if whole_evaluation or config.scan or jax.default_backend() != "cpu":
@@ -113,10 +115,15 @@ def compile_program(
         evaluate = _evaluation_in_pieces(config, graph, shapes)
 
     def initial() -> TrainingState:
+        on_cpu = jax.default_backend() == "cpu"
+        if on_cpu:
+            clear_room()
+            give_back()  # what an earlier state and its steps leave
         _, fresh, rules = _split(build_model(config, key=key))
         state = TrainingState(fresh, optimizer.init(fresh), rules)
-        if jax.default_backend() == "cpu":
-            give_back()  # what drawing, or an earlier state, leaves in pieces: up to as much again
+        if on_cpu:
+            give_back()  # what drawing leaves in pieces: up to as much again
+            make_room(int(memory.temp_size_in_bytes))
         return state
 
     def decoder(state: TrainingState) -> Decoder:
@@ -129,7 +136,7 @@ def compile_program(
         step=compiled_step,
         evaluate=evaluate,
         decoder=decoder,
-        memory_bytes=_memory_bytes(compiled_step),
+        memory_bytes=_memory_bytes(memory),
         compile_seconds=clock.now() - start,
         step_compile_seconds=step_seconds,
         parameters=sum(leaf.size for leaf in jax.tree.leaves(parameters)),
@@ -227,8 +234,7 @@ def _evaluation_in_pieces(
     return lambda state, tokens: pieces(state.parameters, state.routing, tokens)
 
 
-def _memory_bytes(compiled: Any) -> int:
-    analysis = compiled.memory_analysis()
+def _memory_bytes(analysis: Any) -> int:
     if analysis is None:  # a backend that does not tell
         return 0
     return int(

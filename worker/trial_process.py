@@ -163,7 +163,7 @@ def _forget() -> None:
     if "jax" in sys.modules:
         import jax
 
-        from worker.memory import give_back
+        from worker.heap import give_back
 
         pieces = sys.modules.get("worker.evaluation_program")
         if pieces is not None:
