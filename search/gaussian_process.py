@@ -8,8 +8,8 @@ factorisation and no kernel.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -28,6 +28,7 @@ LEAST_NOISE, MOST_NOISE = 1e-3, 2.0
 STEPS = 40
 ENOUGH = 1e-4  # relative gain of a step below which a fit ends; a tenth of it changes nothing
 JITTER = 1e-6
+LEAST_VARIANCE = 1e-9  # of a point, where rounding leaves less
 
 
 @dataclass(frozen=True)
@@ -53,50 +54,38 @@ class Posterior:
 
 
 class Prediction:
-    """What the posterior says of some points; covariances are computed where they are needed."""
+    """What the posterior says of some points, each for itself."""
 
-    def __init__(
-        self,
-        posterior: Posterior,
-        towards: Matrix,
-        *,
-        own: Callable[[], Matrix],
-        among: Callable[[], Matrix],
-    ) -> None:
-        """Takes the points' covariances with the observations, and how to compute components.
+    def __init__(self, posterior: Posterior, towards: Matrix, own: Vector) -> None:
+        """Takes the points' covariances.
 
         Args:
             posterior: What the observations say.
-            towards: Covariances, shape (points, observations).
-            own: Returns the components of each point with itself.
-            among: Returns those of all points with one another.
+            towards: Covariances with the observations, shape (points, observations).
+            own: Variances before anything was observed, shape (points,).
         """
         self._posterior = posterior
         self._towards = towards
         self._own = own
-        self._among = among
         self.mean: Vector = towards @ posterior.solved
 
-    def drawn(self, rng: np.random.Generator | None) -> Vector:
-        """Returns one function of the posterior at the points; without `rng`, the mean."""
-        return self.mean if rng is None else _draw(self.mean, self._covariance(), rng)
+    @cached_property
+    def deviation(self) -> Vector:
+        """Standard deviation of the function at each point, noise apart."""
+        known = solve_triangular(
+            self._posterior.root, self._towards.T, lower=True, check_finite=False
+        )
+        variance = self._own - np.einsum("op,op->p", known, known)
+        return np.asarray(np.sqrt(np.maximum(variance, LEAST_VARIANCE)))
+
+    def upper_bound(self, deviations: float) -> Vector:
+        """Returns the mean and so many deviations more at each point (arXiv:0912.3995)."""
+        bound: Vector = self.mean + deviations * self.deviation
+        return bound
 
     def chance_above_zero(self) -> Vector:
         """Returns, for each point, the probability that the function is above zero there."""
-        variance = self._posterior.weights.components @ self._own()
-        variance = variance - (self._known() ** 2).sum(axis=0)
-        return np.asarray(ndtr(self.mean / np.sqrt(np.maximum(variance, 1e-9))))
-
-    def _covariance(self) -> Matrix:
-        known = self._known()
-        among: Matrix = self._posterior.weights.covariance(self._among()) - known.T @ known
-        return among
-
-    def _known(self) -> Matrix:
-        known: Matrix = solve_triangular(
-            self._posterior.root, self._towards.T, lower=True, check_finite=False
-        )
-        return known
+        return np.asarray(ndtr(self.mean / self.deviation))
 
 
 def prior_weights(count: int) -> Weights:
@@ -135,19 +124,6 @@ def condition(covariance: Matrix, targets: Vector, weights: Weights) -> Posterio
     """Returns the process given observations of that covariance, noise apart."""
     root = _cholesky(covariance, weights.noise + JITTER)
     return Posterior(weights, root, cho_solve((root, True), targets, check_finite=False))
-
-
-def _draw(mean: Vector, covariance: Matrix, rng: np.random.Generator) -> Vector:
-    size = len(mean)
-    level = JITTER * max(float(np.trace(covariance)) / size, JITTER)
-    while True:
-        try:
-            root = _cholesky(covariance, level)
-        except np.linalg.LinAlgError:
-            level *= 100
-        else:
-            drawn: Vector = mean + root @ rng.standard_normal(size)
-            return drawn
 
 
 def _cholesky(covariance: Matrix, more: float) -> Matrix:

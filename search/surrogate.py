@@ -1,8 +1,9 @@
 """The surrogate: which of many mutated children a Gaussian process would rather see evaluated.
 
-Thompson sampling draws one function from the posterior and takes its best child, which balances
-trying and trusting without a knob, and keeps proposals apart when many trials are in flight. A
-second process learns which genomes are pruned, so that a constraint does not bend the first.
+Each child is judged by an upper confidence bound, its mean and two deviations more
+(arXiv:0912.3995). Every proposal looks at children of its own, which keeps proposals apart when
+many trials are in flight. A second process learns which genomes are pruned, so that a constraint
+does not bend the first.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ MEMORY = WINDOW + STRIDE  # observations that the surrogate may ask for
 MIN_OBSERVATIONS = 8
 LEAST_OBSERVED = 4  # below, there is nothing to learn from
 FEWEST_BETWEEN_FITS = 4
+BOLDNESS = 2.0  # deviations above its mean at which a child is judged
 
 
 class Surrogate:
@@ -78,7 +80,7 @@ class Look:
         self._features = features
         self._fitness = fitness
         self._passing = passing
-        self._points = features([])
+        self._seen = 0
 
     def see(self, genomes: Sequence[Genome]) -> list[int]:
         """Adds genomes; returns their indices, best first by the mean of all functions."""
@@ -87,24 +89,29 @@ class Look:
             for outlook in (self._fitness, self._passing):
                 if outlook is not None:
                     outlook.see(fresh)
-            first = len(self._points)
-            self._points = self._points.joined(fresh)
-            return self._ordered(fresh, first, None)
+            first, self._seen = self._seen, self._seen + len(fresh)
+            return self._ordered(first, None)
 
     def choose(self, rng: np.random.Generator) -> list[int]:
-        """Returns the indices of all genomes seen, in order of `see`, best first by one draw."""
-        with _one_thread().limit(limits=1, user_api="blas"):
-            return self._ordered(self._points, 0, rng)
+        """Returns the indices of all genomes seen, in order of `see`, most promising first.
 
-    def _ordered(self, points: Features, first: int, rng: np.random.Generator | None) -> list[int]:
-        """Returns the indices of the last points, from the one numbered `first` on."""
-        liked = np.zeros(len(points))
+        Args:
+            rng: Decides which genomes that may be pruned are taken to pass.
+        """
+        with _one_thread().limit(limits=1, user_api="blas"):
+            return self._ordered(0, rng)
+
+    def _ordered(self, first: int, rng: np.random.Generator | None) -> list[int]:
+        """Returns the indices of the genomes seen, from the one numbered `first` on."""
+        count = self._seen - first
+        liked = np.zeros(count)
         if self._fitness is not None:
-            liked = self._fitness.of(points, first).drawn(rng)
+            said = self._fitness.of(first)
+            liked = said.mean if rng is None else said.upper_bound(BOLDNESS)
         if self._passing is None:
             return [int(index) for index in np.argsort(-liked, kind="stable")]
-        chance = self._passing.of(points, first).chance_above_zero()
-        passes = chance > (0.5 if rng is None else rng.random(len(points)))
+        chance = self._passing.of(first).chance_above_zero()
+        passes = chance > (0.5 if rng is None else rng.random(count))
         keys = (-np.where(passes, liked, chance), ~passes)
         return [int(index) for index in np.lexsort(keys)]
 
@@ -117,21 +124,19 @@ class _Outlook:
         self._known = known
         self._detailed = detailed
         self._towards = np.zeros((0, len(known)))
+        self._own = np.zeros(0)
 
     def see(self, points: Features) -> None:
-        """Computes the covariances of further points with the observations."""
-        rows = components(points, self._known, detailed=self._detailed)
-        rows = self._posterior.weights.covariance(rows)
+        """Computes the covariances of further points."""
+        weights = self._posterior.weights
+        rows = weights.covariance(components(points, self._known, detailed=self._detailed))
         self._towards = np.concatenate([self._towards, rows])
+        own = weights.components @ own_components(points, detailed=self._detailed)
+        self._own = np.concatenate([self._own, own])
 
-    def of(self, points: Features, first: int) -> Prediction:
+    def of(self, first: int) -> Prediction:
         """Returns what is known of the points seen, from the one numbered `first` on."""
-        return Prediction(
-            self._posterior,
-            self._towards[first:],
-            own=lambda: own_components(points, detailed=self._detailed),
-            among=lambda: components(points, points, detailed=self._detailed),
-        )
+        return Prediction(self._posterior, self._towards[first:], self._own[first:])
 
 
 @cache

@@ -29,12 +29,8 @@ def _predicted(targets: Matrix, known: int) -> Prediction:
     grams = _grams(first, first)
     weights = fit_weights(grams, targets[:known])
     posterior = condition(weights.covariance(grams), targets[:known], weights)
-    return Prediction(
-        posterior,
-        weights.covariance(_grams(rest, first)),
-        own=lambda: np.einsum("mii->mi", _grams(rest, rest)),
-        among=lambda: _grams(rest, rest),
-    )
+    own = weights.components @ np.einsum("mii->mi", _grams(rest, rest))
+    return Prediction(posterior, weights.covariance(_grams(rest, first)), own)
 
 
 def test_the_component_that_matters_gets_the_weight() -> None:
@@ -65,19 +61,33 @@ def test_what_follows_the_components_is_predicted() -> None:
     assert np.corrcoef(predicted.mean, targets[40:])[0, 1] > 0.95
 
 
-def test_draws_scatter_around_the_mean_as_wide_as_the_covariance_says() -> None:
+def test_deviations_are_those_that_the_inverse_of_the_covariance_gives() -> None:
     targets = _standard(POINTS[:, 0] + np.sin(2 * POINTS[:, 1]))
-    predicted = _predicted(targets, 10)
-    draws = np.stack([predicted.drawn(np.random.default_rng(i)) for i in range(400)])
-    assert np.abs(draws.mean(axis=0) - predicted.mean).max() < 0.3
-    above = (draws > 0).mean(axis=0)
+    known, rest = POINTS[:10], POINTS[10:]
+    weights = fit_weights(_grams(known, known), targets[:10])
+    among, towards, own = (
+        weights.covariance(_grams(left, right))
+        for left, right in ((known, known), (rest, known), (rest, rest))
+    )
+    expected = own - towards @ np.linalg.inv(among + weights.noise * np.eye(10)) @ towards.T
+    found = _predicted(targets, 10).deviation
+    np.testing.assert_allclose(found, np.sqrt(np.diag(expected)), rtol=1e-3)
+
+
+def test_the_upper_bound_lies_so_many_deviations_above_the_mean() -> None:
+    predicted = _predicted(_standard(POINTS[:, 0]), 20)
+    assert predicted.upper_bound(0.0).tolist() == predicted.mean.tolist()
+    np.testing.assert_allclose(
+        predicted.upper_bound(2.0) - predicted.mean, 2.0 * predicted.deviation, atol=1e-12
+    )
+
+
+def test_the_chance_above_zero_is_what_normal_draws_show() -> None:
+    predicted = _predicted(_standard(POINTS[:, 0] + np.sin(2 * POINTS[:, 1])), 10)
+    drawn = np.random.default_rng(1).standard_normal((400, 50))
+    above = (predicted.mean + predicted.deviation * drawn > 0).mean(axis=0)
     # Five standard deviations of a share over 400 draws.
     assert np.abs(above - predicted.chance_above_zero()).max() < 5 * 0.5 / 400**0.5
-
-
-def test_without_a_generator_the_mean_is_drawn() -> None:
-    predicted = _predicted(_standard(POINTS[:, 0]), 20)
-    assert predicted.drawn(None) is predicted.mean
 
 
 def test_equal_observations_are_no_obstacle() -> None:

@@ -53,7 +53,7 @@ def _best(observations: list[Observation], seed: int | None) -> list[Genome]:
     return [children[index] for index in order]
 
 
-def _drawn(
+def _chosen(
     surrogate: Surrogate,
     children: list[Genome],
     observations: list[Observation],
@@ -71,9 +71,23 @@ def test_it_prefers_what_the_observations_prefer() -> None:
     assert np.corrcoef(ordered, np.arange(60))[0, 1] < -0.9
 
 
-def test_one_draw_differs_from_another_and_repeats_with_its_seed() -> None:
-    few = _seen(10)
-    first, again, other = (_best(few, seed) for seed in (1, 1, 2))
+def test_the_unknown_is_preferred_to_the_known_where_it_promises_as_much() -> None:
+    few, children = _seen(10), _genomes(60, 2)
+    known = [seen.genome for seen in few]
+    look = Surrogate(SPACE).look(few, noise=None)
+    by_mean = look.see(known + children)
+    boldly = look.choose(np.random.default_rng(0))
+
+    def places(order: list[int]) -> float:
+        return float(np.mean([order.index(index) for index in range(len(known))]))
+
+    assert places(boldly) > places(by_mean)
+
+
+def test_a_choice_repeats_with_its_seed_and_only_a_constraint_makes_it_random() -> None:
+    few, constrained = _seen(10), _seen(10, most_attention=2)
+    assert _best(few, 1) == _best(few, 2)
+    first, again, other = (_best(constrained, seed) for seed in (1, 1, 2))
     assert first == again
     assert first != other
 
@@ -110,7 +124,8 @@ def test_what_it_knows_is_a_pure_function_of_the_last_observations() -> None:
     for end in (*range(WINDOW - 20, WINDOW + 25, 5), MEMORY - 3, MEMORY + 4):
         window = observations[max(0, end - MEMORY) : end]
         answers = [
-            _drawn(one, children, window, noise=0.1, seed=end) for one in (steady, Surrogate(SPACE))
+            _chosen(one, children, window, noise=0.1, seed=end)
+            for one in (steady, Surrogate(SPACE))
         ]
         assert answers[0] == answers[1], end
 
@@ -120,7 +135,7 @@ def test_noise_that_becomes_known_later_changes_what_it_knows_at_once() -> None:
     steady = Surrogate(SPACE)
     for noise in (None, 2.0, 0.01):
         answers = [
-            _drawn(one, children, observations, noise=noise, seed=0)
+            _chosen(one, children, observations, noise=noise, seed=0)
             for one in (steady, Surrogate(SPACE))
         ]
         assert answers[0] == answers[1], noise
