@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float
 
@@ -35,10 +36,7 @@ class AttentionLayer(nnx.Module):
         if self.conv_width:
             qkv = self._convolved(qkv, batch)
         qkv = qkv.reshape(batch, length, 3, self.heads, self.head_dim)
-        cosines, sines = rotary_table(jnp.arange(length), self.head_dim)
-        query = rotate(qkv[:, :, 0], cosines[None], sines[None])
-        key = rotate(qkv[:, :, 1], cosines[None], sines[None])
-        mixed = causal_attention(query, key, qkv[:, :, 2])
+        mixed = causal_attention(qkv)
         return jnp.matmul(mixed.reshape(x.shape[0], -1), self.out[...].astype(self.dtype))
 
     def _convolved(self, qkv: Float[Array, "T w"], batch: int) -> Float[Array, "T w"]:
@@ -51,49 +49,57 @@ class AttentionLayer(nnx.Module):
         return sum(taps[1:], taps[0]).reshape(qkv.shape)
 
 
-Heads = Float[Array, "B S H D"]
-# Query, key, value, exponentials, one over their sums, and the output.
-Saved = tuple[Heads, Heads, Heads, Float[Array, "B H S S"], Float[Array, "B S H 1"], Heads]
+Projected = Float[Array, "B S 3 H D"]
+Heads = Float[Array, "B H S D"]
+# Query, key, value, exponentials, one over their sums, and the output before that division.
+Saved = tuple[Heads, Heads, Heads, Float[Array, "B H S S"], Float[Array, "B H S"], Heads]
 
 
 @jax.custom_vjp
-def causal_attention(query: Heads, key: Heads, value: Heads) -> Heads:
-    """Returns softmax(q k / sqrt(D)) v over positions up to the query's own.
+def causal_attention(qkv: Projected) -> Float[Array, "B S H D"]:
+    """Returns softmax(q k / sqrt(D)) v over positions up to the query's own, q and k turned.
 
     The derivative is written out, as flash attention has it (arXiv:2205.14135): what is as large
-    as S x S leaves a CPU's cache, and the fewer passes over it the better.
+    as S x S leaves a CPU's cache, and the fewer passes over it the better. Heads come first inside,
+    as matrix products want them, so that neither pass has other transposes than these.
     """
-    return _attend(query, key, value)[0]
+    return _attend(qkv)[0]
 
 
-def _attend(query: Heads, key: Heads, value: Heads) -> tuple[Heads, Saved]:
+def _attend(qkv: Projected) -> tuple[Float[Array, "B S H D"], Saved]:
     """Returns the output and what the derivative needs; the sum divides the output, not S x S."""
-    length, head_dim = query.shape[1], query.shape[3]
-    scores = jnp.einsum("bqhd,bkhd->bhqk", query, key, preferred_element_type=jnp.float32)
+    length, head_dim = qkv.shape[1], qkv.shape[4]
+    query, key, value = (qkv[:, :, part].transpose(0, 2, 1, 3) for part in range(3))
+    cosines, sines = rotary_table(np.arange(length), head_dim)
+    query, key = rotate(query, cosines, sines), rotate(key, cosines, sines)
+    scores = jnp.einsum("bhqd,bhkd->bhqk", query, key, preferred_element_type=jnp.float32)
     mask = jnp.tril(jnp.ones((length, length), bool))
     scores = jnp.where(mask, scores * head_dim**-0.5, -1e30)
     exponentials = jnp.exp(scores - scores.max(axis=-1, keepdims=True))
-    inverse = (1.0 / exponentials.sum(axis=-1)).transpose(0, 2, 1)[..., None]
+    inverse = 1.0 / exponentials.sum(axis=-1)
     exponentials = exponentials.astype(value.dtype)
-    mixed = jnp.einsum("bhqk,bkhd->bqhd", exponentials, value, preferred_element_type=jnp.float32)
-    mixed = (mixed * inverse).astype(value.dtype)
-    return mixed, (query, key, value, exponentials, inverse, mixed)
+    summed = jnp.einsum("bhqk,bhkd->bhqd", exponentials, value, preferred_element_type=jnp.float32)
+    mixed = (summed * inverse[..., None]).astype(value.dtype).transpose(0, 2, 1, 3)
+    return mixed, (query, key, value, exponentials, inverse, summed.astype(value.dtype))
 
 
-def _attend_backward(saved: Saved, gradient: Heads) -> tuple[Heads, Heads, Heads]:
-    """Returns the gradients of query, key and value."""
-    query, key, value, exponentials, inverse, mixed = saved
-    share = gradient * inverse  # float32, since `inverse` is
-    mean = jnp.sum(share * mixed, axis=-1).transpose(0, 2, 1)[..., None]
+def _attend_backward(saved: Saved, gradient: Float[Array, "B S H D"]) -> tuple[Projected]:
+    """Returns the gradient of queries, keys and values."""
+    query, key, value, exponentials, inverse, summed = saved
+    length, head_dim = query.shape[2:]
+    share = gradient.transpose(0, 2, 1, 3) * inverse[..., None]  # float32, since `inverse` is
+    mean = jnp.sum(share * summed, axis=-1) * inverse
     share = share.astype(value.dtype)
-    pulled = jnp.einsum("bqhd,bkhd->bhqk", share, value, preferred_element_type=jnp.float32)
-    scores = exponentials * (pulled - mean) * query.shape[3] ** -0.5
+    pulled = jnp.einsum("bhqd,bhkd->bhqk", share, value, preferred_element_type=jnp.float32)
+    scores = exponentials * (pulled - mean[..., None]) * head_dim**-0.5
     scores = scores.astype(query.dtype)
-    return (
-        jnp.einsum("bhqk,bkhd->bqhd", scores, key),
-        jnp.einsum("bhqk,bqhd->bkhd", scores, query),
-        jnp.einsum("bhqk,bqhd->bkhd", exponentials, share),
+    cosines, sines = rotary_table(np.arange(length), head_dim)
+    parts = (
+        rotate(jnp.einsum("bhqk,bhkd->bhqd", scores, key), cosines, -sines),
+        rotate(jnp.einsum("bhqk,bhqd->bhkd", scores, query), cosines, -sines),
+        jnp.einsum("bhqk,bhqd->bhkd", exponentials, share),
     )
+    return (jnp.stack(parts).transpose(1, 3, 0, 2, 4),)
 
 
 causal_attention.defvjp(_attend, _attend_backward)

@@ -12,20 +12,25 @@ BASE = 10_000.0
 def rotary_table(
     positions: Int[Array, " S"] | np.ndarray, head_dim: int
 ) -> tuple[Float[Array, "S half"], Float[Array, "S half"]]:
-    """Returns cosines and sines of the angle of each position and pair of channels."""
+    """Returns cosines and sines of the angle of each position and pair of channels.
+
+    Of positions known beforehand, constants: computed in the program, each use compiled them anew.
+    """
     half = head_dim // 2
-    frequencies = jnp.asarray(BASE ** (-np.arange(half) / half), jnp.float32)
-    angles = jnp.asarray(positions, jnp.float32)[:, None] * frequencies
-    return jnp.cos(angles), jnp.sin(angles)
+    frequencies = BASE ** (-np.arange(half) / half)
+    if isinstance(positions, np.ndarray):
+        angles = positions[:, None] * frequencies
+        return jnp.asarray(np.cos(angles), jnp.float32), jnp.asarray(np.sin(angles), jnp.float32)
+    turned = jnp.asarray(positions, jnp.float32)[:, None] * jnp.asarray(frequencies, jnp.float32)
+    return jnp.cos(turned), jnp.sin(turned)
 
 
 def rotate(
-    x: Float[Array, "*batch heads head_dim"],
-    cosines: Float[Array, "*batch half"],
-    sines: Float[Array, "*batch half"],
-) -> Float[Array, "*batch heads head_dim"]:
+    x: Float[Array, "*batch head_dim"],
+    cosines: Float[Array, "*#batch half"],
+    sines: Float[Array, "*#batch half"],
+) -> Float[Array, "*batch head_dim"]:
     """Returns `x` with each pair (i, i + half) of channels turned by its position's angle."""
     first, second = jnp.split(x, 2, axis=-1)
-    cosines, sines = cosines[..., None, :], sines[..., None, :]
     turned = (first * cosines - second * sines, second * cosines + first * sines)
     return jnp.concatenate(turned, axis=-1).astype(x.dtype)
