@@ -177,11 +177,36 @@ def next_token_loss(
     return report.cross_entropy + auxiliary, report
 
 
+@jax.custom_vjp
 def cross_entropy(logits: Float[Array, "T V"], targets: Int[Array, " T"]) -> Float[Array, " T"]:
     """Returns each token's loss in nats."""
+    return _cross_entropy(logits, targets)[0]
+
+
+# Logits, targets, and each token's log-partition.
+SavedLoss = tuple[Float[Array, "T V"], Int[Array, " T"], Float[Array, " T"]]
+
+
+def _cross_entropy(
+    logits: Float[Array, "T V"], targets: Int[Array, " T"]
+) -> tuple[Float[Array, " T"], SavedLoss]:
     wanted = jnp.arange(logits.shape[-1]) == targets[:, None]
     picked = jnp.sum(jnp.where(wanted, logits, 0.0), axis=-1)
-    return jax.nn.logsumexp(logits, axis=-1) - picked
+    largest = jnp.max(logits, axis=-1)
+    total = jnp.sum(jnp.exp(logits - largest[:, None]), axis=-1)
+    losses = jnp.log(total) + largest - picked
+    return losses, (logits, targets, losses + picked)
+
+
+def _cross_entropy_backward(
+    saved: SavedLoss, gradient: Float[Array, " T"]
+) -> tuple[Float[Array, "T V"], None]:
+    logits, targets, log_partition = saved
+    wanted = jnp.arange(logits.shape[-1]) == targets[:, None]
+    return (jnp.exp(logits - log_partition[:, None]) - wanted) * gradient[:, None], None
+
+
+cross_entropy.defvjp(_cross_entropy, _cross_entropy_backward)
 
 
 def _report(loss: Float[Array, ""], totals: RoutingTotals) -> LossReport:
