@@ -18,23 +18,21 @@ from jaxtyping import Array, Float
 from model.config import DATA_AXIS, EXPERT_AXIS, MODEL_AXIS, ModelConfig, partition_spec
 from model.feed_forward import activate
 from model.initial import constant, normal
+from model.places import Slots, rows_of, weighted_sum
 from model.routing import (
     CUTOFF_DECAY,
     RoutingReport,
     RoutingState,
-    Slots,
-    any_choice,
     choose_across_batch,
-    choose_top_k,
     load_balance_loss,
     pack_blocks,
     paper_expert_choice,
     paper_top_k,
+    preferences,
     scores,
     threshold_gates,
     top_k_gates,
     turns_with_capacity,
-    weights_of,
 )
 from search.cost import TOP_K, is_gated, slots_per_expert
 from search.genome import MoE
@@ -81,12 +79,12 @@ class MoELayer(nnx.Module):
             missed = jnp.mean(~routed.any(axis=1))
             report = RoutingReport(jnp.zeros(()), z_loss, missed, _load(routed.sum(0)))
             return self.compute_sparse(x, gates), report
-        choices = choose_top_k(probabilities, TOP_K[self.layer.gating])
-        gates = top_k_gates(probabilities, choices)
-        balance = load_balance_loss(probabilities, choices)
-        load = _load(any_choice(choices).sum(0))
-        report = RoutingReport(balance, z_loss, jnp.zeros(()), load)
-        return self.compute_dropless(x, gates, len(choices)), report
+        k = TOP_K[self.layer.gating]
+        gates = top_k_gates(probabilities, preferences(probabilities), k)
+        counts = jnp.sum(gates > 0, axis=0, dtype=jnp.float32)
+        balance = load_balance_loss(probabilities, counts, k)
+        report = RoutingReport(balance, z_loss, jnp.zeros(()), _load(counts))
+        return self.compute_dropless(x, gates, k), report
 
     def _has_places(self, *, training: bool) -> bool:
         """Returns whether the rule fills a fixed number of places, not all that it needs."""
@@ -131,11 +129,11 @@ class MoELayer(nnx.Module):
 
         def shard(router: Array, weights: dict[str, Array], x: Array) -> tuple[Any, ...]:
             slots, report, cutoff = self.route(router, x, rows)
-            sent = _exchange(x[slots.tokens], 0, 1)
+            sent = _exchange(rows_of(x, slots), 0, 1)
             out = jax.lax.psum(self._experts(sent, weights), MODEL_AXIS)  # type: ignore[no-untyped-call]
             out = _exchange(out, 1, 0)
             report, cutoff = jax.tree.map(_mean_over_shards, (report, cutoff))
-            return _scatter(x, slots, out), report, cutoff
+            return weighted_sum(out, slots, x.shape[0]), report, cutoff
 
         whole = partition_spec()
         mapped = jax.shard_map(
@@ -154,8 +152,8 @@ class MoELayer(nnx.Module):
 
     def compute(self, x: Float[Array, "T d"], slots: Slots) -> Float[Array, "T d"]:
         """Returns the sum over places of weight x expert(token), each token in its row."""
-        out = self._experts(x[slots.tokens], self._matrices(slots.experts))
-        return _scatter(x, slots, out)
+        out = self._experts(rows_of(x, slots), self._matrices(slots.experts))
+        return weighted_sum(out, slots, x.shape[0])
 
     def compute_sparse(
         self, x: Float[Array, "T d"], gates: Float[Array, "T E"]
@@ -232,19 +230,18 @@ def _place_top_k(
 ) -> Placed:
     """Token choice with a capacity: what finds no room is dropped and counted."""
     count, experts = probabilities.shape
-    choices = choose_top_k(probabilities, TOP_K[layer.gating])
-    gates = top_k_gates(probabilities, choices)
+    k = TOP_K[layer.gating]
+    order = preferences(probabilities)
     if config.routing == "paper":
         places = max(1, slots_per_expert(layer, experts, count // batch))
-        tokens, filled = paper_top_k(choices, batch=batch, places=places)
+        choice = paper_top_k(probabilities, order, k, batch=batch, places=places)
     else:
         factor = layer.capacity_factor
-        tokens, filled = turns_with_capacity(choices, batch=batch, capacity_factor=factor)
-    taken = filled.sum(axis=1)
-    dropped = 1.0 - taken.sum() / (count * len(choices))
-    balance = load_balance_loss(probabilities, choices)
-    report = RoutingReport(balance, z_loss, dropped, _load(taken))
-    return Slots(tokens, weights_of(gates, tokens, filled)), report, jnp.zeros((experts,))
+        choice = turns_with_capacity(probabilities, order, k, batch=batch, capacity_factor=factor)
+    dropped = 1.0 - choice.taken.sum() / (count * k)
+    balance = load_balance_loss(probabilities, choice.wanted, k)
+    report = RoutingReport(balance, z_loss, dropped, _load(choice.taken))
+    return choice.slots, report, jnp.zeros((experts,))
 
 
 def _place_expert_choice(
@@ -284,15 +281,6 @@ def _exchange(places: Float[Array, "N C d"], split: int, joined: int) -> Array:
 def _mean_over_shards(part: Array) -> Array:
     mean: Array = jax.lax.pmean(part, (DATA_AXIS, EXPERT_AXIS))  # type: ignore[no-untyped-call]
     return mean
-
-
-def _scatter(
-    x: Float[Array, "T d"], slots: Slots, out: Float[Array, "N C d"]
-) -> Float[Array, "T d"]:
-    """Returns the weighted outputs added to the tokens that they belong to."""
-    weighted = out * slots.weights[..., None].astype(x.dtype)
-    flat = weighted.reshape(-1, x.shape[-1])
-    return jnp.zeros_like(x).at[slots.tokens.reshape(-1)].add(flat)
 
 
 def _load(counts: Array) -> Float[Array, " E"]:

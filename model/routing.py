@@ -14,34 +14,25 @@ None of these looks at later tokens of a row; the evaluation rules look at no ot
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Int
 
-# Above this, comparing all pairs of rows costs more than sorting them.
+from model.places import Slots, take
+
+# Above these, comparing all pairs of rows costs more than sorting them, and all pairs of
+# positions more than running over them. Pairs compile to one kernel, running sums to several.
 PAIRWISE_ROWS = 64
+PAIRWISE_POSITIONS = 128
 CUTOFF_DECAY = 0.98
 
 
 class RoutingState(nnx.Variable[Array]):
     """Running estimates of a router, updated in place by training steps, never by gradients."""
-
-
-class Slots(NamedTuple):
-    """Places that experts compute.
-
-    Attributes:
-        tokens: Index of the token in each place; 0 where `weights` is 0 for an empty one.
-        weights: What the expert's output is multiplied with.
-        experts: The expert of each row of places; None where row i is expert i.
-    """
-
-    tokens: Int[Array, "N C"]
-    weights: Float[Array, "N C"]
-    experts: Int[Array, " N"] | None = None
 
 
 class RoutingReport(NamedTuple):
@@ -62,62 +53,125 @@ class RoutingReport(NamedTuple):
     expert_load: Float[Array, " E"]
 
 
-def choose_top_k(probabilities: Float[Array, "T E"], k: int) -> list[Bool[Array, "T E"]]:
-    """Returns the first to k-th choice of each token, each one-hot; ties go to the lower index."""
-    left = jax.lax.stop_gradient(probabilities)
-    choices = []
-    for _ in range(k):
-        best = jnp.argmax(left, axis=-1, keepdims=True)
-        choice = jnp.arange(left.shape[-1]) == best
-        choices.append(choice)
-        left = jnp.where(choice, -1.0, left)
-    return choices
+def preferences(probabilities: Float[Array, "T E"]) -> Int[Array, "T E"]:
+    """Returns the place of each expert in a token's order: 0 for its first choice, and so on.
+
+    Ties go to the lower index.
+    """
+    return _ranks(jax.lax.stop_gradient(probabilities))
 
 
 def top_k_gates(
-    probabilities: Float[Array, "T E"], choices: list[Bool[Array, "T E"]]
+    probabilities: Float[Array, "T E"], order: Int[Array, "T E"], k: int
 ) -> Float[Array, "T E"]:
     """Returns the weight of each chosen expert, 0 elsewhere.
 
     One choice keeps its probability (Switch: the router needs a gradient); two share a sum of 1
     (GShard). Dropped choices do not raise the weight of what is left.
     """
-    chosen = jnp.where(any_choice(choices), probabilities, 0.0)
-    if len(choices) == 1:
-        return chosen
-    return chosen / jnp.sum(chosen, axis=-1, keepdims=True)
+    chosen = jnp.where(order < k, probabilities, 0.0)
+    return chosen if k == 1 else chosen / jnp.sum(chosen, axis=-1, keepdims=True)
+
+
+class TokenChoice(NamedTuple):
+    """What tokens chose among experts, as far as there is room.
+
+    Attributes:
+        slots: Each expert's tokens, and their weights.
+        wanted: Choices of each expert.
+        taken: Those of them that found room.
+    """
+
+    slots: Slots
+    wanted: Float[Array, " E"]
+    taken: Float[Array, " E"]
 
 
 def turns_with_capacity(
-    choices: list[Bool[Array, "T E"]], *, batch: int, capacity_factor: float
-) -> tuple[Int[Array, "E C"], Bool[Array, "E C"]]:
-    """Returns each expert's tokens, in order of position, and which places are filled.
+    probabilities: Float[Array, "T E"],
+    order: Int[Array, "T E"],
+    k: int,
+    *,
+    batch: int,
+    capacity_factor: float,
+) -> TokenChoice:
+    """Returns each expert's tokens, in order of position.
 
     An expert's capacity accrues evenly with the position, so that the last positions find as
     much room as the first; room that is not used is kept. At one position all first choices
     stand before all second choices, in row order. A token competes with earlier positions and
     with its own position in other rows alone, so nothing later can evict it.
     """
-    tokens, experts = choices[0].shape
+    tokens, experts = order.shape
     length = tokens // batch
-    wanted = jnp.concatenate([c.reshape(batch, length, experts) for c in choices])
-    wanted = wanted.transpose(1, 0, 2).astype(jnp.float32)  # (S, kB, E), exact up to 2**24
-    demand = jnp.cumsum(jnp.sum(wanted, axis=1), axis=0)
     share = capacity_factor * batch / experts
+    rows = order.reshape(batch, length, experts).transpose(1, 2, 0)  # (S, E, B)
+    chosen = rows < k
+    # First choices before second ones, then by row; those who want nothing stand last.
+    key = jnp.where(chosen, rows * batch + jnp.arange(batch), k * batch)
+    turn = _turns(key)
+    demand = jnp.sum(chosen.astype(jnp.float32), axis=-1)  # exact up to 2**24
     steps = jnp.arange(1, length + 1, dtype=jnp.float32)
     capacity = jnp.minimum(jnp.floor(share * steps + 1e-4), float(tokens))[:, None]
+    earlier = _sum_before(demand)
     # Lindley's recursion in closed form: taken[s] = min(taken[s-1] + demand[s], capacity[s]).
-    taken = demand + jnp.minimum(0.0, jax.lax.cummin(capacity - demand, axis=0))
-    before = jnp.concatenate([jnp.zeros((1, experts)), taken[:-1]])
-    turn = before[:, None] + jnp.cumsum(wanted, axis=1) - wanted
-    admitted = (wanted > 0) & (turn < capacity[:, None])
+    taken = earlier + _least_before(capacity - earlier[:-1] - demand)
+    turn = turn + taken[:-1, :, None].astype(jnp.int32)
+    admitted = chosen & (turn < capacity[..., None])
     places = max(1, min(tokens, int(share * length + 1e-4)))
-    token = jnp.arange(batch) * length + jnp.arange(length)[:, None]
-    token = jnp.broadcast_to(jnp.tile(token, (1, len(choices)))[..., None], admitted.shape)
-    expert = jnp.broadcast_to(jnp.arange(experts), admitted.shape)
-    place = jnp.where(admitted, turn, places).astype(jnp.int32)
-    filled = jnp.zeros((experts, places), jnp.int32).at[expert, place].set(token, mode="drop")
-    return filled, jnp.arange(places) < taken[-1][:, None]
+    place = jnp.where(admitted, jnp.arange(experts)[:, None] * places + turn, -1)
+    place = place.transpose(2, 0, 1).reshape(tokens, experts)
+    slots = _slots_of_choices(probabilities, order, place, k, places)
+    return TokenChoice(slots, earlier[-1], taken[-1])
+
+
+def _slots_of_choices(
+    probabilities: Float[Array, "T E"],
+    order: Int[Array, "T E"],
+    place: Int[Array, "T E"],
+    k: int,
+    places: int,
+) -> Slots:
+    """Returns the slots of what each token's k choices are admitted to; `place` -1 for none."""
+    tokens, experts = order.shape
+    own = order[:, None] == jnp.arange(k)[:, None]  # (T, k, E)
+    held = jnp.max(jnp.where(own, place[:, None], -1), axis=-1)
+    gates = jnp.sum(jnp.where(own, probabilities[:, None], 0.0), axis=-1)
+    if k > 1:
+        gates = gates / jnp.sum(gates, axis=-1, keepdims=True)
+    target = jnp.where(held < 0, experts * places, held).reshape(-1)
+    empty = jnp.full((experts * places,), tokens * k, jnp.int32)
+    choice = empty.at[target].set(jnp.arange(tokens * k), mode="drop")
+    choice = choice.reshape(experts, places)
+    filled = choice < tokens * k
+    choice = jnp.where(filled, choice, 0)
+    weights = jnp.where(filled, take(gates.reshape(-1), choice, held.reshape(-1, 1)), 0.0)
+    return Slots(choice // k, weights, places=held)
+
+
+def _turns(key: Int[Array, "S E B"]) -> Int[Array, "S E B"]:
+    """Returns how many smaller keys the last axis has; of equal keys the answer is any."""
+    if key.shape[-1] <= PAIRWISE_ROWS:
+        return jnp.sum(key[..., None, :] < key[..., :, None], axis=-1)
+    return jnp.argsort(jnp.argsort(key, axis=-1), axis=-1)
+
+
+def _sum_before(values: Float[Array, "S E"]) -> Float[Array, "S+1 E"]:
+    """Returns the sum of all that stands before each position, and before the end."""
+    length = values.shape[0]
+    if length > PAIRWISE_POSITIONS:
+        return jnp.concatenate([jnp.zeros((1, values.shape[1])), jnp.cumsum(values, axis=0)])
+    seen = np.tri(length + 1, length, -1, np.float32)
+    return jnp.matmul(seen, values, precision=jax.lax.Precision.HIGHEST)
+
+
+def _least_before(values: Float[Array, "S E"]) -> Float[Array, "S+1 E"]:
+    """Returns the least of 0 and all that stands before each position, and before the end."""
+    length = values.shape[0]
+    if length > PAIRWISE_POSITIONS:
+        return jax.lax.cummin(jnp.concatenate([jnp.zeros((1, values.shape[1])), values]), axis=0)
+    seen = jnp.arange(length)[:, None] < jnp.arange(length + 1)[:, None, None]
+    return jnp.min(jnp.where(seen, values, 0.0), axis=1, initial=0.0)
 
 
 class RowChoice(NamedTuple):
@@ -144,41 +198,49 @@ def choose_across_batch(probabilities: Float[Array, "T E"], *, batch: int, rows:
     """
     tokens, experts = probabilities.shape
     length = tokens // batch
-    scores = probabilities.reshape(batch, length, experts).transpose(1, 2, 0)
+    scores = probabilities.reshape(batch, length, experts).transpose(2, 1, 0)
     best, row, missed = (_rank_rows if batch <= PAIRWISE_ROWS else _sort_rows)(scores, rows)
-    token = row * length + jnp.arange(length)[:, None, None]
-    cutoff = jnp.mean(jax.lax.stop_gradient(best[..., -1]), axis=0)
-    places = (experts, length * rows)
-    tokens_of, weights = (part.transpose(1, 0, 2).reshape(places) for part in (token, best))
-    return RowChoice(tokens_of, weights, cutoff, missed)
+    token = (row * length + jnp.arange(length)[:, None]).reshape(experts, length * rows)
+    cutoff = jnp.mean(jax.lax.stop_gradient(best), axis=1)[:, -1]
+    return RowChoice(token, best.reshape(token.shape), cutoff, missed)
 
 
-BestRows = tuple[Float[Array, "S E R"], Int[Array, "S E R"], Float[Array, ""]]
+BestRows = tuple[Float[Array, "E S R"], Int[Array, "E S R"], Float[Array, ""]]
 
 
-def _rank_rows(scores: Float[Array, "S E B"], rows: int) -> BestRows:
+def _rank_rows(scores: Float[Array, "E S B"], rows: int) -> BestRows:
     """Returns the highest scores of the last axis, their rows, and the share of none.
 
     Ties go to the lower row. Ranks from comparing all pairs: no sort, and neither gather nor
     scatter, forwards or backwards.
     """
-    fixed = jax.lax.stop_gradient(scores)
-    row = jnp.arange(scores.shape[-1])
-    other, own = fixed[..., None, :], fixed[..., :, None]
-    beaten_by = (other > own) | ((other == own) & (row[None, :] < row[:, None]))
-    rank = jnp.sum(beaten_by, axis=-1)
+    rank = _ranks(jax.lax.stop_gradient(scores))
     picked = rank[..., None, :] == jnp.arange(rows)[:, None]
     best = jnp.sum(jnp.where(picked, scores[..., None, :], 0.0), axis=-1)
-    missed = 1.0 - jnp.mean(jnp.any(rank < rows, axis=1))
-    return best, jnp.sum(picked * row, axis=-1), missed
+    row = jnp.sum(picked * jnp.arange(scores.shape[-1]), axis=-1)
+    return best, row, 1.0 - jnp.mean(jnp.any(rank < rows, axis=0).reshape(-1))
 
 
-def _sort_rows(scores: Float[Array, "S E B"], rows: int) -> BestRows:
+def _sort_rows(scores: Float[Array, "E S B"], rows: int) -> BestRows:
     """Returns the same for many rows, where comparing all pairs costs more than sorting."""
     best, row = jax.lax.top_k(scores, rows)
-    position = jnp.arange(scores.shape[0])[:, None, None]
-    met = jnp.zeros((scores.shape[0], scores.shape[-1]), jnp.bool_).at[position, row].set(True)
+    position = jnp.arange(scores.shape[1])[:, None]
+    met = jnp.zeros(scores.shape[1:], jnp.bool_).at[position, row].set(True)
     return best, row, 1.0 - jnp.mean(met)
+
+
+def _ranks(values: Float[Array, "*N n"]) -> Int[Array, "*N n"]:
+    """Returns how many of the last axis stand before each: those above it, and equal ones before.
+
+    Few are compared pair by pair.
+    """
+    count = values.shape[-1]
+    if count > PAIRWISE_ROWS:
+        return jnp.argsort(jnp.argsort(-values, axis=-1), axis=-1)
+    index = jnp.arange(count)
+    other, own = values[..., None, :], values[..., :, None]
+    before = (other > own) | ((other == own) & (index[None, :] < index[:, None]))
+    return jnp.sum(before, axis=-1)
 
 
 def paper_expert_choice(
@@ -200,18 +262,24 @@ def paper_expert_choice(
 
 
 def paper_top_k(
-    choices: list[Bool[Array, "T E"]], *, batch: int, places: int
-) -> tuple[Int[Array, "E C"], Bool[Array, "E C"]]:
-    """Returns each expert's tokens in GShard's order, each row a group, and the filled places.
+    probabilities: Float[Array, "T E"],
+    order: Int[Array, "T E"],
+    k: int,
+    *,
+    batch: int,
+    places: int,
+) -> TokenChoice:
+    """Returns each expert's tokens in GShard's order, each row a group.
 
     The rule of arXiv:2006.16668. NOT causal with two choices: every first choice of a row is
     placed before any second choice, so a later token evicts an earlier token's second choice.
     """
-    tokens, experts = choices[0].shape
+    tokens, experts = order.shape
     length = tokens // batch
-    wanted = jnp.concatenate([c.reshape(batch, length, experts) for c in choices], axis=1)
+    grouped = order.reshape(batch, length, experts)
+    wanted = jnp.concatenate([grouped == choice for choice in range(k)], axis=1)
     turn = jnp.cumsum(wanted, axis=1) - 1
-    token = jnp.arange(batch)[:, None] * length + jnp.tile(jnp.arange(length), len(choices))
+    token = jnp.arange(batch)[:, None] * length + jnp.tile(jnp.arange(length), k)
     shape = wanted.shape
     expert = jnp.broadcast_to(jnp.arange(experts), shape)
     place = jnp.where(wanted & (turn < places), turn, places)
@@ -221,7 +289,11 @@ def paper_top_k(
         jnp.broadcast_to(token[..., None], shape), mode="drop"
     )
     filled = filled.reshape(experts, batch * places)
-    return jnp.maximum(filled, 0), filled >= 0
+    chosen = jnp.maximum(filled, 0)
+    weights = weights_of(top_k_gates(probabilities, order, k), chosen, filled >= 0)
+    return TokenChoice(
+        Slots(chosen, weights), wanted.sum((0, 1), jnp.float32), (filled >= 0).sum(1, jnp.float32)
+    )
 
 
 def pack_blocks(
@@ -259,18 +331,17 @@ def threshold_gates(
 
 
 def weights_of(
-    gates: Float[Array, "T E"], tokens: Int[Array, "E C"], filled: Bool[Array, "E C"] | None
+    gates: Float[Array, "T E"], tokens: Int[Array, "E C"], filled: Bool[Array, "E C"]
 ) -> Float[Array, "E C"]:
     """Returns the weight of each place; row i of `tokens` belongs to expert i."""
-    weights = jnp.take_along_axis(gates.T, tokens, axis=1)
-    return weights if filled is None else jnp.where(filled, weights, 0.0)
+    return jnp.where(filled, jnp.take_along_axis(gates.T, tokens, axis=1), 0.0)
 
 
 def load_balance_loss(
-    probabilities: Float[Array, "T E"], choices: list[Bool[Array, "T E"]]
+    probabilities: Float[Array, "T E"], wanted: Float[Array, " E"], k: int
 ) -> Float[Array, ""]:
     """Returns experts x sum of (share of choices x mean probability); 1 when balanced."""
-    share = sum(jnp.mean(c.astype(jnp.float32), axis=0) for c in choices) / len(choices)
+    share = wanted / (probabilities.shape[0] * k)
     return probabilities.shape[-1] * jnp.sum(share * jnp.mean(probabilities, axis=0))
 
 
@@ -282,17 +353,30 @@ def scores(
     The z-loss is the mean squared log-partition, which keeps router logits small
     (arXiv:2202.08906); it shares the softmax's sum.
     """
-    logits = x.astype(jnp.float32) @ router
-    largest = jax.lax.stop_gradient(jnp.max(logits, axis=-1, keepdims=True))
-    exponentials = jnp.exp(logits - largest)
-    total = jnp.sum(exponentials, axis=-1, keepdims=True)
-    z_loss = jnp.mean(jnp.square(jnp.log(total) + largest))
-    return exponentials / total, z_loss
+    probabilities, log_partition = _softmax(x.astype(jnp.float32) @ router)
+    return probabilities, jnp.mean(jnp.square(log_partition))
 
 
-def any_choice(choices: list[Bool[Array, "T E"]]) -> Bool[Array, "T E"]:
-    """Returns which experts a token chose at all."""
-    routed = choices[0]
-    for choice in choices[1:]:
-        routed = routed | choice
-    return routed
+@jax.custom_vjp
+def _softmax(logits: Float[Array, "T E"]) -> tuple[Float[Array, "T E"], Float[Array, " T"]]:
+    """Returns the softmax and the logarithm of its sum, with one derivative for both."""
+    largest = jnp.max(logits, axis=-1)
+    exponentials = jnp.exp(logits - largest[:, None])
+    total = jnp.sum(exponentials, axis=-1)
+    return exponentials / total[:, None], jnp.log(total) + largest
+
+
+def _softmax_forward(logits: Float[Array, "T E"]) -> tuple[Any, Float[Array, "T E"]]:
+    out = _softmax(logits)
+    return out, out[0]
+
+
+def _softmax_backward(
+    probabilities: Float[Array, "T E"], gradients: tuple[Float[Array, "T E"], Float[Array, " T"]]
+) -> tuple[Float[Array, "T E"]]:
+    to_each, to_partition = gradients
+    mean = jnp.sum(to_each * probabilities, axis=-1)
+    return (probabilities * (to_each + (to_partition - mean)[:, None]),)
+
+
+_softmax.defvjp(_softmax_forward, _softmax_backward)

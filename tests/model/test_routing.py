@@ -8,14 +8,15 @@ import numpy as np
 import pytest
 from flax import nnx
 
+from model import routing
 from model.decoder import build_model, next_token_loss
 from model.moe import MoELayer
 from model.routing import (
     choose_across_batch,
-    choose_top_k,
     pack_blocks,
     paper_expert_choice,
     paper_top_k,
+    preferences,
     turns_with_capacity,
 )
 from tests.model.models import ATTENTION, moe, random_tokens, small_config
@@ -33,15 +34,24 @@ def token(row, position):
     return row * LENGTH + position
 
 
+def admitted_by(choice):
+    """Returns each expert's tokens under token choice; every filled place has a weight."""
+    return admitted(choice.slots.tokens, choice.slots.weights > 0)
+
+
 def admitted(tokens, filled=None):
     tokens = np.asarray(tokens)
     kept = np.ones_like(tokens, bool) if filled is None else np.asarray(filled)
     return [sorted(row[keep].tolist()) for row, keep in zip(tokens, kept, strict=True)]
 
 
+@pytest.mark.parametrize("pairs", [True, False], ids=["in pairs", "sorted and run over"])
 @pytest.mark.parametrize("k", [1, 2])
 @pytest.mark.parametrize("factor", [0.5, 1.0, 1.25, 2.0])
-def test_capacity_goes_to_positions_in_order_and_first_choices_first(k, factor):
+def test_capacity_goes_to_positions_in_order_and_first_choices_first(monkeypatch, k, factor, pairs):
+    if not pairs:
+        monkeypatch.setattr(routing, "PAIRWISE_ROWS", 2)
+        monkeypatch.setattr(routing, "PAIRWISE_POSITIONS", 2)
     p = probabilities()
     order = np.argsort(-np.asarray(p), axis=1, kind="stable")
     expected = [[] for _ in range(EXPERTS)]
@@ -53,9 +63,17 @@ def test_capacity_goes_to_positions_in_order_and_first_choices_first(k, factor):
                 if len(expected[expert]) < capacity:
                     expected[expert].append(token(row, position))
 
-    got = turns_with_capacity(choose_top_k(p, k), batch=BATCH, capacity_factor=factor)
+    got = turns_with_capacity(p, preferences(p), k, batch=BATCH, capacity_factor=factor)
 
-    assert admitted(*got) == [sorted(tokens) for tokens in expected]
+    assert admitted_by(got) == [sorted(tokens) for tokens in expected]
+    assert got.taken.tolist() == [len(tokens) for tokens in expected]
+    assert got.wanted.tolist() == np.bincount(order[:, :k].reshape(-1), minlength=4).tolist()
+
+
+def test_equal_experts_are_preferred_by_index():
+    p = jnp.array([[0.2, 0.3, 0.3, 0.2], [0.25, 0.25, 0.25, 0.25]])
+
+    assert preferences(p).tolist() == [[2, 0, 1, 3], [0, 1, 2, 3]]
 
 
 @pytest.mark.parametrize("batch", [8, 80])  # below and above the pairwise comparison's limit
@@ -134,9 +152,9 @@ def test_paper_top_2_places_all_first_choices_of_a_row_before_second_ones():
                     room[expert] -= 1
                     expected[expert].append(token(row, position))
 
-    got = paper_top_k(choose_top_k(p, 2), batch=BATCH, places=4)
+    got = paper_top_k(p, preferences(p), 2, batch=BATCH, places=4)
 
-    assert admitted(*got) == [sorted(tokens) for tokens in expected]
+    assert admitted_by(got) == [sorted(tokens) for tokens in expected]
 
 
 def test_blocks_hold_every_routed_token_once_with_its_expert():
@@ -176,12 +194,15 @@ def test_mixture_equals_one_token_and_one_expert_at_a_time(gating, factor, train
             kept = [np.nonzero(p[:, e] > 0.25)[0].tolist() for e in range(EXPERTS)]
         gates = p
     else:
-        choices = choose_top_k(jnp.asarray(p), 1 if gating == "top_1" else 2)
-        chosen = np.any(choices, axis=0)
+        k = 1 if gating == "top_1" else 2
+        order = preferences(jnp.asarray(p))
+        chosen = np.asarray(order < k)
         gates = p if gating == "top_1" else p / (p * chosen).sum(1, keepdims=True)
         kept = [np.nonzero(chosen[:, e])[0].tolist() for e in range(EXPERTS)]
         if training and factor:
-            kept = admitted(*turns_with_capacity(choices, batch=BATCH, capacity_factor=factor))
+            kept = admitted_by(
+                turns_with_capacity(jnp.asarray(p), order, k, batch=BATCH, capacity_factor=factor)
+            )
     mask = np.zeros_like(p, bool)
     for expert, tokens in enumerate(kept):
         mask[tokens, expert] = True
