@@ -31,15 +31,15 @@ def normal(rngs: nnx.Rngs, shape: tuple[int, ...], *, scale: float) -> Array:
     count = math.prod(shape)
     pieces = range(-(-count // PIECE))
     values = np.concatenate([np.asarray(_compiled_piece(key, index)) for index in pieces])
-    return _on_device(values[:count].reshape(shape) * np.float32(scale))
+    return on_device(values[:count].reshape(shape) * np.float32(scale))
 
 
 def constant(shape: tuple[int, ...], value: float) -> Array:
     """Returns an array of one value, made on the host: nothing is compiled for its shape."""
-    return _on_device(np.full(shape, value, np.float32))
+    return on_device(np.full(shape, value, np.float32))
 
 
-def _on_device(values: np.ndarray) -> Array:
+def on_device(values: np.ndarray) -> Array:
     """Returns a copy on the device, for whose shape nothing is compiled.
 
     A host array whose address suits XLA would be shared and not copied, and could never be

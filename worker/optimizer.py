@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from model.initial import constant
+from model.initial import on_device
 from search.spec import Proxy
 
 Tree: TypeAlias = Any
@@ -121,9 +121,10 @@ def _flattened(optimizer: Optimizer) -> Optimizer:
         return jax.tree.unflatten(structure, parts), state, norm
 
     def init(parameters: Tree) -> Tree:
-        # Element-wise optimisers start from the shape alone.
+        # Element-wise optimisers start from zeros, for whose shape nothing need be compiled.
         size = sum(leaf.size for leaf in jax.tree.leaves(parameters))
-        return optimizer.init(constant((size,), 0.0))
+        shapes = jax.eval_shape(optimizer.init, jax.ShapeDtypeStruct((size,), np.float32))
+        return jax.tree.map(lambda one: on_device(np.zeros(one.shape, one.dtype)), shapes)
 
     return Optimizer(init, update)
 

@@ -12,6 +12,7 @@ from flax import nnx
 
 from model.config import ModelConfig
 from model.decoder import Decoder, build_model, cross_entropy, next_token_loss
+from model.initial import on_device
 from search.spec import Proxy
 from worker.clock import Clock
 from worker.compiler_options import COMPILER_OPTIONS
@@ -122,6 +123,7 @@ def compile_program(
         _, fresh, rules = _split(build_model(config, key=key))
         state = TrainingState(fresh, optimizer.init(fresh), rules)
         if on_cpu:
+            on_device(np.zeros(1, np.float32))  # jax keeps a host array until the next transfer
             give_back()  # what drawing leaves in pieces: up to as much again
             make_room(int(memory.temp_size_in_bytes))
         return state

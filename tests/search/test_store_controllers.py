@@ -171,7 +171,7 @@ def test_events_become_visible_in_the_order_of_their_numbers(site: Site) -> None
     def follow(store: SqlStore) -> None:
         newest = 0
         while True:
-            last = ended.is_set()
+            last = ended.wait(0.001)  # without a pause it would keep the interpreter's lock
             found = store.events(after=newest)
             seen.extend(one.seq for one in found)
             newest = found[-1].seq if found else newest
