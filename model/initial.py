@@ -49,7 +49,7 @@ def on_device(values: np.ndarray) -> Array:
     start = (values.itemsize - raw.ctypes.data) % 64
     place = raw[start : start + values.nbytes].view(values.dtype).reshape(values.shape)
     place[...] = values
-    return jax.device_put(place)
+    return jnp.asarray(jax.device_put(place))
 
 
 @partial(jax.jit, static_argnums=1)

@@ -17,18 +17,17 @@ LARGE = 2**18  # bytes; holes below stay open, blocks below are put there
 # Holes beside those that are there: for values that outlive a step, and for what matrix products
 # pack their operands into, of which two are in use at a time.
 SHELVES = (LARGE,) * 32 + (4 * LARGE,) * 4
+ACCOUNT = (
+    *("arena", "ordblks", "smblks", "hblks", "hblkhd"),
+    *("usmblks", "fsmblks", "uordblks", "fordblks", "keepcost"),
+)
 _fillers: list[int] = []
 
 
 class _Account(ctypes.Structure):
     """glibc's `struct mallinfo2`, in bytes."""
 
-    _fields_ = [
-        (name, ctypes.c_size_t)
-        for name in (
-            "arena ordblks smblks hblks hblkhd usmblks fsmblks uordblks fordblks keepcost".split()
-        )
-    ]
+    _fields_ = [(name, ctypes.c_size_t) for name in ACCOUNT]
 
 
 def give_back() -> None:

@@ -123,7 +123,7 @@ def _flattened(optimizer: Optimizer) -> Optimizer:
     def init(parameters: Tree) -> Tree:
         # Element-wise optimisers start from zeros, for whose shape nothing need be compiled.
         size = sum(leaf.size for leaf in jax.tree.leaves(parameters))
-        shapes = jax.eval_shape(optimizer.init, jax.ShapeDtypeStruct((size,), np.float32))
+        shapes = jax.eval_shape(optimizer.init, np.zeros(size, np.float32))
         return jax.tree.map(lambda one: on_device(np.zeros(one.shape, one.dtype)), shapes)
 
     return Optimizer(init, update)

@@ -107,7 +107,7 @@ def compile_program(
     clear_room()
     step = jax.jit(_training_step(graph, optimizer, proxy), donate_argnums=0)
     compiled_step = step.lower(shapes, tokens, fraction).compile(options)
-    memory = compiled_step.memory_analysis()
+    memory: Any = compiled_step.memory_analysis()
     step_seconds = clock.now() - start
     evaluate: Callable[[TrainingState, Any], jax.Array]
     if whole_evaluation or config.scan or jax.default_backend() != "cpu":

@@ -24,7 +24,7 @@ WARM_UP_STEPS = 2
 MIN_BLOCKS = 6
 MAX_BLOCKS = 64
 CALIBRATION_SHARE = 0.04  # of the budget
-CALIBRATION_SECONDS = 0.4  # at most, once there are enough blocks
+CALIBRATION_SECONDS = 0.25  # at most, once there are enough blocks
 DUMMY_STEP = 1 << 40  # batches from here on are never trained on
 
 
