@@ -10,6 +10,7 @@ is put as long as there are holes for it (docs/decisions/0076-a-step-keeps-its-p
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 from functools import cache
 
@@ -32,9 +33,8 @@ class _Account(ctypes.Structure):
 
 def give_back() -> None:
     """Returns free memory to the system; what is used again is faulted in again."""
-    library = _glibc()
-    if library is not None:
-        library.malloc_trim(0)
+    with contextlib.suppress(AttributeError, OSError, TypeError):  # glibc alone has it
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def make_room(size: int) -> None:
@@ -42,12 +42,16 @@ def make_room(size: int) -> None:
     library = _glibc()
     if library is None:
         return
-    end = library.sbrk(0) - library.mallinfo2().keepcost
+    account = library.mallinfo2()
+    end, unfilled = library.sbrk(0) - account.keepcost, account.fordblks - account.keepcost
     while size >= LARGE:
-        while (block := library.malloc(size)) is not None and block < end:
+        block = library.malloc(size) if size <= unfilled else None
+        if block is not None and block < end:
             _fillers.append(block)
-        library.free(block)
-        size //= 2
+            unfilled -= size
+        else:
+            library.free(block)
+            size //= 2
     shelves = []
     for shelf in SHELVES:
         shelves.append(library.malloc(shelf))
@@ -66,13 +70,12 @@ def clear_room() -> None:
 @cache
 def _glibc() -> ctypes.CDLL | None:
     """Returns the C library if it is glibc 2.33 or newer, else None."""
-    library = ctypes.CDLL(None)
     try:
-        library.malloc_trim.argtypes = [ctypes.c_size_t]
+        library = ctypes.CDLL(None)
         library.mallinfo2.restype = _Account
         library.malloc.argtypes, library.malloc.restype = [ctypes.c_size_t], ctypes.c_void_p
         library.free.argtypes, library.free.restype = [ctypes.c_void_p], None
         library.sbrk.argtypes, library.sbrk.restype = [ctypes.c_ssize_t], ctypes.c_size_t
-    except AttributeError:
+    except (AttributeError, OSError, TypeError):
         return None
     return library
