@@ -7,8 +7,6 @@ import os
 import subprocess
 import sys
 
-import pytest
-
 from worker.process_environment import trial_environment
 
 PRELUDE = """
@@ -76,12 +74,3 @@ library.free(block)
 heap.give_back()
 assert touched - resident() > 60 * MIB
 """)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", ["primer", "random_1", "random_5"])
-def test_a_trial_holds_one_set_of_temporaries(name):
-    from benchmarks.memory_estimate import _fresh_process
-
-    measured = _fresh_process(name)
-    assert measured["process"] < 1.3 * measured["compiled"]
