@@ -56,7 +56,12 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--genomes", type=int, default=20)
     parser.add_argument("--budget", type=float, default=load_proxy("nano").budget_seconds)
     parser.add_argument("--cores", type=int, default=2, help="trials side by side")
-    parser.add_argument("--no-keep", action="store_true", help="write no result, no trials")
+    parser.add_argument("--no-keep", action="store_true", help="write no result")
+    parser.add_argument(
+        "--keep-trials",
+        action="store_true",
+        help="add the trials to those that the nano fitness is fitted on, which changes it",
+    )
     return parser.parse_args()
 
 
@@ -177,7 +182,7 @@ def _judge(
         },
         keep=not options.no_keep,
     )
-    if not options.no_keep:
+    if options.keep_trials:
         _keep_trials(genomes, [(1, quiet), (2, hogged)])
 
 
