@@ -100,7 +100,7 @@ class Proposer:
         window = history.recent(MEMORY)
         noise = history.noise()
         for batch in range(BATCHES):
-            look = self._surrogate.look(window, noise=noise)
+            look = self._surrogate.look(window, noise=noise, rng=rng)
             children = self._children(history, window, batch + 1, rng)
             newest = list(children.values())
             liked = look.see([child.genome for child in newest])
@@ -112,7 +112,7 @@ class Proposer:
                 newest = list(islice(children.values(), known, None))
                 liked = look.see([heir.genome for heir in newest])
             seen = list(children.values())
-            for index in look.choose(rng):
+            for index in look.choose():
                 if not history.tried([seen[index].genome.digest]):
                     return seen[index]
         return self._random(history, rng)

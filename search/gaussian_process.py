@@ -14,9 +14,9 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 from scipy.linalg import cho_solve, cholesky, solve_triangular
-from scipy.linalg.lapack import dpotri
+from scipy.linalg.lapack import dpotri, dtpttr
 from scipy.optimize import minimize
-from scipy.special import ndtr
+from scipy.special import erfcx, log_ndtr, ndtr
 
 from search.features import Matrix
 
@@ -29,6 +29,8 @@ STEPS = 40
 ENOUGH = 1e-4  # relative gain of a step below which a fit ends; a tenth of it changes nothing
 JITTER = 1e-6
 LEAST_VARIANCE = 1e-9  # of a point, where rounding leaves less
+DRAWN_DEVIATION = 1.5  # of the logarithm of a weight that is drawn around the most probable one
+FARTHEST = -1e4  # deviations below the best; beyond, rounding would decide
 
 
 @dataclass(frozen=True)
@@ -43,14 +45,38 @@ class Weights:
         summed: Matrix = np.tensordot(self.components, grams, 1)
         return summed
 
+    def covariance_of_packed(self, grams: Matrix, size: int) -> Matrix:
+        """Returns the covariance of `size` points, above the diagonal and on it.
+
+        Args:
+            grams: Each point's components with those before it and with itself, one point after
+                another; shape (components, size * (size + 1) / 2).
+            size: Number of points.
+        """
+        upper, _ = dtpttr(size, self.components @ grams)
+        return np.asarray(upper)
+
+    def drawn(self, rng: np.random.Generator) -> Weights:
+        """Returns weights around these: what the observations leave open, each draw decides."""
+        off = DRAWN_DEVIATION * rng.standard_normal(len(self.components))
+        return Weights(self.components * np.exp(off), self.noise)
+
 
 @dataclass(frozen=True)
 class Posterior:
-    """What the observations say of other points."""
+    """What the observations say of other points.
+
+    Attributes:
+        weights: Of the components.
+        root: Lower factor of the observations' covariance.
+        solved: That covariance's inverse times the targets.
+        best: Highest mean among the observed points.
+    """
 
     weights: Weights
     root: Matrix
     solved: Vector
+    best: float
 
 
 class Prediction:
@@ -78,14 +104,23 @@ class Prediction:
         variance = self._own - np.einsum("op,op->p", known, known)
         return np.asarray(np.sqrt(np.maximum(variance, LEAST_VARIANCE)))
 
-    def upper_bound(self, deviations: float) -> Vector:
-        """Returns the mean and so many deviations more at each point (arXiv:0912.3995)."""
-        bound: Vector = self.mean + deviations * self.deviation
-        return bound
+    def log_improvement(self) -> Vector:
+        """Returns the logarithm of how far each point is expected to pass the best observed one.
 
-    def chance_above_zero(self) -> Vector:
-        """Returns, for each point, the probability that the function is above zero there."""
-        return np.asarray(ndtr(self.mean / self.deviation))
+        Far below the best by the form that keeps its digits there (arXiv:2310.20708, section 3).
+        """
+        above = np.maximum((self.mean - self._posterior.best) / self.deviation, FARTHEST)
+        near = np.maximum(above, -1.0)
+        density = np.exp(-0.5 * near * near) / np.sqrt(2 * np.pi)
+        close = np.log(density + near * ndtr(near))
+        below = np.minimum(above, -1.0)
+        left = -np.sqrt(np.pi / 2) * below * erfcx(below / -np.sqrt(2))
+        far = -0.5 * (below * below + np.log(2 * np.pi)) + np.log1p(-left)
+        return np.asarray(np.log(self.deviation) + np.where(above > -1.0, close, far))
+
+    def log_chance_above_zero(self) -> Vector:
+        """Returns the logarithm of each point's probability that the function is above zero."""
+        return np.asarray(log_ndtr(self.mean / self.deviation))
 
 
 def prior_weights(count: int) -> Weights:
@@ -121,9 +156,15 @@ def fit_weights(grams: Matrix, targets: Vector, *, noise: float | None = None) -
 
 
 def condition(covariance: Matrix, targets: Vector, weights: Weights) -> Posterior:
-    """Returns the process given observations of that covariance, noise apart."""
-    root = _cholesky(covariance, weights.noise + JITTER)
-    return Posterior(weights, root, cho_solve((root, True), targets, check_finite=False))
+    """Returns the process given observations of that covariance, noise apart.
+
+    Nothing below the covariance's diagonal is read.
+    """
+    noise = weights.noise + JITTER
+    root = _cholesky(covariance, noise)
+    solved = cho_solve((root, True), targets, check_finite=False)
+    best = float((targets - noise * solved).max(initial=-np.inf))
+    return Posterior(weights, root, solved, best)
 
 
 def _cholesky(covariance: Matrix, more: float) -> Matrix:

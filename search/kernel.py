@@ -16,7 +16,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from search.features import Features, Matrix
+from search.features import Codes, Features, Matrix
 
 KIND_COMPONENTS = ("places", "nearby", "runs", "pairs", "counts", "far", "near")
 FIELD_COMPONENTS = ("shares", "details")
@@ -39,15 +39,15 @@ def components(left: Features, right: Features, *, detailed: bool) -> Matrix:
     """
     length = left.kinds.shape[1]
     found = np.empty((len(component_names(detailed=detailed)), len(left), len(right)))
-    alike, nearby, runs = _shared(left, right)
+    alike = _shared(left.kinds, right.kinds)
     counted = _squared_distance(left, right, "counts")
     apart = np.float64(length) - alike
     if detailed:
         apart += _squared_distance(left, right, "details")
     places, neighbours, triples, pairs, counts, far, near, *fields = found
     np.divide(alike, length, out=places)
-    np.divide(nearby, max(length - 1, 1), out=neighbours)
-    np.divide(runs, max(length - 2, 1), out=triples)
+    np.divide(_shared(left.nearby, right.nearby), length, out=neighbours)
+    np.divide(_shared(left.runs, right.runs), length, out=triples)
     np.matmul(left.pairs, right.pairs.T / (length + 1), out=pairs)
     np.exp(counted / -COUNT_SCALE, out=counts)
     np.exp(apart / -FAR, out=far)
@@ -64,8 +64,6 @@ def own_components(points: Features, *, detailed: bool) -> Matrix:
     """Returns every component of each genome with itself; shape (components, points)."""
     length = points.kinds.shape[1]
     own = np.ones((len(component_names(detailed=detailed)), len(points)))
-    own[KIND_COMPONENTS.index("nearby")] = length > 1
-    own[KIND_COMPONENTS.index("runs")] = length > 2
     own[KIND_COMPONENTS.index("pairs")] = (points.pairs**2).sum(axis=1) / (length + 1)
     if detailed:
         own[len(KIND_COMPONENTS)] = (points.shares**2).sum(axis=1) / length**2
@@ -75,22 +73,15 @@ def own_components(points: Features, *, detailed: bool) -> Matrix:
 Counted = npt.NDArray[np.int8]
 
 
-def _shared(left: Features, right: Features) -> tuple[Counted, Counted, Counted]:
-    """Returns how many places, pairs and triples of neighbouring places two genomes share.
+def _shared(left: Codes, right: Codes) -> Counted:
+    """Returns at how many places two genomes hold the same.
 
     In bytes, of which a processor compares and adds many at once; no block has 128 sub-layers.
     """
-    shape = (len(left), len(right))
-    alike, nearby, runs = (np.zeros(shape, np.int8) for _ in range(3))
-    before = two_before = np.zeros(shape, np.int8)
-    for here, there in zip(left.kinds.T, right.kinds.T, strict=True):
-        equal = (here[:, None] == there[None, :]).view(np.int8)
-        both = equal & before
-        alike += equal
-        nearby += both
-        runs += equal & two_before
-        before, two_before = equal, both
-    return alike, nearby, runs
+    shared = np.zeros((len(left), len(right)), np.int8)
+    for here, there in zip(left.T, right.T, strict=True):
+        shared += (here[:, None] == there[None, :]).view(np.int8)
+    return shared
 
 
 def _squared_distance(left: Features, right: Features, name: str) -> Matrix:

@@ -1,9 +1,10 @@
 """The surrogate: which of many mutated children a Gaussian process would rather see evaluated.
 
-Each child is judged by an upper confidence bound, its mean and two deviations more
-(arXiv:0912.3995). Every proposal looks at children of its own, which keeps proposals apart when
-many trials are in flight. A second process learns which genomes are pruned, so that a constraint
-does not bend the first.
+Every proposal draws its own weights of the kernel's components around the most probable ones, as
+Thompson sampling draws a function: what the observations leave open is decided otherwise the next
+time, and proposals in flight stay apart. Under these weights each child is judged by its expected
+improvement, times the chance that it is not pruned (arXiv:1403.5607), which a second process learns
+so that a constraint does not bend the first.
 """
 
 from __future__ import annotations
@@ -36,11 +37,10 @@ MEMORY = WINDOW + STRIDE  # observations that the surrogate may ask for
 MIN_OBSERVATIONS = 8
 LEAST_OBSERVED = 4  # below, there is nothing to learn from
 FEWEST_BETWEEN_FITS = 4
-BOLDNESS = 2.0  # deviations above its mean at which a child is judged
 
 
 class Surrogate:
-    """A pure function of the observations and the noise, with a cache.
+    """A pure function of the observations, the noise and the generator, with a cache.
 
     Weights are fitted on the observations up to the last rank that is due, the posterior on those
     of the window: both are given by ranks alone, so that a controller that restarts proposes what
@@ -52,12 +52,19 @@ class Surrogate:
         self._fitness = _Model(self._features, standardised)
         self._passing = _Model(self._features, _passed)
 
-    def look(self, observations: Sequence[Observation], *, noise: float | None) -> Look:
+    def look(
+        self,
+        observations: Sequence[Observation],
+        *,
+        noise: float | None,
+        rng: np.random.Generator,
+    ) -> Look:
         """Returns a look at genomes, none yet, in the light of the observations.
 
         Args:
             observations: The last `MEMORY` finished candidates, oldest first.
             noise: Standard deviation of fitness over repeats, nats a token, if known.
+            rng: Draws the weights.
         """
         newest = observations[-1].finished + 1
         window = _within(observations, window_start(newest), newest)
@@ -65,9 +72,9 @@ class Surrogate:
         with _one_thread().limit(limits=1, user_api="blas"):
             if sum(not seen.pruned for seen in window) >= LEAST_OBSERVED:
                 completed = [seen for seen in observations if not seen.pruned]
-                fitness = self._fitness.outlook(completed, newest, noise)
+                fitness = self._fitness.outlook(completed, newest, noise, rng)
             if any(seen.pruned for seen in window):
-                passing = self._passing.outlook(observations, newest, None)
+                passing = self._passing.outlook(observations, newest, None, rng)
         return Look(self._features, fitness, passing)
 
 
@@ -90,30 +97,26 @@ class Look:
                 if outlook is not None:
                     outlook.see(fresh)
             first, self._seen = self._seen, self._seen + len(fresh)
-            return self._ordered(first, None)
+            liked = np.zeros(len(fresh)) if self._fitness is None else self._fitness.mean(first)
+            if self._passing is None:
+                return _descending(liked)
+            chance = self._passing.mean(first)
+            passes = chance > 0
+            return [int(at) for at in np.lexsort((-np.where(passes, liked, chance), ~passes))]
 
-    def choose(self, rng: np.random.Generator) -> list[int]:
-        """Returns the indices of all genomes seen, in order of `see`, most promising first.
-
-        Args:
-            rng: Decides which genomes that may be pruned are taken to pass.
-        """
+    def choose(self) -> list[int]:
+        """Returns the indices of all genomes seen, in order of `see`, most promising first."""
         with _one_thread().limit(limits=1, user_api="blas"):
-            return self._ordered(0, rng)
+            promise = np.zeros(self._seen)
+            if self._fitness is not None:
+                promise += self._fitness.prediction().log_improvement()
+            if self._passing is not None:
+                promise += self._passing.prediction().log_chance_above_zero()
+            return _descending(promise)
 
-    def _ordered(self, first: int, rng: np.random.Generator | None) -> list[int]:
-        """Returns the indices of the genomes seen, from the one numbered `first` on."""
-        count = self._seen - first
-        liked = np.zeros(count)
-        if self._fitness is not None:
-            said = self._fitness.of(first)
-            liked = said.mean if rng is None else said.upper_bound(BOLDNESS)
-        if self._passing is None:
-            return [int(index) for index in np.argsort(-liked, kind="stable")]
-        chance = self._passing.of(first).chance_above_zero()
-        passes = chance > (0.5 if rng is None else rng.random(count))
-        keys = (-np.where(passes, liked, chance), ~passes)
-        return [int(index) for index in np.lexsort(keys)]
+
+def _descending(values: Vector) -> list[int]:
+    return [int(index) for index in np.argsort(-values, kind="stable")]
 
 
 class _Outlook:
@@ -134,9 +137,14 @@ class _Outlook:
         own = weights.components @ own_components(points, detailed=self._detailed)
         self._own = np.concatenate([self._own, own])
 
-    def of(self, first: int) -> Prediction:
-        """Returns what is known of the points seen, from the one numbered `first` on."""
-        return Prediction(self._posterior, self._towards[first:], self._own[first:])
+    def mean(self, first: int) -> Vector:
+        """Returns the means of the points seen, from the one numbered `first` on."""
+        expected: Vector = self._towards[first:] @ self._posterior.solved
+        return expected
+
+    def prediction(self) -> Prediction:
+        """Returns what is known of all points seen."""
+        return Prediction(self._posterior, self._towards, self._own)
 
 
 @cache
@@ -158,17 +166,21 @@ class _Model:
         self._window: _Window | None = None
 
     def outlook(
-        self, observations: Sequence[Observation], newest: int, noise: float | None
+        self,
+        observations: Sequence[Observation],
+        newest: int,
+        noise: float | None,
+        rng: np.random.Generator,
     ) -> _Outlook:
         """Returns what is known of genomes, given the window that ends before `newest`."""
         due, start = fit_due(newest), window_start(newest)
         if self._fitted != (due, noise):
             early = _within(observations, window_start(due), due)
             self._weights, self._fitted = self._fit(early, noise), (due, noise)
-            self._window = None
         if self._window is None or self._window.start != start:
-            self._window = _Window(self._features, self._weights, start)
-        return self._window.outlook(_within(observations, start, newest), self._targets)
+            self._window = _Window(self._features, start)
+        seen = _within(observations, start, newest)
+        return self._window.outlook(seen, self._targets(seen), self._weights.drawn(rng))
 
     def _fit(self, observations: Sequence[Observation], noise: float | None) -> Weights:
         if len(observations) < LEAST_OBSERVED:
@@ -180,37 +192,44 @@ class _Model:
 
 
 class _Window:
-    """The posterior given a window; what was computed of it stays while it grows."""
+    """The components among the points of a window; what was computed of them stays."""
 
-    def __init__(self, features: FeatureMap, weights: Weights, start: int) -> None:
+    def __init__(self, features: FeatureMap, start: int) -> None:
         self.start = start
         self._features = features
-        self._weights = weights
         self._points = features([])
-        self._covariance: Matrix = np.zeros((0, 0))
-        self._posterior = condition(self._covariance, np.zeros(0), weights)
+        self._numbers: list[int] = []
+        count = len(component_names(detailed=features.detailed))
+        self._grams: Matrix = np.empty((count, _packed(WINDOW)))
 
     def outlook(
-        self,
-        observations: Sequence[Observation],
-        targets: Callable[[Sequence[Observation]], Vector],
+        self, observations: Sequence[Observation], targets: Vector, weights: Weights
     ) -> _Outlook:
-        """Returns what the observations of the window say."""
-        if len(observations) > len(self._points):
-            self._grow(observations[len(self._points) :])
-            self._posterior = condition(self._covariance, targets(observations), self._weights)
-        return _Outlook(self._posterior, self._points, detailed=self._features.detailed)
+        """Returns what the observations of the window say, under these weights."""
+        self._follow(observations)
+        size = len(self._points)
+        covariance = weights.covariance_of_packed(self._grams[:, : _packed(size)], size)
+        posterior = condition(covariance, targets, weights)
+        return _Outlook(posterior, self._points, detailed=self._features.detailed)
 
-    def _grow(self, fresh: Sequence[Observation]) -> None:
-        added = self._features([seen.genome for seen in fresh])
-        known = len(self._points)
-        self._points = self._points.joined(added)
+    def _follow(self, observations: Sequence[Observation]) -> None:
+        """Takes up what is new; anew from the first if these do not continue what is known."""
+        numbers = [seen.number for seen in observations]
+        if self._numbers != numbers[: len(self._numbers)]:
+            self._points, self._numbers = self._features([]), []
+        known = len(self._numbers)
+        if known == len(numbers):
+            return
+        added = self._features([seen.genome for seen in observations[known:]])
+        self._points, self._numbers = self._points.joined(added), numbers
         rows = components(added, self._points, detailed=self._features.detailed)
-        grown = np.empty((len(self._points),) * 2)
-        grown[:known, :known] = self._covariance
-        grown[known:] = self._weights.covariance(rows)
-        grown[:, known:] = grown[known:].T
-        self._covariance = grown
+        for at in range(known, len(numbers)):
+            self._grams[:, _packed(at) : _packed(at + 1)] = rows[:, at - known, : at + 1]
+
+
+def _packed(size: int) -> int:
+    """Returns how many pairs there are among so many points, each with itself too."""
+    return size * (size + 1) // 2
 
 
 def fit_due(finished: int) -> int:

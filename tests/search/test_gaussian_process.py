@@ -5,7 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from search.gaussian_process import Matrix, Prediction, condition, fit_weights, prior_weights
+from search.gaussian_process import (
+    DRAWN_DEVIATION,
+    Matrix,
+    Posterior,
+    Prediction,
+    condition,
+    fit_weights,
+    prior_weights,
+)
 
 RNG = np.random.default_rng(8)
 POINTS = RNG.normal(size=(60, 3))
@@ -74,12 +82,59 @@ def test_deviations_are_those_that_the_inverse_of_the_covariance_gives() -> None
     np.testing.assert_allclose(found, np.sqrt(np.diag(expected)), rtol=1e-3)
 
 
-def test_the_upper_bound_lies_so_many_deviations_above_the_mean() -> None:
-    predicted = _predicted(_standard(POINTS[:, 0]), 20)
-    assert predicted.upper_bound(0.0).tolist() == predicted.mean.tolist()
-    np.testing.assert_allclose(
-        predicted.upper_bound(2.0) - predicted.mean, 2.0 * predicted.deviation, atol=1e-12
-    )
+def _one_observation(mean: float, deviation: float, best: float) -> Prediction:
+    """What is said of a point with that mean and deviation."""
+    weights = prior_weights(1)
+    posterior = Posterior(weights, np.eye(1), np.ones(1), best)
+    return Prediction(posterior, np.array([[mean]]), np.array([deviation**2 + mean**2]))
+
+
+@pytest.mark.parametrize(
+    ("mean", "deviation", "best"), [(0.5, 1.0, 0.2), (0.0, 0.3, 0.3), (-1.0, 0.5, 1.5)]
+)
+def test_the_improvement_is_what_normal_values_above_the_best_add_up_to(
+    mean: float, deviation: float, best: float
+) -> None:
+    values = np.linspace(best, best + 20 * deviation, 200_001)
+    density = np.exp(-0.5 * ((values - mean) / deviation) ** 2) / (np.sqrt(2 * np.pi) * deviation)
+    expected = np.trapezoid((values - best) * density, values)
+    found = np.exp(_one_observation(mean, deviation, best).log_improvement())[0]
+    assert found == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("deviations", [10.0, 100.0, 5_000.0])
+def test_far_below_the_best_the_improvement_keeps_its_digits(deviations: float) -> None:
+    found = _one_observation(0.0, 1.0, deviations).log_improvement()[0]
+    # The first terms of its asymptotic series: density / u^2 * (1 - 3 / u^2 + 15 / u^4 ...).
+    series = np.log1p(-3 / deviations**2 + 15 / deviations**4 - 105 / deviations**6)
+    density = -0.5 * deviations**2 - 0.5 * np.log(2 * np.pi)
+    assert found == pytest.approx(density - 2 * np.log(deviations) + series, rel=1e-6)
+
+
+def test_the_best_is_the_highest_mean_among_the_observed_points() -> None:
+    targets = _standard(POINTS[:, 0] + np.sin(2 * POINTS[:, 1]))
+    grams = _grams(POINTS, POINTS)
+    weights = fit_weights(grams, targets)
+    posterior = condition(weights.covariance(grams), targets, weights)
+    own = weights.components @ np.einsum("mii->mi", grams)
+    means = Prediction(posterior, weights.covariance(grams), own).mean
+    assert posterior.best == pytest.approx(means.max(), abs=1e-4)
+
+
+def test_packed_components_give_the_same_covariance() -> None:
+    weights, grams = prior_weights(3).drawn(np.random.default_rng(0)), _grams(POINTS, POINTS)
+    packed = np.concatenate([grams[:, at, : at + 1] for at in range(60)], axis=1)
+    found = weights.covariance_of_packed(packed, 60)
+    np.testing.assert_allclose(np.triu(found), np.triu(weights.covariance(grams)), atol=1e-12)
+
+
+def test_drawn_weights_lie_around_the_most_probable_and_keep_the_noise() -> None:
+    weights = prior_weights(4000)
+    drawn = weights.drawn(np.random.default_rng(0))
+    off = np.log(drawn.components / weights.components)
+    assert abs(off.mean()) < 0.1
+    assert off.std() == pytest.approx(DRAWN_DEVIATION, rel=0.05)
+    assert drawn.noise == weights.noise
 
 
 def test_the_chance_above_zero_is_what_normal_draws_show() -> None:
@@ -87,7 +142,8 @@ def test_the_chance_above_zero_is_what_normal_draws_show() -> None:
     drawn = np.random.default_rng(1).standard_normal((400, 50))
     above = (predicted.mean + predicted.deviation * drawn > 0).mean(axis=0)
     # Five standard deviations of a share over 400 draws.
-    assert np.abs(above - predicted.chance_above_zero()).max() < 5 * 0.5 / 400**0.5
+    chance = np.exp(predicted.log_chance_above_zero())
+    assert np.abs(above - chance).max() < 5 * 0.5 / 400**0.5
 
 
 def test_equal_observations_are_no_obstacle() -> None:

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from search.features import FeatureMap
-from search.genome import Genome
+from search.genome import Genome, Layer
 from search.kernel import (
     FIELD_COMPONENTS,
     KIND_COMPONENTS,
@@ -65,6 +65,22 @@ def test_order_changes_places_and_not_counts() -> None:
     assert likeness["counts"] == 1.0
     assert likeness["places"] == likeness["nearby"] == likeness["runs"] == 0.0
     assert likeness["far"] == pytest.approx(np.exp(-4 / 6.0))
+
+
+def test_a_blocks_first_sub_layer_comes_after_its_last() -> None:
+    space = sequences(4)
+    a, f, m = (next(iter(space.layers_of(kind))) for kind in ("attention", "feed_forward", "moe"))
+
+    def likeness(*blocks: tuple[Layer, ...]) -> dict[str, float]:
+        points = FeatureMap(space)([Genome(model_dim=32, layers=one) for one in blocks])
+        found = components(points, points, detailed=False)[:, 0, 1]
+        return dict(zip(KIND_COMPONENTS, found.tolist(), strict=True))
+
+    assert likeness((a, f, f, m), (a, m, m, m))["nearby"] == 0.25
+    assert likeness((a, f, f, m), (f, m, m, m))["nearby"] == 0.0
+    assert likeness((a, f, m, m), (a, f, f, m))["runs"] == 0.25
+    shorter = likeness((a, f), (a, f, f, m))
+    assert (shorter["places"], shorter["nearby"]) == (0.5, 0.25)
 
 
 def test_what_lies_near_is_more_alike_than_what_lies_far() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -13,6 +15,7 @@ from search.surrogate import (
     MIN_OBSERVATIONS,
     STRIDE,
     WINDOW,
+    Look,
     Surrogate,
     fit_due,
     standardised,
@@ -42,15 +45,27 @@ def _seen(count: int, *, most_attention: int = 8) -> list[Observation]:
     return found
 
 
-def _best(observations: list[Observation], seed: int | None) -> list[Genome]:
+def _best(
+    observations: list[Observation], seed: int = 0, *, by_promise: bool = False
+) -> list[Genome]:
+    """Returns sixty genomes in the order of their means, or of their promise."""
     children = _genomes(60, 2)
-    rng = None if seed is None else np.random.default_rng(seed)
-    look = Surrogate(SPACE).look(observations, noise=None)
+    look = _look(Surrogate(SPACE), observations, seed=seed)
     order = look.see(children)
-    if rng is not None:
-        order = look.choose(rng)
+    if by_promise:
+        order = look.choose()
     assert sorted(order) == list(range(60))
     return [children[index] for index in order]
+
+
+def _look(
+    surrogate: Surrogate,
+    observations: list[Observation],
+    *,
+    noise: float | None = None,
+    seed: int = 0,
+) -> Look:
+    return surrogate.look(observations, noise=noise, rng=np.random.default_rng(seed))
 
 
 def _chosen(
@@ -61,39 +76,50 @@ def _chosen(
     noise: float | None,
     seed: int,
 ) -> list[int]:
-    look = surrogate.look(observations, noise=noise)
+    look = _look(surrogate, observations, noise=noise, seed=seed)
     look.see(children)
-    return look.choose(np.random.default_rng(seed))
+    return look.choose()
 
 
 def test_it_prefers_what_the_observations_prefer() -> None:
-    ordered = [_experts(genome) for genome in _best(_seen(60), None)]
+    ordered = [_experts(genome) for genome in _best(_seen(60))]
     assert np.corrcoef(ordered, np.arange(60))[0, 1] < -0.9
 
 
 def test_the_unknown_is_preferred_to_the_known_where_it_promises_as_much() -> None:
     few, children = _seen(10), _genomes(60, 2)
     known = [seen.genome for seen in few]
-    look = Surrogate(SPACE).look(few, noise=None)
+    look = _look(Surrogate(SPACE), few)
     by_mean = look.see(known + children)
-    boldly = look.choose(np.random.default_rng(0))
+    by_promise = look.choose()
 
     def places(order: list[int]) -> float:
         return float(np.mean([order.index(index) for index in range(len(known))]))
 
-    assert places(boldly) > places(by_mean)
+    assert places(by_promise) > places(by_mean)
 
 
-def test_a_choice_repeats_with_its_seed_and_only_a_constraint_makes_it_random() -> None:
-    few, constrained = _seen(10), _seen(10, most_attention=2)
-    assert _best(few, 1) == _best(few, 2)
-    first, again, other = (_best(constrained, seed) for seed in (1, 1, 2))
+def test_a_choice_repeats_with_its_seed_and_another_seed_believes_otherwise() -> None:
+    first, again, other = (_best(_seen(10), seed, by_promise=True) for seed in (1, 1, 2))
     assert first == again
     assert first != other
 
 
+def test_what_will_be_pruned_promises_little() -> None:
+    free = _seen(WINDOW)
+    constrained = [
+        replace(seen, pruned=True, fitness=-1.0) if seen.fitness > 3 else seen for seen in free
+    ]
+    experts = [
+        [_experts(genome) for genome in _best(observations, by_promise=True)[:10]]
+        for observations in (free, constrained)
+    ]
+    assert np.median(experts[0]) > 3
+    assert np.median(experts[1]) <= 3
+
+
 def test_a_constraint_is_kept_apart_from_fitness() -> None:
-    ordered = _best(_seen(WINDOW, most_attention=2), None)
+    ordered = _best(_seen(WINDOW, most_attention=2))
     attention = [sum(layer.kind == "attention" for layer in one.layers) for one in ordered]
     assert max(attention[:10]) <= 2
     assert _experts(ordered[0]) == max(
@@ -104,17 +130,16 @@ def test_a_constraint_is_kept_apart_from_fitness() -> None:
 @pytest.mark.parametrize("most_attention", [8, 2], ids=["all complete", "some pruned"])
 def test_genomes_seen_in_turns_are_those_seen_at_once(most_attention: int) -> None:
     observations, children = _seen(100, most_attention=most_attention), _genomes(60, 2)
-    turns, at_once = (Surrogate(SPACE).look(observations, noise=None) for _ in range(2))
+    turns, at_once = (_look(Surrogate(SPACE), observations, seed=3) for _ in range(2))
     parts = [turns.see(children[:20]), turns.see([]), turns.see(children[20:])]
     whole = at_once.see(children)
     assert parts[0] == [index for index in whole if index < 20]
     assert [20 + index for index in parts[2]] == [index for index in whole if index >= 20]
-    chosen = [one.choose(np.random.default_rng(3)) for one in (turns, at_once)]
-    assert chosen[0] == chosen[1]
+    assert turns.choose() == at_once.choose()
 
 
 def test_where_all_was_pruned_it_still_orders() -> None:
-    assert len(_best(_seen(20, most_attention=-1), 1)) == 60
+    assert len(_best(_seen(20, most_attention=-1), by_promise=True)) == 60
 
 
 def test_what_it_knows_is_a_pure_function_of_the_last_observations() -> None:
@@ -128,6 +153,16 @@ def test_what_it_knows_is_a_pure_function_of_the_last_observations() -> None:
             for one in (steady, Surrogate(SPACE))
         ]
         assert answers[0] == answers[1], end
+
+
+def test_observations_that_are_taken_back_are_forgotten() -> None:
+    observations, children = _seen(40), _genomes(30, 3)
+    steady = Surrogate(SPACE)
+    for kept in (observations, observations[:25], [*observations[:24], *observations[30:36]]):
+        answers = [
+            _chosen(one, children, kept, noise=None, seed=0) for one in (steady, Surrogate(SPACE))
+        ]
+        assert answers[0] == answers[1]
 
 
 def test_noise_that_becomes_known_later_changes_what_it_knows_at_once() -> None:
@@ -167,4 +202,4 @@ def test_an_outlier_does_not_flatten_the_rest() -> None:
 def test_equal_fitness_is_no_obstacle() -> None:
     seen = [Observation(n, n, genome, 2.0) for n, genome in enumerate(_genomes(10, 1))]
     assert standardised(seen).tolist() == [0.0] * 10
-    assert len(_best(seen, 0)) == 60
+    assert len(_best(seen, by_promise=True)) == 60
