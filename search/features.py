@@ -28,9 +28,8 @@ class Features:
 
     Attributes:
         kinds: Kind by place, `K` behind the end of the block; shape (n, L).
-        nearby: Kind of each place and of the next, as one number. A block is stacked, so its first
-            sub-layer comes after its last; shape (n, L).
-        runs: Kind of each place and of the next two; shape (n, L).
+        around: What a stacked block has around its end: the last kind and the first, the last two
+            and the first, the last and the first two, each with the length; shape (n, 3).
         details: Choices of every field by place, and the model dim; shape (n, L * F + D).
         pairs: How often one kind follows another, the ends too; shape (n, (K + 1) ** 2).
         counts: Sub-layers by kind; shape (n, K).
@@ -38,8 +37,7 @@ class Features:
     """
 
     kinds: Codes
-    nearby: Codes
-    runs: Codes
+    around: Codes
     details: Matrix
     pairs: Matrix
     counts: Matrix
@@ -58,8 +56,7 @@ class Features:
         """Returns these rows and then the others."""
         return Features(
             kinds=np.concatenate([self.kinds, others.kinds]),
-            nearby=np.concatenate([self.nearby, others.nearby]),
-            runs=np.concatenate([self.runs, others.runs]),
+            around=np.concatenate([self.around, others.around]),
             details=np.concatenate([self.details, others.details]),
             pairs=np.concatenate([self.pairs, others.pairs]),
             counts=np.concatenate([self.counts, others.counts]),
@@ -113,13 +110,11 @@ class FeatureMap:
         dims = np.array([self._dims.get(one.model_dim, self._no_dim) for one in genomes])
         dims = dims.reshape(n, len(self._no_dim))
         kinds, fields = self._codes[tokens], self._table[tokens]
-        lengths = np.array([len(one.layers) for one in genomes], int).reshape(n, 1)
-        nearby, runs = _followed(kinds, lengths, k)
+        lengths = np.array([len(one.layers) for one in genomes], int)
         counts = np.stack([(kinds == code).sum(axis=1) for code in range(k)], axis=1)
         return Features(
             kinds=kinds,
-            nearby=nearby,
-            runs=runs,
+            around=_around(kinds, lengths, k),
             details=np.concatenate([fields.reshape(n, self.places * self._width), dims], axis=1),
             pairs=_pair_counts(kinds, k),
             counts=counts.astype(np.float64),
@@ -165,20 +160,14 @@ def _columns(choices: Sequence[Choice]) -> dict[Choice, Matrix]:
     return dict(zip(choices, np.eye(len(choices)) * 0.5**0.5, strict=True))
 
 
-def _followed(kinds: Codes, lengths: npt.NDArray[np.int_], k: int) -> tuple[Codes, Codes]:
-    """Returns each place's kind with the next one's and with the next two's, as numbers.
-
-    Numbers of one byte where they fit: they are compared millions of times.
-    """
-    places = np.arange(kinds.shape[1])[None, :]
-    inside = places < lengths
-    after = np.where(inside, (places + 1) % np.maximum(lengths, 1), places)
-    small: type[np.signedinteger[Any]] = np.int8 if (k + 1) ** 3 <= 128 else np.int16
-    codes: Codes = kinds.astype(small)
-    following: Codes = np.take_along_axis(codes, after, axis=1)
-    nearby = codes * (k + 1) + following
-    runs = nearby * (k + 1) + np.take_along_axis(following, after, axis=1)
-    return nearby, runs
+def _around(kinds: Codes, lengths: npt.NDArray[np.int_], k: int) -> Codes:
+    """Returns, as numbers, which kinds meet where the next block begins."""
+    rows, last = np.arange(len(kinds)), lengths - 1
+    end = lengths * (k + 1) + kinds[rows, last]
+    ring = end * (k + 1) + kinds[:, 0]
+    before, second = kinds[rows, np.maximum(last - 1, 0)], kinds[rows, np.minimum(1, last)]
+    codes: Codes = np.stack([ring, ring * (k + 1) + before, ring * (k + 1) + second], axis=1)
+    return codes
 
 
 def _pair_counts(kinds: npt.NDArray[np.int8], k: int) -> Matrix:

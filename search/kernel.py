@@ -39,15 +39,15 @@ def components(left: Features, right: Features, *, detailed: bool) -> Matrix:
     """
     length = left.kinds.shape[1]
     found = np.empty((len(component_names(detailed=detailed)), len(left), len(right)))
-    alike = _shared(left.kinds, right.kinds)
+    alike, nearby, runs = _shared(left, right)
     counted = _squared_distance(left, right, "counts")
     apart = np.float64(length) - alike
     if detailed:
         apart += _squared_distance(left, right, "details")
     places, neighbours, triples, pairs, counts, far, near, *fields = found
     np.divide(alike, length, out=places)
-    np.divide(_shared(left.nearby, right.nearby), length, out=neighbours)
-    np.divide(_shared(left.runs, right.runs), length, out=triples)
+    np.divide(nearby, length, out=neighbours)
+    np.divide(runs, max(length, 2), out=triples)
     np.matmul(left.pairs, right.pairs.T / (length + 1), out=pairs)
     np.exp(counted / -COUNT_SCALE, out=counts)
     np.exp(apart / -FAR, out=far)
@@ -73,15 +73,30 @@ def own_components(points: Features, *, detailed: bool) -> Matrix:
 Counted = npt.NDArray[np.int8]
 
 
-def _shared(left: Codes, right: Codes) -> Counted:
-    """Returns at how many places two genomes hold the same.
+def _shared(left: Features, right: Features) -> tuple[Counted, Counted, Counted]:
+    """Returns how many places, pairs and triples of places in a row two genomes share.
 
     In bytes, of which a processor compares and adds many at once; no block has 128 sub-layers.
     """
-    shared = np.zeros((len(left), len(right)), np.int8)
-    for here, there in zip(left.T, right.T, strict=True):
-        shared += (here[:, None] == there[None, :]).view(np.int8)
-    return shared
+    shape = (len(left), len(right))
+    alike, nearby, runs = (np.zeros(shape, np.int8) for _ in range(3))
+    before = two_before = np.zeros(shape, np.int8)
+    for here, there in zip(left.kinds.T, right.kinds.T, strict=True):
+        equal = _equal(here, there)
+        both = equal & before
+        alike += equal
+        nearby += both
+        runs += equal & two_before
+        before, two_before = equal, both
+    pair, triple, other = zip(left.around.T, right.around.T, strict=True)
+    nearby += _equal(*pair)
+    runs += _equal(*triple)
+    runs += _equal(*other)
+    return alike, nearby, runs
+
+
+def _equal(here: Codes, there: Codes) -> Counted:
+    return np.asarray(here[:, None] == there[None, :]).view(np.int8)
 
 
 def _squared_distance(left: Features, right: Features, name: str) -> Matrix:
