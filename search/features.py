@@ -36,7 +36,7 @@ class Features:
         shares: Choices of every field, summed over places, and the model dim; shape (n, F + D).
     """
 
-    kinds: Codes
+    kinds: npt.NDArray[np.int8]
     around: Codes
     details: Matrix
     pairs: Matrix
@@ -160,7 +160,7 @@ def _columns(choices: Sequence[Choice]) -> dict[Choice, Matrix]:
     return dict(zip(choices, np.eye(len(choices)) * 0.5**0.5, strict=True))
 
 
-def _around(kinds: Codes, lengths: npt.NDArray[np.int_], k: int) -> Codes:
+def _around(kinds: npt.NDArray[np.int8], lengths: npt.NDArray[np.int_], k: int) -> Codes:
     """Returns, as numbers, which kinds meet where the next block begins."""
     rows, last = np.arange(len(kinds)), lengths - 1
     end = lengths * (k + 1) + kinds[rows, last]

@@ -3,7 +3,8 @@
 Each component is a positive semidefinite function with values of about 1 for equal genomes:
 
 - places, nearby, runs: shared sub-layers, pairs and triples of them at the same places (the
-  weighted degree kernel of Rätsch and Sonnenburg, 2004), for what holds at a place;
+  weighted degree kernel of Rätsch and Sonnenburg, 2004), for what holds at a place; around the end
+  too, since a block is stacked and its first sub-layer comes after its last;
 - pairs: shared neighbours wherever they stand (the spectrum kernel), for motifs;
 - counts: distance in the number of sub-layers of each kind, for ratios;
 - far, near: distance over all places and fields, long and short, for interactions of few and of

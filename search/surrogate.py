@@ -97,21 +97,23 @@ class Look:
                 if outlook is not None:
                     outlook.see(fresh)
             first, self._seen = self._seen, self._seen + len(fresh)
-            liked = np.zeros(len(fresh)) if self._fitness is None else self._fitness.mean(first)
+            liked = np.zeros(len(fresh))
+            if self._fitness is not None:
+                liked = self._fitness.of(first).mean
             if self._passing is None:
                 return _descending(liked)
-            chance = self._passing.mean(first)
-            passes = chance > 0
-            return [int(at) for at in np.lexsort((-np.where(passes, liked, chance), ~passes))]
+            margin = self._passing.of(first).mean
+            passes = margin > 0
+            return [int(at) for at in np.lexsort((-np.where(passes, liked, margin), ~passes))]
 
     def choose(self) -> list[int]:
         """Returns the indices of all genomes seen, in order of `see`, most promising first."""
         with _one_thread().limit(limits=1, user_api="blas"):
             promise = np.zeros(self._seen)
             if self._fitness is not None:
-                promise += self._fitness.prediction().log_improvement()
+                promise += self._fitness.of(0).log_improvement()
             if self._passing is not None:
-                promise += self._passing.prediction().log_chance_above_zero()
+                promise += self._passing.of(0).log_chance_above_zero()
             return _descending(promise)
 
 
@@ -137,14 +139,9 @@ class _Outlook:
         own = weights.components @ own_components(points, detailed=self._detailed)
         self._own = np.concatenate([self._own, own])
 
-    def mean(self, first: int) -> Vector:
-        """Returns the means of the points seen, from the one numbered `first` on."""
-        expected: Vector = self._towards[first:] @ self._posterior.solved
-        return expected
-
-    def prediction(self) -> Prediction:
-        """Returns what is known of all points seen."""
-        return Prediction(self._posterior, self._towards, self._own)
+    def of(self, first: int) -> Prediction:
+        """Returns what is known of the points seen, from the one numbered `first` on."""
+        return Prediction(self._posterior, self._towards[first:], self._own[first:])
 
 
 @cache
