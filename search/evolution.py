@@ -1,8 +1,9 @@
 """Regularized evolution: tournament, the fittest, mutate; the oldest leave (arXiv:1802.01548).
 
-Asynchronous by nature: a proposal looks at what has finished, and at what was proposed only to
-avoid repeating it. All randomness comes from the caller's generator, seeded by (search seed, trial
-number), so the same results in the same order give the same search, after a restart too.
+Asynchronous by nature: parents are drawn from what has finished; what is in flight is not tried
+again, and the surrogate counts on hearing of it. All randomness comes from the caller's generator,
+seeded by (search seed, trial number), so the same results in the same order give the same search,
+after a restart too.
 """
 
 from __future__ import annotations
@@ -25,13 +26,14 @@ from search.spec import SearchSpec
 from search.surrogate import MEMORY, Surrogate
 from search.zoo import zoo_genome
 
-CHILDREN = 80  # mutated children that the surrogate looks at first
-GENERATIONS = 2  # of grandchildren, each of the children that it expects most of
+CHILDREN = 28  # mutated children that the surrogate looks at first
+GENERATIONS = 4  # of grandchildren, each of the children that it expects most of
 HEIRS, THEIR_CHILDREN = 6, 4  # children that have children, and how many each
 RESTART = 0.5  # chance that the next child starts from a parent, not from the last child
 WINNERS = 4  # tournaments whose winners are the children's parents
 ELITE = 3  # the fittest of the surrogate's window, parents too
 WANDERERS = 12  # random genomes among the children
+MOST_IN_FLIGHT = 100  # candidates without a result, the last ones, that the surrogate hears of
 FIRST = 10  # results before the surrogate may choose
 BATCHES = 4  # of children, each farther from the parents, before any genome will do
 TRIES = 8  # children at each distance, where nothing is screened
@@ -98,9 +100,10 @@ class Proposer:
     def _screened(self, history: History, rng: np.random.Generator) -> Proposal:
         """Returns the untried child that the surrogate likes best."""
         window = history.recent(MEMORY)
+        in_flight = history.in_flight(MOST_IN_FLIGHT)
         noise = history.noise()
         for batch in range(BATCHES):
-            look = self._surrogate.look(window, noise=noise, rng=rng)
+            look = self._surrogate.look(window, in_flight, noise=noise, rng=rng)
             children = self._children(history, window, batch + 1, rng)
             newest = list(children.values())
             liked = look.see([child.genome for child in newest])

@@ -68,9 +68,9 @@ class Posterior:
 
     Attributes:
         weights: Of the components.
-        root: Lower factor of the observations' covariance.
-        solved: That covariance's inverse times the targets.
-        best: Highest mean among the observed points.
+        root: Lower factor of the covariance of all points, observed or to be observed.
+        solved: Weight of each point in a mean; none of a point that is to be observed.
+        best: Highest mean among all points.
     """
 
     weights: Weights
@@ -156,15 +156,23 @@ def fit_weights(grams: Matrix, targets: Vector, *, noise: float | None = None) -
 
 
 def condition(covariance: Matrix, targets: Vector, weights: Weights) -> Posterior:
-    """Returns the process given observations of that covariance, noise apart.
+    """Returns the process given observations, and points of which observations are to come.
 
-    Nothing below the covariance's diagonal is read.
+    Those to come are taken as observed at their mean (Ginsbourger et al., 2010, the kriging
+    believer): no mean changes, deviations around them shrink.
+
+    Args:
+        covariance: Of the function at the observed points, then at those to be observed; nothing
+            below its diagonal is read.
+        targets: The observations; shape (observed,).
+        weights: Of the covariance's components; the noise comes on top.
     """
-    noise = weights.noise + JITTER
+    noise, observed = weights.noise + JITTER, len(targets)
     root = _cholesky(covariance, noise)
-    solved = cho_solve((root, True), targets, check_finite=False)
-    best = float((targets - noise * solved).max(initial=-np.inf))
-    return Posterior(weights, root, solved, best)
+    solved = cho_solve((root[:observed, :observed], True), targets, check_finite=False)
+    means = np.r_[targets - noise * solved, solved @ covariance[:observed, observed:]]
+    padded = np.r_[solved, np.zeros(len(covariance) - observed)]
+    return Posterior(weights, root, padded, float(means.max(initial=-np.inf)))
 
 
 def _cholesky(covariance: Matrix, more: float) -> Matrix:

@@ -62,6 +62,10 @@ class History(ABC):
         """Returns the last `limit` finished candidates, oldest first (the surrogate's window)."""
 
     @abstractmethod
+    def in_flight(self, limit: int) -> Sequence[Genome]:
+        """Returns the last `limit` candidates that were proposed and have not ended, by number."""
+
+    @abstractmethod
     def finished(self) -> int:
         """Returns how many candidates have completed or been pruned."""
 

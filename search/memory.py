@@ -14,14 +14,15 @@ class MemoryHistory(History):
 
     def __init__(self, *, window: int = 100_000) -> None:
         self._digests: set[str] = set()
+        self._open: dict[int, Genome] = {}
         self._finished: deque[Observation] = deque(maxlen=window)
         self._count = 0
         self._noise: float | None = None
 
-    def add_proposed(self, genome: Genome) -> int:
-        """Records a proposal and returns its number."""
+    def add_proposed(self, number: int, genome: Genome) -> None:
+        """Records a proposal; it is in flight until its end."""
         self._digests.add(genome.digest)
-        return len(self._digests) - 1
+        self._open[number] = genome
 
     def add_finished(
         self,
@@ -34,10 +35,15 @@ class MemoryHistory(History):
         parameters: int | None = None,
     ) -> Observation:
         """Records a result and returns it as it will be seen."""
+        self.drop(number)
         seen = Observation(number, self._count, genome, fitness, pruned, step_time_ms, parameters)
         self._finished.append(seen)
         self._count += 1
         return seen
+
+    def drop(self, number: int) -> None:
+        """Records that a candidate has ended, with or without a result."""
+        self._open.pop(number, None)
 
     def set_noise(self, noise: float | None) -> None:
         """States the standard deviation of fitness over repeats."""
@@ -55,6 +61,10 @@ class MemoryHistory(History):
         """Returns the last `limit` finished candidates, oldest first."""
         start = max(0, len(self._finished) - limit)
         return [self._finished[i] for i in range(start, len(self._finished))]
+
+    def in_flight(self, limit: int) -> Sequence[Genome]:
+        """Returns the last `limit` candidates that were proposed and have not ended, by number."""
+        return list(self._open.values())[-limit:]
 
     def finished(self) -> int:
         """Returns how many candidates have finished."""

@@ -51,7 +51,7 @@ class MemorySearch(AskTell):
             return self._opened(again, TrialKind.CONFIRMATION)
         rng = np.random.default_rng([self.spec.seed, self._next_number])
         proposal = self._proposer.propose(self._history, rng=rng)
-        self._history.add_proposed(proposal.genome)
+        self._history.add_proposed(self._next_number, proposal.genome)
         return self._opened(proposal, TrialKind.CANDIDATE)
 
     def _opened(self, proposal: Proposal, kind: TrialKind) -> AskedTrial:
@@ -72,6 +72,7 @@ class MemorySearch(AskTell):
         asked = self._held(number, ending.status)
         if ending.fitness is not None:
             self._keep(asked, ending, ending.fitness)
+        self._history.drop(number)
         del self._open[number]
         self._ended[number] = ending.status
 

@@ -55,6 +55,7 @@ class Surrogate:
     def look(
         self,
         observations: Sequence[Observation],
+        in_flight: Sequence[Genome] = (),
         *,
         noise: float | None,
         rng: np.random.Generator,
@@ -63,6 +64,7 @@ class Surrogate:
 
         Args:
             observations: The last `MEMORY` finished candidates, oldest first.
+            in_flight: Candidates whose results are still to come.
             noise: Standard deviation of fitness over repeats, nats a token, if known.
             rng: Draws the weights.
         """
@@ -72,9 +74,9 @@ class Surrogate:
         with _one_thread().limit(limits=1, user_api="blas"):
             if sum(not seen.pruned for seen in window) >= LEAST_OBSERVED:
                 completed = [seen for seen in observations if not seen.pruned]
-                fitness = self._fitness.outlook(completed, newest, noise, rng)
+                fitness = self._fitness.outlook(completed, in_flight, newest, noise, rng)
             if any(seen.pruned for seen in window):
-                passing = self._passing.outlook(observations, newest, None, rng)
+                passing = self._passing.outlook(observations, (), newest, None, rng)
         return Look(self._features, fitness, passing)
 
 
@@ -165,6 +167,7 @@ class _Model:
     def outlook(
         self,
         observations: Sequence[Observation],
+        in_flight: Sequence[Genome],
         newest: int,
         noise: float | None,
         rng: np.random.Generator,
@@ -177,7 +180,8 @@ class _Model:
         if self._window is None or self._window.start != start:
             self._window = _Window(self._features, start)
         seen = _within(observations, start, newest)
-        return self._window.outlook(seen, self._targets(seen), self._weights.drawn(rng))
+        weights = self._weights.drawn(rng)
+        return self._window.outlook(seen, self._targets(seen), in_flight, weights)
 
     def _fit(self, observations: Sequence[Observation], noise: float | None) -> Weights:
         if len(observations) < LEAST_OBSERVED:
@@ -200,14 +204,23 @@ class _Window:
         self._grams: Matrix = np.empty((count, _packed(WINDOW)))
 
     def outlook(
-        self, observations: Sequence[Observation], targets: Vector, weights: Weights
+        self,
+        observations: Sequence[Observation],
+        targets: Vector,
+        in_flight: Sequence[Genome],
+        weights: Weights,
     ) -> _Outlook:
         """Returns what the observations of the window say, under these weights."""
         self._follow(observations)
-        size = len(self._points)
-        covariance = weights.covariance_of_packed(self._grams[:, : _packed(size)], size)
+        known, detailed = self._points, self._features.detailed
+        covariance = weights.covariance_of_packed(self._grams[:, : _packed(len(known))], len(known))
+        if in_flight:
+            coming = self._features(in_flight)
+            known = known.joined(coming)
+            columns = weights.covariance(components(known, coming, detailed=detailed))
+            covariance = _extended(covariance, columns)
         posterior = condition(covariance, targets, weights)
-        return _Outlook(posterior, self._points, detailed=self._features.detailed)
+        return _Outlook(posterior, known, detailed=detailed)
 
     def _follow(self, observations: Sequence[Observation]) -> None:
         """Takes up what is new; anew from the first if these do not continue what is known."""
@@ -222,6 +235,15 @@ class _Window:
         rows = components(added, self._points, detailed=self._features.detailed)
         for at in range(known, len(numbers)):
             self._grams[:, _packed(at) : _packed(at + 1)] = rows[:, at - known, : at + 1]
+
+
+def _extended(covariance: Matrix, columns: Matrix) -> Matrix:
+    """Returns an upper triangle with further columns; nothing below its diagonal is set."""
+    size = len(covariance)
+    whole = np.empty((len(columns), len(columns)))
+    whole[:size, :size] = covariance
+    whole[:, size:] = columns
+    return whole
 
 
 def _packed(size: int) -> int:

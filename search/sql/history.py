@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from sqlalchemy import bindparam, select
 
 from search.evolution import Proposer
+from search.genome import Genome
 from search.history import History, Observation
 from search.spec import SearchSpec
 from search.sql.baselines import OF_SEARCH
@@ -38,6 +39,18 @@ FINISHED = (
 TRIED = select(trials.c.digest, trials.c.kind).where(
     trials.c.search_id == bindparam("search"),
     trials.c.digest.in_(bindparam("digests", expanding=True)),
+)
+
+
+IN_FLIGHT = (
+    select(trials.c.genome)
+    .where(
+        trials.c.search_id == bindparam("search"),
+        trials.c.status.in_([TrialStatus.QUEUED.value, TrialStatus.RUNNING.value]),
+        trials.c.kind == TrialKind.CANDIDATE.value,
+    )
+    .order_by(trials.c.number.desc())
+    .limit(bindparam("limit"))
 )
 
 
@@ -104,6 +117,13 @@ class SqlHistory(History):
     def recent(self, limit: int) -> Sequence[Observation]:
         """Returns the last `limit` finished candidates, oldest first."""
         return self._memory.window[-limit:]
+
+    def in_flight(self, limit: int) -> Sequence[Genome]:
+        """Returns the last `limit` candidates that were proposed and have not ended, by number."""
+        if not self._state["candidates_open"]:
+            return []
+        rows = self._tx.run(IN_FLIGHT, {"search": self._state.id, "limit": limit}).all()
+        return [read_genome(row.genome) for row in reversed(rows)]
 
     def tried(self, digests: Sequence[str]) -> frozenset[str]:
         """Returns those of `digests` that were already proposed in this search."""

@@ -20,6 +20,8 @@ from search.errors import (
 )
 from search.genome import Genome
 from search.memory_search import MemorySearch
+from search.sql.history import SqlHistory
+from search.sql.state import lock_search
 from search.sql_store import open_store
 from search.trial import TrialKind
 from tests.search.ask_tell_bench import SMALL, Bench
@@ -185,6 +187,32 @@ def test_a_search_goes_on_after_a_restart_as_if_there_had_been_none(kept: Bench)
         trial = waiting[int(order.integers(len(waiting)))]
         search.tell(trial, _fitness(trial.genome))
     assert digests == expected
+
+
+def _in_flight(search: Any, limit: int) -> list[str]:
+    """Returns the digests of the candidates that the surrogate hears of."""
+    if isinstance(search, MemorySearch):
+        return [genome.digest for genome in search._history.in_flight(limit)]
+    with search._database.write() as tx:
+        history = SqlHistory(tx, lock_search(tx, search._id), search._memory)
+        return [genome.digest for genome in history.in_flight(limit)]
+
+
+def test_what_is_in_flight_are_the_candidates_that_have_not_ended(bench: Bench) -> None:
+    search = bench.open()
+    assert _in_flight(search, 10) == []
+    asked = [search.ask() for _ in range(6)]
+    search.tell(asked[0], 0.5)
+    search.confirm(1, repeats=1)
+    assert search.ask().kind is TrialKind.CONFIRMATION
+    search.tell(asked[3], pruned=True)
+    search.fail(asked[4], "lost")
+    left = [asked[place].genome.digest for place in (1, 2, 5)]
+    assert _in_flight(search, 10) == left
+    assert _in_flight(search, 2) == left[1:]
+    for trial in search.pending():
+        search.tell(trial, 0.1)
+    assert _in_flight(search, 10) == []
 
 
 def test_another_spec_under_the_same_name_is_refused(kept: Bench) -> None:

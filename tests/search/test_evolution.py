@@ -42,7 +42,7 @@ class Campaign:
         number = self.history.proposed()
         rng = np.random.default_rng([self.spec.seed, number])
         proposal = self.proposer.propose(self.history, rng=rng)
-        self.history.add_proposed(proposal.genome)
+        self.history.add_proposed(number, proposal.genome)
         self.open.append((number, proposal))
         return proposal
 

@@ -121,6 +121,34 @@ def test_the_best_is_the_highest_mean_among_the_observed_points() -> None:
     assert posterior.best == pytest.approx(means.max(), abs=1e-4)
 
 
+def test_points_to_come_count_as_observed_at_their_mean() -> None:
+    targets = _standard(POINTS[:, 0] + np.sin(2 * POINTS[:, 1]))[:10]
+    known, coming, rest = POINTS[:10], POINTS[10:14], POINTS[14:]
+    weights, both = prior_weights(3), POINTS[:14]
+
+    def covariance(left: Matrix, right: Matrix) -> Matrix:
+        return weights.covariance(_grams(left, right))
+
+    def said(posterior: Posterior, points: Matrix, towards: Matrix) -> Prediction:
+        own = weights.components @ np.einsum("mii->mi", _grams(points, points))
+        return Prediction(posterior, covariance(points, towards), own)
+
+    before = condition(covariance(known, known), targets, weights)
+    upper = covariance(both, both)
+    upper[np.tril_indices(14, -1)] = np.nan  # what lies there must not be read
+    found = condition(upper, targets, weights)
+    believed = np.r_[targets, said(before, coming, known).mean]
+    expected = condition(covariance(both, both), believed, weights)
+    for posterior in (found, expected):
+        now = said(posterior, rest, both)
+        np.testing.assert_allclose(now.mean, said(before, rest, known).mean, atol=1e-4)
+        assert (now.deviation < said(before, rest, known).deviation).all()
+    assert found.best == pytest.approx(expected.best, abs=1e-4)
+    np.testing.assert_allclose(
+        said(found, rest, both).deviation, said(expected, rest, both).deviation
+    )
+
+
 def test_packed_components_give_the_same_covariance() -> None:
     weights, grams = prior_weights(3).drawn(np.random.default_rng(0)), _grams(POINTS, POINTS)
     packed = np.concatenate([grams[:, at, : at + 1] for at in range(60)], axis=1)

@@ -105,6 +105,31 @@ def test_a_choice_repeats_with_its_seed_and_another_seed_believes_otherwise() ->
     assert first != other
 
 
+def test_what_is_in_flight_promises_less_and_is_liked_as_before() -> None:
+    observations, children = _seen(10), _genomes(60, 2)
+    first = _chosen(Surrogate(SPACE), children, observations, noise=None, seed=0)
+    looks = []
+    for in_flight in ([], [children[index] for index in first[:3]]):
+        rng = np.random.default_rng(0)
+        look = Surrogate(SPACE).look(observations, in_flight, noise=None, rng=rng)
+        looks.append((look.see(children), look.choose()))
+    (liked, promising), (liked_then, promising_then) = looks
+    assert liked_then == liked
+    assert promising[:3] == first[:3]
+    assert min(promising_then.index(index) for index in first[:3]) > 3
+
+
+def test_what_is_in_flight_changes_nothing_of_what_is_kept() -> None:
+    observations, children = _seen(40), _genomes(30, 3)
+    steady, rng = Surrogate(SPACE), np.random.default_rng
+    steady.look(observations[:30], children[:8], noise=None, rng=rng(1))
+    answers = [
+        _chosen(one, children, observations, noise=None, seed=0)
+        for one in (steady, Surrogate(SPACE))
+    ]
+    assert answers[0] == answers[1]
+
+
 def test_what_will_be_pruned_promises_little() -> None:
     free = _seen(WINDOW)
     constrained = [
