@@ -7,6 +7,8 @@ true, in every controller; a proposal reads only what has finished since the las
 from __future__ import annotations
 
 from collections.abc import Sequence
+from operator import attrgetter
+from typing import Any
 
 from sqlalchemy import bindparam, select
 
@@ -42,12 +44,15 @@ TRIED = select(trials.c.digest, trials.c.kind).where(
 )
 
 
+# By one status at a time and by what the kind is not, for the same reason: the index of statuses.
+OTHERS = [kind.value for kind in TrialKind if kind is not TrialKind.CANDIDATE]
+OPEN = (TrialStatus.QUEUED.value, TrialStatus.RUNNING.value)
 IN_FLIGHT = (
-    select(trials.c.genome)
+    select(trials.c.number, trials.c.genome)
     .where(
         trials.c.search_id == bindparam("search"),
-        trials.c.status.in_([TrialStatus.QUEUED.value, TrialStatus.RUNNING.value]),
-        trials.c.kind == TrialKind.CANDIDATE.value,
+        trials.c.status == bindparam("status"),
+        trials.c.kind.not_in(OTHERS),
     )
     .order_by(trials.c.number.desc())
     .limit(bindparam("limit"))
@@ -122,8 +127,12 @@ class SqlHistory(History):
         """Returns the last `limit` candidates that were proposed and have not ended, by number."""
         if not self._state["candidates_open"]:
             return []
-        rows = self._tx.run(IN_FLIGHT, {"search": self._state.id, "limit": limit}).all()
-        return [read_genome(row.genome) for row in reversed(rows)]
+        rows: list[Any] = []
+        for status in filter(self._state.__getitem__, OPEN):
+            named = {"search": self._state.id, "status": status, "limit": limit}
+            rows += self._tx.run(IN_FLIGHT, named)
+        rows.sort(key=attrgetter("number"))
+        return [read_genome(row.genome) for row in rows[-limit:]]
 
     def tried(self, digests: Sequence[str]) -> frozenset[str]:
         """Returns those of `digests` that were already proposed in this search."""

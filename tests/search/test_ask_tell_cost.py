@@ -88,6 +88,8 @@ def _instructions(file: Path, count: int, algorithm: str) -> int:
     site.store.close()
     search = open_sql_search(spec, url)
     search.tell(search.ask(), 0.5, step_time_ms=12.0)
+    for _ in range(3):
+        search.ask()  # stay in flight
     with counted(search._database) as total:
         for _ in range(5):
             search.tell(search.ask(), 0.5, step_time_ms=11.0)
