@@ -42,7 +42,7 @@ class MemoryHistory(History):
         return seen
 
     def drop(self, number: int) -> None:
-        """Records that a candidate has ended, with or without a result."""
+        """Records that a candidate is in flight no more; it needs no result."""
         self._open.pop(number, None)
 
     def set_noise(self, noise: float | None) -> None:

@@ -72,7 +72,8 @@ class MemorySearch(AskTell):
         asked = self._held(number, ending.status)
         if ending.fitness is not None:
             self._keep(asked, ending, ending.fitness)
-        self._history.drop(number)
+        else:
+            self._history.drop(number)
         del self._open[number]
         self._ended[number] = ending.status
 

@@ -52,6 +52,7 @@ TRIAL_TRANSITIONS: dict[TrialStatus, frozenset[TrialStatus]] = {
     TrialStatus.FAILED: frozenset(),
     TrialStatus.CANCELLED: frozenset(),
 }
+OPEN = (TrialStatus.QUEUED, TrialStatus.RUNNING)
 
 
 class Outcome(StrEnum):

@@ -11,9 +11,7 @@ from search.sql.attempts import cancelled, end_attempt
 from search.sql.database import Transaction
 from search.sql.state import SearchState
 from search.tables import trials
-from search.trial import Outcome, TrialKind, TrialStatus
-
-OPEN = (TrialStatus.QUEUED, TrialStatus.RUNNING)
+from search.trial import OPEN, Outcome, TrialKind, TrialStatus
 
 
 def cancel_open(

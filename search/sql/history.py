@@ -22,7 +22,7 @@ from search.sql.rows import read_genome
 from search.sql.state import SearchState
 from search.surrogate import MEMORY
 from search.tables import trials
-from search.trial import TrialKind, TrialStatus
+from search.trial import OPEN, TrialKind, TrialStatus
 
 FINISHED = (
     select(
@@ -42,11 +42,8 @@ TRIED = select(trials.c.digest, trials.c.kind).where(
     trials.c.search_id == bindparam("search"),
     trials.c.digest.in_(bindparam("digests", expanding=True)),
 )
-
-
 # By one status at a time and by what the kind is not, for the same reason: the index of statuses.
 OTHERS = [kind.value for kind in TrialKind if kind is not TrialKind.CANDIDATE]
-OPEN = (TrialStatus.QUEUED.value, TrialStatus.RUNNING.value)
 IN_FLIGHT = (
     select(trials.c.number, trials.c.genome)
     .where(
@@ -128,9 +125,10 @@ class SqlHistory(History):
         if not self._state["candidates_open"]:
             return []
         rows: list[Any] = []
-        for status in filter(self._state.__getitem__, OPEN):
-            named = {"search": self._state.id, "status": status, "limit": limit}
-            rows += self._tx.run(IN_FLIGHT, named)
+        for status in OPEN:
+            if self._state[status.value]:
+                named = {"search": self._state.id, "status": status.value, "limit": limit}
+                rows += self._tx.run(IN_FLIGHT, named)
         rows.sort(key=attrgetter("number"))
         return [read_genome(row.genome) for row in rows[-limit:]]
 
