@@ -11,6 +11,7 @@ from jaxtyping import Array, Float
 from model.config import ModelConfig
 from model.initial import constant, normal
 from model.rotary import rotary_table, rotate
+from search.cost import query_spans
 from search.genome import Attention
 
 
@@ -51,8 +52,9 @@ class AttentionLayer(nnx.Module):
 
 Projected = Float[Array, "B S 3 H D"]
 Heads = Float[Array, "B H S D"]
-# Query, key, value, exponentials, one over their sums, and the output before that division.
-Saved = tuple[Heads, Heads, Heads, Float[Array, "B H S S"], Float[Array, "B H S"], Heads]
+# Query, key, value, the exponentials of each span, one over their sums, and the output before
+# that division.
+Saved = tuple[Heads, Heads, Heads, list[Float[Array, "B H Q K"]], Float[Array, "B H S"], Heads]
 
 
 @jax.custom_vjp
@@ -61,7 +63,8 @@ def causal_attention(qkv: Projected) -> Float[Array, "B S H D"]:
 
     The derivative is written out, as flash attention has it (arXiv:2205.14135): what is as large
     as S x S leaves a CPU's cache, and the fewer passes over it the better. Heads come first inside,
-    as matrix products want them, so that neither pass has other transposes than these.
+    as matrix products want them, queries come in spans that see the keys up to their own end, and
+    the root of D divides the queries as they are turned.
     """
     return _attend(qkv)[0]
 
@@ -71,35 +74,58 @@ def _attend(qkv: Projected) -> tuple[Float[Array, "B S H D"], Saved]:
     length, head_dim = qkv.shape[1], qkv.shape[4]
     query, key, value = (qkv[:, :, part].transpose(0, 2, 1, 3) for part in range(3))
     cosines, sines = rotary_table(np.arange(length), head_dim)
-    query, key = rotate(query, cosines, sines), rotate(key, cosines, sines)
-    scores = jnp.einsum("bhqd,bhkd->bhqk", query, key, preferred_element_type=jnp.float32)
-    mask = jnp.tril(jnp.ones((length, length), bool))
-    scores = jnp.where(mask, scores * head_dim**-0.5, -1e30)
-    exponentials = jnp.exp(scores - scores.max(axis=-1, keepdims=True))
-    inverse = 1.0 / exponentials.sum(axis=-1)
-    exponentials = exponentials.astype(value.dtype)
-    summed = jnp.einsum("bhqk,bhkd->bhqd", exponentials, value, preferred_element_type=jnp.float32)
+    scale = head_dim**-0.5
+    query, key = rotate(query, scale * cosines, scale * sines), rotate(key, cosines, sines)
+    kept, sums, outputs = [], [], []
+    for first, end in query_spans(length):
+        scores = _product("bhqd,bhkd->bhqk", query[:, :, first:end], key[:, :, :end])
+        mask = jnp.tril(jnp.ones((end - first, end), bool), first)
+        scores = jnp.where(mask, scores, -1e30)
+        exponentials = jnp.exp(scores - scores.max(axis=-1, keepdims=True))
+        sums.append(exponentials.sum(axis=-1))
+        kept.append(exponentials.astype(value.dtype))
+        outputs.append(_product("bhqk,bhkd->bhqd", kept[-1], value[:, :, :end]))
+    inverse = 1.0 / jnp.concatenate(sums, axis=-1)
+    summed = jnp.concatenate(outputs, axis=-2)
     mixed = (summed * inverse[..., None]).astype(value.dtype).transpose(0, 2, 1, 3)
-    return mixed, (query, key, value, exponentials, inverse, summed.astype(value.dtype))
+    return mixed, (query, key, value, kept, inverse, summed.astype(value.dtype))
 
 
 def _attend_backward(saved: Saved, gradient: Float[Array, "B S H D"]) -> tuple[Projected]:
     """Returns the gradient of queries, keys and values."""
-    query, key, value, exponentials, inverse, summed = saved
+    query, key, value, kept, inverse, summed = saved
     length, head_dim = query.shape[2:]
     share = gradient.transpose(0, 2, 1, 3) * inverse[..., None]  # float32, since `inverse` is
     mean = jnp.sum(share * summed, axis=-1) * inverse
     share = share.astype(value.dtype)
-    pulled = jnp.einsum("bhqd,bhkd->bhqk", share, value, preferred_element_type=jnp.float32)
-    scores = exponentials * (pulled - mean[..., None]) * head_dim**-0.5
-    scores = scores.astype(query.dtype)
+    # A product that would read S x S by columns is twice as slow on a CPU, so its other side is
+    # turned around, and stays so only behind a barrier.
+    query_columns, share_columns = jax.lax.optimization_barrier(
+        (query.swapaxes(-1, -2), share.swapaxes(-1, -2))
+    )
+    of_queries = []
+    of_keys = of_values = jnp.zeros_like(query_columns)
+    for (first, end), exponentials in zip(query_spans(length), kept, strict=True):
+        pulled = _product("bhqd,bhkd->bhqk", share[:, :, first:end], value[:, :, :end])
+        scores = exponentials * (pulled - mean[:, :, first:end, None])
+        scores = scores.astype(query.dtype)
+        of_queries.append(scores @ key[:, :, :end])
+        unseen = [(0, 0), (0, 0), (0, 0), (0, length - end)]
+        of_keys += jnp.pad(query_columns[..., first:end] @ scores, unseen)
+        of_values += jnp.pad(share_columns[..., first:end] @ exponentials, unseen)
     cosines, sines = rotary_table(np.arange(length), head_dim)
+    scale = head_dim**-0.5
     parts = (
-        rotate(jnp.einsum("bhqk,bhkd->bhqd", scores, key), cosines, -sines),
-        rotate(jnp.einsum("bhqk,bhqd->bhkd", scores, query), cosines, -sines),
-        jnp.einsum("bhqk,bhqd->bhkd", exponentials, share),
+        rotate(jnp.concatenate(of_queries, axis=2), scale * cosines, -scale * sines),
+        rotate(of_keys.swapaxes(-1, -2), cosines, -sines),
+        of_values.swapaxes(-1, -2),
     )
     return (jnp.stack(parts).transpose(1, 3, 0, 2, 4),)
+
+
+def _product(axes: str, left: Array, right: Array) -> Array:
+    """Returns an einsum whose sums are float32."""
+    return jnp.einsum(axes, left, right, preferred_element_type=jnp.float32)
 
 
 causal_attention.defvjp(_attend, _attend_backward)

@@ -41,6 +41,8 @@ SAVED_PER_EXPERT_HIDDEN = {
 }
 # Per head and pair of positions: exponentials, and some of their gradient while it is computed.
 SAVED_PER_SCORE = 1.25
+# Queries of attention from which two halves are faster than one span (model/attention.py).
+SHORTEST_IN_HALVES = 128
 # Places in a block of one expert's tokens, without a capacity (model/moe.py, on CPU).
 DROPLESS_BLOCK = 64
 FACTORED_MINIMUM = 128
@@ -89,6 +91,16 @@ def norm_parameters(layer: SubLayer, model_dim: int) -> int:
     return model_dim * (2 if layer.norm == "layer_norm" else 1)
 
 
+def query_spans(length: int) -> list[tuple[int, int]]:
+    """Returns the spans of queries that attention takes at once, each with the keys up to its end.
+
+    Of two halves the first never meets the second's keys: a quarter of the pairs is not computed.
+    """
+    if length < SHORTEST_IN_HALVES:
+        return [(0, length)]
+    return [(0, length // 2), (length // 2, length)]
+
+
 def _attention(layer: Attention, dim: int, proxy: Proxy) -> LayerCost:
     width = layer.heads * proxy.head_dim
     matrices = 4 * dim * width
@@ -98,7 +110,8 @@ def _attention(layer: Attention, dim: int, proxy: Proxy) -> LayerCost:
     scores = 2.0 * proxy.sequence_length * width
     flops = 2.0 * (matrices + convolution) + scores
     saved = 3.0 * dim + 4 * width + (9 * width if layer.conv_width else 0)
-    saved += SAVED_PER_SCORE * layer.heads * proxy.sequence_length
+    pairs = sum((end - first) * end for first, end in query_spans(proxy.sequence_length))
+    saved += SAVED_PER_SCORE * layer.heads * pairs / proxy.sequence_length
     return LayerCost(parameters, parameters, flops, saved)
 
 

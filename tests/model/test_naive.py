@@ -32,6 +32,7 @@ LAYER_NORM = {"norm": "layer_norm", "norm_position": "post"}
 LAYERS: dict[str, dict[str, Any]] = {
     "attention": ATTENTION,
     "attention with convolution, layer norm after": {**ATTENTION, "conv_width": 3, **LAYER_NORM},
+    "attention in two spans": ATTENTION,
     "dense": {**FEED_FORWARD, "activation": "gelu"},
     "dense gated of low rank, layer norm": {**FEED_FORWARD, "rank": 3, "norm": "layer_norm"},
     "dense squared, norm after": {
@@ -44,6 +45,8 @@ LAYERS: dict[str, dict[str, Any]] = {
     "top 2 with drops, gated": moe("top_2", 0.75, "gated_gelu"),
     "top 2 dropless, gated": moe("top_2", 0, "gated_relu"),
 }
+
+LONG = {"attention in two spans": {"batch_size": 1, "sequence_length": 129, "blocks": 1}}
 
 
 def by_name(tree: Any) -> dict[str, np.ndarray]:
@@ -64,23 +67,24 @@ def shaken(tree: Any, rng: np.random.Generator) -> Any:
 
 @pytest.mark.parametrize("name", LAYERS)
 def test_sub_layer_and_its_gradients_equal_loops(name):
-    config = small_config(LAYERS[name], **SHAPES)
+    config = small_config(LAYERS[name], **LONG.get(name, SHAPES))
+    batch, tokens = config.batch_size, config.batch_size * config.sequence_length
     layer, rng = config.genome.layers[0], np.random.default_rng(0)
     module = SubLayerBranch(layer, config, rngs=nnx.Rngs(0))
     graph, parameters, rest = nnx.split(module, nnx.Param, ...)
     parameters = shaken(parameters, rng)
-    x = rng.normal(size=(20, 16)).astype(np.float32)
+    x = rng.normal(size=(tokens, 16)).astype(np.float32)
     looked_at = rng.normal(size=x.shape).astype(np.float32)
 
     def objective(parameters: Any, x: Any) -> Any:
-        out, report = nnx.merge(graph, parameters, rest)(x, batch=4, training=True)
+        out, report = nnx.merge(graph, parameters, rest)(x, batch=batch, training=True)
         auxiliary = 0.0 if report is None else report.load_balance + report.router_z
         return jnp.sum(out * looked_at) + auxiliary, out
 
     slopes, out = jax.jit(jax.grad(objective, argnums=(0, 1), has_aux=True))(parameters, x)
 
     def loops(values: dict[str, np.ndarray]) -> tuple[np.ndarray, float]:
-        return naive.branch(layer, values, values["x"], batch=4, head_dim=8, training=True)
+        return naive.branch(layer, values, values["x"], batch=batch, head_dim=8, training=True)
 
     def scalar(values: dict[str, np.ndarray]) -> float:
         expected, auxiliary = loops(values)
