@@ -10,7 +10,7 @@ import json
 from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
-from pydantic_core import from_json
+from pydantic_core import InitErrorDetails, PydanticCustomError, from_json
 
 from search.errors import InvalidGenome
 from search.validation import first_problem
@@ -95,17 +95,17 @@ class Genome(BaseModel):
     layers: Annotated[tuple[Layer, ...], Field(min_length=1, max_length=MAX_LAYERS)]
 
     @model_validator(mode="after")
-    def _rank_within_width(self) -> Genome:
+    def _fits_together(self) -> Genome:
         for index, layer in enumerate(self.layers):
             if isinstance(layer, FeedForward):
                 limit = min(self.model_dim, layer.hidden_dim)
                 if layer.rank > limit:
-                    raise ValueError(
-                        f"layers.{index}.rank must be at most min(model_dim, hidden_dim) = "
-                        f"{limit}, got {layer.rank}"
-                    )
+                    rule = f"must be at most min(model_dim, hidden_dim) = {limit}"
+                    raise _broken(index, "rank", rule, layer.rank)
             elif isinstance(layer, MoE) and layer.gating == "expert_choice":
-                _positive_capacity(index, layer)
+                if layer.capacity_factor <= 0:
+                    rule = "must be above 0 under expert_choice"
+                    raise _broken(index, "capacity_factor", rule, layer.capacity_factor)
         return self
 
     def canonical(self) -> dict[str, Any]:
@@ -149,12 +149,11 @@ def parse_genome(data: object) -> Genome:
         raise InvalidGenome(f"a genome is a JSON object: {error}") from None
 
 
-def _positive_capacity(index: int, layer: MoE) -> None:
-    if layer.capacity_factor <= 0:
-        raise ValueError(
-            f"layers.{index}.capacity_factor must be above 0 under expert_choice, "
-            f"got {layer.capacity_factor}"
-        )
+def _broken(index: int, field: str, rule: str, value: float) -> ValidationError:
+    """Returns the error of a sub-layer's field that breaks a rule, told where it is."""
+    problem = PydanticCustomError("value_error", f"{field} {rule}")
+    place = InitErrorDetails(type=problem, loc=("layers", index, field), input=value)
+    return ValidationError.from_exception_data(Genome.__name__, [place])
 
 
 def _whole(number: float) -> float | int:

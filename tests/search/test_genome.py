@@ -83,14 +83,18 @@ def test_what_is_not_a_genome_is_refused(data: object) -> None:
 
 def test_rank_over_width_is_refused_with_the_rule() -> None:
     layer = {"kind": "feed_forward", "hidden_dim": 64, "activation": "relu", "rank": 65}
-    with pytest.raises(InvalidGenome, match=r"layers\.0\.rank must be at most .* = 64, got 65"):
+    with pytest.raises(InvalidGenome, match=r"rank must be at most .* = 64 \(got 65\)") as refused:
         parse_genome({"model_dim": 128, "layers": [layer]})
+
+    assert refused.value.pointer == "/layers/0/rank"
 
 
 def test_expert_choice_needs_capacity() -> None:
     layer = {**EXAMPLE["layers"][2], "capacity_factor": 0}  # type: ignore[index]
-    with pytest.raises(InvalidGenome, match="capacity_factor must be above 0"):
+    with pytest.raises(InvalidGenome, match="capacity_factor must be above 0") as refused:
         parse_genome({"model_dim": 128, "layers": [layer]})
+
+    assert refused.value.pointer == "/layers/0/capacity_factor"
 
 
 def test_genome_is_hashable_by_value() -> None:
