@@ -100,9 +100,8 @@ def _attend_backward(saved: Saved, gradient: Float[Array, "B S H D"]) -> tuple[P
     share = share.astype(value.dtype)
     # A product that would read S x S by columns is twice as slow on a CPU, so its other side is
     # turned around, and stays so only behind a barrier.
-    query_columns, share_columns = jax.lax.optimization_barrier(
-        (query.swapaxes(-1, -2), share.swapaxes(-1, -2))
-    )
+    columns = (query.swapaxes(-1, -2), share.swapaxes(-1, -2))
+    query_columns, share_columns = jax.lax.optimization_barrier(columns)  # type: ignore[no-untyped-call]
     of_queries = []
     of_keys = of_values = jnp.zeros_like(query_columns)
     for (first, end), exponentials in zip(query_spans(length), kept, strict=True):

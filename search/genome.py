@@ -102,10 +102,13 @@ class Genome(BaseModel):
                 if layer.rank > limit:
                     rule = f"must be at most min(model_dim, hidden_dim) = {limit}"
                     raise _broken(index, "rank", rule, layer.rank)
-            elif isinstance(layer, MoE) and layer.gating == "expert_choice":
-                if layer.capacity_factor <= 0:
-                    rule = "must be above 0 under expert_choice"
-                    raise _broken(index, "capacity_factor", rule, layer.capacity_factor)
+            elif (
+                isinstance(layer, MoE)
+                and layer.gating == "expert_choice"
+                and layer.capacity_factor <= 0
+            ):
+                rule = "must be above 0 under expert_choice"
+                raise _broken(index, "capacity_factor", rule, layer.capacity_factor)
         return self
 
     def canonical(self) -> dict[str, Any]:

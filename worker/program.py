@@ -125,7 +125,7 @@ def compile_program(
         if on_cpu:
             # A step whose inputs are still being copied runs on another thread, and so do all that
             # follow it at once: two of them may hold their temporaries.
-            jax.block_until_ready(state)
+            wait(state)
             on_device(np.zeros(1, np.float32))  # jax keeps a host array until the next transfer
             give_back()  # what drawing leaves in pieces: up to as much again
             make_room(int(memory.temp_size_in_bytes))

@@ -216,7 +216,11 @@ class _Attempt:
             total_steps=warm.total_steps,
             block_steps=max(1, round(BLOCK_SECONDS / max(warm.step_seconds, 1e-9))),
         )
-        return self.session, program.initial() if saved is None else jax.tree.map(jnp.array, saved)
+        if saved is None:
+            return self.session, program.initial()
+        state = jax.tree.map(jnp.array, saved)
+        wait(state)  # as the initial one is, so that no two steps hold their temporaries
+        return self.session, state
 
     def _resumed(
         self, shapes: TrainingState
