@@ -53,6 +53,7 @@ def test_no_random_genome_sees_later_tokens_or_other_rows(genome, seed):
     assert row_deviation(model, random_tokens(config)[:3]) < TOLERANCE
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("gating", ["expert_choice", "top_2"])
 def test_causal_rules_learn_nothing_from_noise(gating):
     config = small_config(

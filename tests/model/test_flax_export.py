@@ -114,6 +114,7 @@ def test_every_zoo_genome_has_a_source_that_can_be_read_as_python(name: str) -> 
     compile(flax_source(export), name, "exec")
 
 
+@pytest.mark.slow
 def test_the_source_runs_on_its_own(tmp_path: Path) -> None:
     file = tmp_path / "block.py"
     file.write_text(flax_source(exported(BLOCKS["expert choice"])))

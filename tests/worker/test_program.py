@@ -83,6 +83,7 @@ def programs_compiled():
         jax.monitoring.unregister_event_duration_listener(listen)
 
 
+@pytest.mark.slow
 def test_an_evaluation_in_pieces_gives_the_losses_of_the_whole_bit_for_bit():
     genome = load_preset("nano").sample(rng=np.random.default_rng(2))
     pieces, whole = compiled_genome(genome), compiled_genome(genome, whole_evaluation=True)
@@ -93,6 +94,7 @@ def test_an_evaluation_in_pieces_gives_the_losses_of_the_whole_bit_for_bit():
     np.testing.assert_array_equal(pieces.evaluate(state, tokens), whole.evaluate(state, tokens))
 
 
+@pytest.mark.slow
 def test_a_child_s_evaluation_compiles_only_the_sub_layer_that_is_new():
     forget_pieces()
     parent = zoo_genome("glam", load_preset("nano"))
