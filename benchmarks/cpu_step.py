@@ -129,7 +129,7 @@ def torch_step(leaves: dict[str, np.ndarray]) -> Step:
         router_z_weight=PROXY.router_z_weight,
     )
     step = training_step(model, learning_rate=LEARNING_RATE, betas=BETAS, epsilon=EPSILON)
-    return lambda number: step(tokens(number).astype(np.int64))
+    return lambda number: float(step(tokens(number).astype(np.int64)))
 
 
 PEERS = ("ours", "torch", "torch_malloc")

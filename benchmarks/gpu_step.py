@@ -55,6 +55,9 @@ SMALL = {
 }
 RATE, BETAS, EPSILON = 1e-3, (0.9, 0.98), 1e-9  # of Adam, as in worker/optimizer.py
 WARM_UP = 4
+# Steps between two looks at the loss, about half a second: as a trial trains on accelerators
+# (worker/proxy_training.py).
+BLOCK = 6
 # Losses of the same model from the same values, over the warm-up: nats.
 LOSS_TOLERANCE = {"float32": 1e-3, "bfloat16": 3e-2}
 NOT_INSTALLED = "not installed"
@@ -88,7 +91,7 @@ def stand_ins() -> None:
             sys.modules[package] = module
 
 
-Step = Callable[[np.ndarray], float]
+Step = Callable[[np.ndarray], Any]  # returns the loss, which may still be under way
 
 
 def proxy_of(*, small: bool, batch: int) -> Any:
@@ -113,26 +116,35 @@ def genome_of(name: str, *, small: bool) -> Any:
     return Genome.model_validate({"model_dim": dim, "layers": ZOO[name]})
 
 
-def our_step(genome: Any, proxy: Any) -> Step:
+def our_step(genome: Any, proxy: Any) -> tuple[Step, dict[str, Any]]:
+    """Returns our step, and what compiling it took and what it needs."""
     import jax
 
     from model.config import ModelConfig
+    from search.cost import memory_bytes
     from worker.clock import SystemClock
     from worker.program import compile_program
 
-    config = ModelConfig.of_proxy(genome, proxy, platform=jax.default_backend())
+    platform = jax.default_backend()
+    config = ModelConfig.of_proxy(genome, proxy, platform=platform)
     program = compile_program(config, proxy, seed=0, clock=SystemClock(), cache_folder=None)
     state = program.initial()
 
-    def step(tokens: np.ndarray) -> float:
+    facts = {
+        "compile_seconds": round(program.compile_seconds, 1),
+        "memory_gib": round(program.memory_bytes / 2**30, 2),
+        "estimated_memory_gib": round(memory_bytes(genome, proxy, platform=platform) / 2**30, 2),
+    }
+
+    def step(tokens: np.ndarray) -> Any:
         nonlocal state
         state, metrics = program.step(state, tokens, np.float32(0.5))
-        return float(metrics.cross_entropy)
+        return metrics.cross_entropy
 
-    return step
+    return step, facts
 
 
-def torch_step(genome: Any, proxy: Any, *, compiled: bool) -> Step:
+def torch_step(genome: Any, proxy: Any, *, compiled: bool) -> tuple[Step, dict[str, Any]]:
     """Returns PyTorch's step from our initial values, drawn on the CPU."""
     import jax
     import torch
@@ -157,7 +169,8 @@ def torch_step(genome: Any, proxy: Any, *, compiled: bool) -> Step:
         dtype=getattr(torch, proxy.precision),
     )
     torch.set_float32_matmul_precision("high")
-    return training_step(model, learning_rate=RATE, betas=BETAS, epsilon=EPSILON, compiled=compiled)
+    adam = {"learning_rate": RATE, "betas": BETAS, "epsilon": EPSILON}
+    return training_step(model, **adam, compiled=compiled), {}
 
 
 def _name(path: tuple[Any, ...]) -> str:
@@ -165,17 +178,17 @@ def _name(path: tuple[Any, ...]) -> str:
     return ".".join(part for part in parts if part != "value")
 
 
-def transformers_step(genome: Any, proxy: Any) -> Step:
+def transformers_step(genome: Any, proxy: Any) -> tuple[Step, dict[str, Any]]:
     from benchmarks import transformers_peer
 
-    step, _ = transformers_peer.transformers_step(
+    step, parameters = transformers_peer.transformers_step(
         genome.canonical()["layers"],
         proxy,
         model_dim=genome.model_dim,
         device=_torch_device(),
         rate=RATE,
     )
-    return step
+    return step, {"parameters": parameters}
 
 
 def _torch_device() -> str:
@@ -184,7 +197,7 @@ def _torch_device() -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
-STEPS: dict[str, Callable[[Any, Any], Step]] = {
+STEPS: dict[str, Callable[[Any, Any], tuple[Step, dict[str, Any]]]] = {
     "ours": our_step,
     "torch": lambda genome, proxy: torch_step(genome, proxy, compiled=False),
     "torch_compiled": lambda genome, proxy: torch_step(genome, proxy, compiled=True),
@@ -199,17 +212,22 @@ def measure(peer: str, name: str, *, small: bool, batch: int, steps: int) -> dic
     genome, proxy = genome_of(name, small=small), proxy_of(small=small, batch=batch)
     shape = (proxy.batch_size, proxy.sequence_length + 1)
     tokens = np.random.default_rng(0).integers(0, proxy.vocab_size, shape, dtype=np.int64)
-    step = STEPS[peer](genome, proxy)
+    step, facts = STEPS[peer](genome, proxy)
     tokens = tokens.astype(np.int32) if peer == "ours" else tokens
-    losses = [step(tokens) for _ in range(WARM_UP)]
+    losses = [float(step(tokens)) for _ in range(WARM_UP)]
     seconds = []
-    for _ in range(steps):
+    for _ in range(-(-steps // BLOCK)):
         start = time.perf_counter()
-        step(tokens)  # waits: the loss is read
-        seconds.append(time.perf_counter() - start)
+        for _ in range(BLOCK):
+            loss = step(tokens)
+        losses.append(float(loss))  # waits
+        seconds.append((time.perf_counter() - start) / BLOCK)
     rate = proxy.batch_size * proxy.sequence_length / statistics.median(seconds)
     return {
-        "losses": losses,
+        **facts,
+        "losses": losses[:WARM_UP],
+        "last_loss": losses[-1],
+        "milliseconds": round(1e3 * statistics.median(seconds), 2),
         "tokens_per_second": round(rate),
         "flops_per_second": rate * flops_per_token(genome, proxy),
         "activated_parameters": activated_parameters(genome, proxy),
@@ -251,6 +269,7 @@ def results_of(options: argparse.Namespace, peak: float | None) -> dict[str, dic
             found["mfu"] = round(found["flops_per_second"] / peak, 4)
         if peer.startswith("torch"):
             _check_equal(results[name], peer, options)
+        show(name, peer, found)
     return results
 
 
@@ -265,14 +284,14 @@ def _check_equal(results: dict[str, Any], peer: str, options: argparse.Namespace
             results[peer]["failed"] = f"trains another model: losses differ by {worst:.2e} nats"
 
 
-def show(results: dict[str, dict[str, Any]]) -> None:
-    for name, peers in results.items():
-        for peer, found in peers.items():
-            if "failed" in found:
-                print(f"{name:>28}  {peer:>14}  {found['failed']}")
-                continue
-            mfu = f"{found['mfu']:7.1%} MFU" if "mfu" in found else "no known peak"
-            print(f"{name:>28}  {peer:>14}  {found['tokens_per_second']:>10,} tokens/s  {mfu}")
+def show(name: str, peer: str, found: dict[str, Any]) -> None:
+    """Prints what a peer reached, when it is known: all of them take minutes."""
+    if "failed" in found:
+        print(f"{name:>28}  {peer:>14}  {found['failed']}", flush=True)
+        return
+    mfu = f"{found['mfu']:7.1%} MFU" if "mfu" in found else "no known peak"
+    rate = f"{found['tokens_per_second']:>10,} tokens/s"
+    print(f"{name:>28}  {peer:>14}  {rate}  {mfu}", flush=True)
 
 
 def judged(results: dict[str, dict[str, Any]]) -> bool | None:
@@ -304,7 +323,6 @@ def main() -> None:
     ok, value = None, "not run"
     if found.get("backend") == "gpu" or options.small:
         results = results_of(options, peak_flops(found.get("kind", "")))
-        show(results)
     if results and not options.small:
         ok = judged(results)
         value = {name: peers["ours"].get("mfu") for name, peers in results.items()}  # type: ignore[assignment]

@@ -158,8 +158,10 @@ def training_step(
     betas: tuple[float, float],
     epsilon: float,
     compiled: bool = False,
-) -> Callable[[np.ndarray], float]:
+) -> Callable[[np.ndarray], torch.Tensor]:
     """Returns a function that takes one Adam step on a batch and returns its cross-entropy.
+
+    On a GPU it may still be under way.
 
     Args:
         model: Leaves and forward pass.
@@ -174,12 +176,12 @@ def training_step(
     )
     device = next(iter(model.leaves.values())).device
 
-    def step(tokens: np.ndarray) -> float:
+    def step(tokens: np.ndarray) -> torch.Tensor:
         optimizer.zero_grad(set_to_none=True)
         total, cross_entropy = loss(torch.from_numpy(tokens).to(device))
         total.backward()
         optimizer.step()
-        return float(cross_entropy.detach())
+        return cross_entropy.detach()
 
     return step
 

@@ -17,7 +17,7 @@ from transformers import Qwen3MoeConfig, Qwen3MoeForCausalLM
 
 def transformers_step(
     layers: list[dict[str, Any]], proxy: Any, *, model_dim: int, device: str, rate: float
-) -> tuple[Callable[[np.ndarray], float], int]:
+) -> tuple[Callable[[np.ndarray], torch.Tensor], int]:
     """Returns a function that takes one Adam step on a batch [B, S + 1], and its parameters.
 
     Args:
@@ -53,12 +53,12 @@ def transformers_step(
     model = Qwen3MoeForCausalLM(config).to(device, dtype).train()
     optimizer = torch.optim.Adam(model.parameters(), lr=rate, fused=True)
 
-    def step(tokens: np.ndarray) -> float:
+    def step(tokens: np.ndarray) -> torch.Tensor:
         batch = torch.from_numpy(tokens[:, :-1]).to(device)
         optimizer.zero_grad(set_to_none=True)
         loss = model(input_ids=batch, labels=batch).loss
         loss.backward()
         optimizer.step()
-        return float(loss.detach())
+        return loss.detach()
 
     return step, sum(parameter.numel() for parameter in model.parameters())

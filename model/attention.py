@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -57,9 +59,38 @@ Heads = Float[Array, "B H S D"]
 Saved = tuple[Heads, Heads, Heads, list[Float[Array, "B H Q K"]], Float[Array, "B H S"], Heads]
 
 
-@jax.custom_vjp
 def causal_attention(qkv: Projected) -> Float[Array, "B S H D"]:
-    """Returns softmax(q k / sqrt(D)) v over positions up to the query's own, q and k turned.
+    """Returns softmax(q k / sqrt(D)) v over positions up to the query's own, q and k turned."""
+    if has_flash_kernel(qkv.dtype, qkv.shape[-1]):
+        return flash_attention(qkv)
+    return written_attention(qkv)
+
+
+def has_flash_kernel(dtype: jnp.dtype, head_dim: int) -> bool:
+    """Returns whether the device has cuDNN's kernel for such heads: NVIDIA's, from Ampere on."""
+    if jax.default_backend() != "gpu" or dtype != jnp.bfloat16:
+        return False
+    major, _, _ = str(getattr(jax.devices()[0], "compute_capability", "")).partition(".")
+    return major.isdigit() and int(major) >= 8 and head_dim % 8 == 0 and head_dim <= 128
+
+
+def flash_attention(
+    qkv: Projected, *, implementation: Literal["cudnn", "xla"] = "cudnn"
+) -> Float[Array, "B S H D"]:
+    """Returns the same from one kernel, which stores nothing as large as S x S."""
+    length, head_dim = qkv.shape[1], qkv.shape[4]
+    query, key, value = (part[:, :, 0] for part in jnp.split(qkv, 3, axis=2))
+    cosines, sines = (table[:, None] for table in rotary_table(np.arange(length), head_dim))
+    query, key = rotate(query, cosines, sines), rotate(key, cosines, sines)
+    mixed: Array = jax.nn.dot_product_attention(
+        query, key, value, is_causal=True, implementation=implementation
+    )
+    return mixed
+
+
+@jax.custom_vjp
+def written_attention(qkv: Projected) -> Float[Array, "B S H D"]:
+    """Returns the same from matrix products.
 
     The derivative is written out, as flash attention has it (arXiv:2205.14135): what is as large
     as S x S leaves a CPU's cache, and the fewer passes over it the better. Heads come first inside,
@@ -127,4 +158,4 @@ def _product(axes: str, left: Array, right: Array) -> Array:
     return jnp.einsum(axes, left, right, preferred_element_type=jnp.float32)
 
 
-causal_attention.defvjp(_attend, _attend_backward)
+written_attention.defvjp(_attend, _attend_backward)

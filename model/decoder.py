@@ -92,9 +92,7 @@ class Decoder(nnx.Module):
     def unembed(self, x: Float[Array, "T d"]) -> Float[Array, "T V"]:
         """Returns logits in float32 of the last block's residual stream."""
         x = self.norm(x)
-        matrix = self.unembedding[...].astype(x.dtype)
-        logits: Array = jnp.matmul(x, matrix, preferred_element_type=jnp.float32)
-        return logits
+        return logits_of(x, self.unembedding[...].astype(x.dtype))
 
     def _stack(
         self, x: Float[Array, "T d"], *, batch: int, training: bool
@@ -178,6 +176,35 @@ def next_token_loss(
 
 
 @jax.custom_vjp
+def logits_of(x: Float[Array, "T d"], matrix: Float[Array, "d V"]) -> Float[Array, "T V"]:
+    """Returns x @ matrix in float32, whose gradient is multiplied on in the dtype of `x`.
+
+    What jax derives would multiply float32 gradients: twice the bytes of the largest array of a
+    step, at half the speed of bfloat16.
+    """
+    logits: Array = jnp.matmul(x, matrix, preferred_element_type=jnp.float32)
+    return logits
+
+
+SavedInputs = tuple[Float[Array, "T d"], Float[Array, "d V"]]
+
+
+def _logits(
+    x: Float[Array, "T d"], matrix: Float[Array, "d V"]
+) -> tuple[Float[Array, "T V"], SavedInputs]:
+    return logits_of(x, matrix), (x, matrix)
+
+
+def _logits_backward(saved: SavedInputs, gradient: Float[Array, "T V"]) -> SavedInputs:
+    x, matrix = saved
+    gradient = gradient.astype(x.dtype)
+    return gradient @ matrix.T, x.T @ gradient
+
+
+logits_of.defvjp(_logits, _logits_backward)
+
+
+@jax.custom_vjp
 def cross_entropy(logits: Float[Array, "T V"], targets: Int[Array, " T"]) -> Float[Array, " T"]:
     """Returns each token's loss in nats."""
     return _cross_entropy(logits, targets)[0]
@@ -190,8 +217,11 @@ SavedLoss = tuple[Float[Array, "T V"], Int[Array, " T"], Float[Array, " T"]]
 def _cross_entropy(
     logits: Float[Array, "T V"], targets: Int[Array, " T"]
 ) -> tuple[Float[Array, " T"], SavedLoss]:
-    wanted = jnp.arange(logits.shape[-1]) == targets[:, None]
-    picked = jnp.sum(jnp.where(wanted, logits, 0.0), axis=-1)
+    if jax.default_backend() == "cpu":  # a gather is a kernel of its own
+        wanted = jnp.arange(logits.shape[-1]) == targets[:, None]
+        picked = jnp.sum(jnp.where(wanted, logits, 0.0), axis=-1)
+    else:  # a comparison is a pass over all logits
+        picked = jnp.take_along_axis(logits, targets[:, None], axis=-1)[:, 0]
     largest = jnp.max(logits, axis=-1)
     total = jnp.sum(jnp.exp(logits - largest[:, None]), axis=-1)
     losses = jnp.log(total) + largest - picked

@@ -19,9 +19,8 @@ TOP_K = {"top_1": 1, "top_2": 2}
 FLOAT32_BYTES = 4
 # Adam keeps two moments; Adafactor's factored second moment is rows + columns, about nothing.
 OPTIMIZER_FLOATS = {"adam": 2.0, "adafactor": 0.02}
-# A gradient step holds every gradient once. On CPU Adam works on one vector of all parameters,
-# which is a second copy of them (worker/optimizer.py).
-GRADIENT_FLOATS = 1.0
+# A gradient step holds every gradient once, on accelerators in the dtype of its matrix product. On
+# CPU Adam works on one vector of all parameters, a second copy of them (worker/optimizer.py).
 VECTOR_FLOATS = {"adam": 1.0, "adafactor": 0.0}
 # Kept for the backward pass, per hidden unit: measured from the compiler's account of the step
 # (docs/experiments/model.md). Experts fuse more of it away.
@@ -39,6 +38,9 @@ SAVED_PER_EXPERT_HIDDEN = {
     "gated_relu": 2.25,
     "gated_gelu": 4.25,
 }
+# The same of every sub-layer on a GPU, beside one per matrix that widens: the product that the last
+# matrix meets, and some of its gradient. Nothing of the activation is kept.
+SAVED_BESIDE_PRODUCTS = 1.5
 # Per head and pair of positions: exponentials, and some of their gradient while it is computed.
 SAVED_PER_SCORE = 1.25
 # Queries of attention from which two halves are faster than one span (model/attention.py).
@@ -57,12 +59,15 @@ class LayerCost:
         activated: Of these, what one token meets.
         forward_flops: A token, in the forward pass of a training step.
         saved_floats: A token, kept from the forward pass for the backward pass.
+        saved_floats_gpu: The same in bfloat16 on a GPU, whose attention is one kernel and whose
+            activations are computed again.
     """
 
     parameters: int
     activated: int
     forward_flops: float
     saved_floats: float
+    saved_floats_gpu: float
 
 
 def is_gated(activation: str) -> bool:
@@ -107,12 +112,11 @@ def _attention(layer: Attention, dim: int, proxy: Proxy) -> LayerCost:
     convolution = 3 * layer.conv_width * width
     parameters = matrices + convolution + norm_parameters(layer, dim)
     # Causal attention looks at half the sequence on average, in scores and in values.
-    scores = 2.0 * proxy.sequence_length * width
-    flops = 2.0 * (matrices + convolution) + scores
+    flops = 2.0 * (matrices + convolution) + 2.0 * proxy.sequence_length * width
     saved = 3.0 * dim + 4 * width + (9 * width if layer.conv_width else 0)
     pairs = sum((end - first) * end for first, end in query_spans(proxy.sequence_length))
-    saved += SAVED_PER_SCORE * layer.heads * pairs / proxy.sequence_length
-    return LayerCost(parameters, parameters, flops, saved)
+    scores = SAVED_PER_SCORE * layer.heads * pairs / proxy.sequence_length
+    return LayerCost(parameters, parameters, flops, saved + scores, saved)
 
 
 def _feed_forward(layer: FeedForward, dim: int, proxy: Proxy) -> LayerCost:
@@ -121,8 +125,15 @@ def _feed_forward(layer: FeedForward, dim: int, proxy: Proxy) -> LayerCost:
     rank = layer.rank
     matrix = rank * (dim + layer.hidden_dim) if rank else dim * layer.hidden_dim
     parameters = count * matrix + norm_parameters(layer, dim)
-    saved = 3 * dim + SAVED_PER_HIDDEN[layer.activation] * layer.hidden_dim + (count + 1) * rank
-    return LayerCost(parameters, parameters, 2.0 * count * matrix, saved)
+    saved = float(3 * dim + (count + 1) * rank)
+    per_hidden = SAVED_PER_HIDDEN[layer.activation]
+    return LayerCost(
+        parameters=parameters,
+        activated=parameters,
+        forward_flops=2.0 * count * matrix,
+        saved_floats=saved + per_hidden * layer.hidden_dim,
+        saved_floats_gpu=saved + (count - 1 + SAVED_BESIDE_PRODUCTS) * layer.hidden_dim,
+    )
 
 
 def _moe(layer: MoE, dim: int, proxy: Proxy) -> LayerCost:
@@ -140,13 +151,14 @@ def _moe(layer: MoE, dim: int, proxy: Proxy) -> LayerCost:
         block = min(DROPLESS_BLOCK, tokens)
         slots = computed + experts * block / tokens
         copied = slots / block * expert  # every block has its expert's matrices
-    hidden = SAVED_PER_EXPERT_HIDDEN[layer.activation] * layer.hidden_dim
-    saved = 2 * dim + 3 * experts + slots * (3 * dim + hidden) + copied
+    hidden = slots * layer.hidden_dim
+    saved = 2 * dim + 3 * experts + slots * 3 * dim + copied
     return LayerCost(
         parameters=experts * expert + shared,
         activated=round(nominal * expert) + shared,
         forward_flops=2.0 * (router + computed * expert),
-        saved_floats=saved,
+        saved_floats=saved + SAVED_PER_EXPERT_HIDDEN[layer.activation] * hidden,
+        saved_floats_gpu=saved + (count - 1 + SAVED_BESIDE_PRODUCTS) * hidden,
     )
 
 
@@ -201,8 +213,8 @@ def flops_per_token(genome: Genome, proxy: Proxy) -> float:
 def memory_bytes(genome: Genome, proxy: Proxy, *, platform: str = "cpu") -> int:
     """Returns the peak bytes of a training step: parameters, optimiser, gradients, activations.
 
-    Every block is unrolled and nothing is recomputed. Measured on CPU; see
-    benchmarks/memory_estimate.py.
+    Every block is unrolled and nothing is recomputed. Measured on CPU
+    (benchmarks/memory_estimate.py) and on one GPU (benchmarks/gpu_step.py).
 
     Args:
         genome: The block.
@@ -213,12 +225,15 @@ def memory_bytes(genome: Genome, proxy: Proxy, *, platform: str = "cpu") -> int:
     half = proxy.precision == "bfloat16" or (proxy.precision == "auto" and platform != "cpu")
     activation_bytes = 2 if half else FLOAT32_BYTES
     costs = layer_costs(genome, proxy)
-    saved = proxy.blocks * sum(cost.saved_floats for cost in costs)
-    held = 1.0 + OPTIMIZER_FLOATS[proxy.optimizer] + GRADIENT_FLOATS
-    held += VECTOR_FLOATS[proxy.optimizer] if platform == "cpu" else 0.0
-    state = parameters(genome, proxy) * held * FLOAT32_BYTES
-    ends = 3.0 * genome.model_dim * activation_bytes + 2.0 * proxy.vocab_size * FLOAT32_BYTES
-    return int(state + tokens * (saved * activation_bytes + ends))
+    fused = half and platform == "gpu"
+    kept = (cost.saved_floats_gpu if fused else cost.saved_floats for cost in costs)
+    floats = 1.0 + OPTIMIZER_FLOATS[proxy.optimizer]
+    floats += VECTOR_FLOATS[proxy.optimizer] if platform == "cpu" else 0.0
+    gradient_bytes = FLOAT32_BYTES if platform == "cpu" else activation_bytes
+    state = parameters(genome, proxy) * (floats * FLOAT32_BYTES + gradient_bytes)
+    logits = proxy.vocab_size * (FLOAT32_BYTES + activation_bytes)  # and their gradient
+    ends = 3.0 * genome.model_dim * activation_bytes + logits
+    return int(state + tokens * (proxy.blocks * sum(kept) * activation_bytes + ends))
 
 
 def check_trainable(genome: Genome, proxy: Proxy) -> None:

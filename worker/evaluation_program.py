@@ -21,7 +21,7 @@ from model.block import Block
 from model.config import ModelConfig
 from model.decoder import build_model, cross_entropy
 from search.genome import Attention, Genome
-from worker.compiler_options import SMALL_PROGRAM_OPTIONS
+from worker.compiler_options import COMPILER_OPTIONS, SMALL_PROGRAM_OPTIONS
 
 Tree: TypeAlias = Any
 Piece: TypeAlias = Callable[..., jax.Array]
@@ -150,4 +150,10 @@ def _shaped(shape: tuple[int, ...], dtype: str) -> jax.ShapeDtypeStruct:
 
 
 def _compiled(function: Callable[..., jax.Array], *shapes: Any) -> Piece:
-    return jax.jit(function).lower(*shapes).compile(SMALL_PROGRAM_OPTIONS)
+    lowered = jax.jit(function).lower(*shapes)
+    try:
+        return lowered.compile(SMALL_PROGRAM_OPTIONS)
+    except jax.errors.JaxRuntimeError as error:
+        if "No such compile option" not in str(error):
+            raise
+        return lowered.compile(COMPILER_OPTIONS["cpu"])  # jax 0.11 has one kind of emitters

@@ -41,7 +41,9 @@ from worker.program import Program, StepMetrics, TrainingState, compile_program,
 from worker.step_time import StepTimer
 from worker.warm_up import WarmUp, warm_up
 
-BLOCK_SECONDS = 0.1  # between looks at the clock, the losses and the stop signal
+# Between looks at the clock, the losses and the stop signal. An accelerator stands still from the
+# end of a block until the next one's first step reaches it: 5 to 10 ms.
+BLOCK_SECONDS = {"cpu": 0.1, "accelerator": 0.5}
 REFERENCE_EVERY = 0.04  # of the budget
 INFERENCE_REPEATS = 5
 
@@ -208,13 +210,14 @@ class _Attempt:
             decided=self.recorded_steps or (earlier.total_steps if earlier else None),
         )
         self.record.measured(clock=warm.clock_name)
+        block_seconds = BLOCK_SECONDS["cpu" if self.device.platform == "cpu" else "accelerator"]
         self.session = _Session(
             program=program,
             validation=ValidationSet(self.data, self.lease.proxy),
             budget=self._budget(warm, earlier),
             timer=warm.timer,
             total_steps=warm.total_steps,
-            block_steps=max(1, round(BLOCK_SECONDS / max(warm.step_seconds, 1e-9))),
+            block_steps=max(1, round(block_seconds / max(warm.step_seconds, 1e-9))),
         )
         if saved is None:
             return self.session, program.initial()

@@ -14,7 +14,9 @@ from search.cost import (
 )
 from search.errors import InvalidGenome
 from search.genome import parse_genome
+from search.proxies import load_proxy
 from search.spec import Proxy
+from search.zoo import ZOO
 
 
 def stack(model_dim, hidden_dim, heads, *, experts_in_every_other_layer):
@@ -82,6 +84,21 @@ def test_memory_grows_with_the_batch_and_with_adam():
     assert memory_bytes(moe(), large) > memory_bytes(moe(), small)
     adam = Proxy(optimizer="adam")
     assert memory_bytes(moe(), adam) > memory_bytes(moe(), small)
+
+
+# Bytes of the compiled training step on an H100 (benchmarks/results/gpu-step.jsonl), 32 rows.
+ON_GPU = {"dense_transformer": 21.55, "glam": 36.23, "brainformer_1_approximation": 31.50}
+
+
+@pytest.mark.parametrize(("name", "gib"), ON_GPU.items())
+def test_memory_on_a_gpu_is_what_was_measured_there(name, gib):
+    genome = parse_genome({"model_dim": 768, "layers": ZOO[name]})
+    proxy = load_proxy("brainformer-100m32e").model_copy(
+        update={"optimizer": "adam", "vocab_size": 32_000}
+    )
+
+    assert memory_bytes(genome, proxy, platform="gpu") / 2**30 == pytest.approx(gib, rel=0.05)
+    assert memory_bytes(genome, proxy) > 1.5 * memory_bytes(genome, proxy, platform="gpu")
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,9 @@ from search.genome import Genome
 from search.proxies import load_proxy
 from search.space import load_preset
 from search.zoo import zoo_genome
+from worker import evaluation_program
 from worker.clock import SystemClock
+from worker.compiler_options import SMALL_PROGRAM_OPTIONS
 from worker.evaluation_program import forget_pieces
 from worker.program import compile_program
 
@@ -92,6 +94,16 @@ def test_an_evaluation_in_pieces_gives_the_losses_of_the_whole_bit_for_bit():
     )
     state, _ = pieces.step(pieces.initial(), tokens, np.float32(0.1))
     np.testing.assert_array_equal(pieces.evaluate(state, tokens), whole.evaluate(state, tokens))
+
+
+def test_an_evaluation_compiles_where_xla_no_longer_knows_an_option(monkeypatch):
+    unknown = {**SMALL_PROGRAM_OPTIONS, "xla_cpu_option_of_another_release": True}
+    monkeypatch.setattr(evaluation_program, "SMALL_PROGRAM_OPTIONS", unknown)
+    forget_pieces()
+    _, proxy, program = compiled("dense_transformer", blocks=1)
+    tokens = np.zeros((proxy.batch_size, proxy.sequence_length + 1), np.int32)
+
+    assert np.isfinite(program.evaluate(program.initial(), tokens)).all()
 
 
 @pytest.mark.slow
