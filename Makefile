@@ -17,7 +17,7 @@ serve: $(VENV)/worker.installed ## the controller alone, on http://127.0.0.1:870
 	@$(BIN)/brainformer serve
 
 test: $(VENV)/dev.installed browser ## the whole suite but the cases marked slow
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile
 
 test-slow: $(VENV)/dev.installed browser ## the cases marked slow; CI runs them too
 	$(BIN)/python -m pytest -m slow
