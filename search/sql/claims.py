@@ -37,21 +37,10 @@ NEXT = (
     .order_by(trials.c.kind != TrialKind.BASELINE.value, trials.c.number)
     .limit(1)
 )
-START = (
+START = (  # with the columns that _start gives
     update(trials)
     .where(trials.c.id == bindparam("key"), trials.c.status == TrialStatus.QUEUED.value)
-    .values(
-        seq=bindparam("seq"),
-        status=TrialStatus.RUNNING.value,
-        outcome=None,
-        message="",
-        pool=bindparam("pool"),
-        attempt=bindparam("attempt"),
-        tries=bindparam("tries"),
-        worker_id=bindparam("worker_id"),
-        started_at=bindparam("started_at"),
-        lease_expires_at=bindparam("lease_expires_at"),
-    )
+    .values(status=TrialStatus.RUNNING.value, outcome=None, message="")
 )
 Memories = dict[str, Memory]
 
@@ -215,7 +204,7 @@ def _start_new(
 
 
 def _start(tx: Transaction, state: SearchState, row: Any, request: ClaimRequest) -> Lease:
-    values = dict(row._mapping) | {
+    started = {
         "seq": state.next_seq(),
         "pool": request.pool,
         "attempt": row.attempt + 1,
@@ -224,18 +213,9 @@ def _start(tx: Transaction, state: SearchState, row: Any, request: ClaimRequest)
         "started_at": tx.now,
         "lease_expires_at": tx.now + row.lease_seconds,
     }
-    changed = (
-        "seq",
-        "pool",
-        "attempt",
-        "tries",
-        "worker_id",
-        "started_at",
-        "lease_expires_at",
-    )
-    tx.run(START, {"key": row.id} | {name: values[name] for name in changed})
+    tx.run(START, {"key": row.id, **started})
     state.move(TrialStatus.QUEUED, TrialStatus.RUNNING)
-    return _lease(tx, state, values, read_genome(row.genome), request)
+    return _lease(tx, state, dict(row._mapping) | started, read_genome(row.genome), request)
 
 
 def _lease(
