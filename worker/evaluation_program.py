@@ -20,7 +20,7 @@ from flax import nnx
 from model.block import Block
 from model.config import ModelConfig
 from model.decoder import build_model, cross_entropy
-from search.genome import Attention, Genome
+from search.genome import Attention, Genome, MoE
 from worker.compiler_options import COMPILER_OPTIONS, SMALL_PROGRAM_OPTIONS
 
 Tree: TypeAlias = Any
@@ -84,8 +84,10 @@ def _numbers(module: Any) -> list[int]:
 
 def _with_one_layer(config: ModelConfig, index: int) -> ModelConfig:
     """Returns all that a sub-layer's program depends on, the same in every genome."""
-    genome = config.genome
-    alone = Genome(model_dim=genome.model_dim, layers=(genome.layers[index],))
+    layer = config.genome.layers[index]
+    if isinstance(layer, MoE) and config.routing == "causal":
+        layer = layer.model_copy(update={"capacity_factor": 1})  # it counts in training alone
+    alone = Genome(model_dim=config.genome.model_dim, layers=(layer,))
     return replace(config, genome=alone, blocks=1)
 
 

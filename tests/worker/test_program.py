@@ -119,3 +119,23 @@ def test_a_child_s_evaluation_compiles_only_the_sub_layer_that_is_new():
         compiled_genome(child)
     assert first.count("jit(evaluate_branch)") == len(set(parent.layers))
     assert second.count("jit(evaluate_branch)") == 1
+
+
+@pytest.mark.slow
+def test_experts_of_another_capacity_are_evaluated_by_the_same_program():
+    forget_pieces()
+    parent = zoo_genome("brainformer_1_approximation", load_preset("nano"))
+    layers = [
+        layer.model_copy(update={"capacity_factor": 3}) if layer.kind == "moe" else layer
+        for layer in parent.layers
+    ]
+    child = parent.model_copy(update={"layers": tuple(layers)})
+    compiled_genome(parent)
+    with programs_compiled() as programs:
+        pieces, whole = compiled_genome(child), compiled_genome(child, whole_evaluation=True)
+    assert programs.count("jit(evaluate_branch)") == 0
+    tokens = np.random.default_rng(0).integers(
+        0, NANO.vocab_size, (NANO.batch_size, NANO.sequence_length + 1), dtype=np.int32
+    )
+    state, _ = pieces.step(pieces.initial(), tokens, np.float32(0.1))
+    np.testing.assert_array_equal(pieces.evaluate(state, tokens), whole.evaluate(state, tokens))
