@@ -38,9 +38,9 @@ SAVED_PER_EXPERT_HIDDEN = {
     "gated_relu": 2.25,
     "gated_gelu": 4.25,
 }
-# The same of every sub-layer on a GPU, beside one per matrix that widens: the product that the last
-# matrix meets, and some of its gradient. Nothing of the activation is kept.
-SAVED_BESIDE_PRODUCTS = 1.5
+# The same of every sub-layer on a GPU, beside one a matrix (what each that widens gives, and what
+# the last one takes): some of their gradient. Nothing of the activation is kept.
+SAVED_BESIDE_MATRICES = 0.5
 # Per head and pair of positions: exponentials, and some of their gradient while it is computed.
 SAVED_PER_SCORE = 1.25
 # Queries of attention from which two halves are faster than one span (model/attention.py).
@@ -132,7 +132,7 @@ def _feed_forward(layer: FeedForward, dim: int, proxy: Proxy) -> LayerCost:
         activated=parameters,
         forward_flops=2.0 * count * matrix,
         saved_floats=saved + per_hidden * layer.hidden_dim,
-        saved_floats_gpu=saved + (count - 1 + SAVED_BESIDE_PRODUCTS) * layer.hidden_dim,
+        saved_floats_gpu=saved + (count + SAVED_BESIDE_MATRICES) * layer.hidden_dim,
     )
 
 
@@ -158,7 +158,7 @@ def _moe(layer: MoE, dim: int, proxy: Proxy) -> LayerCost:
         activated=round(nominal * expert) + shared,
         forward_flops=2.0 * (router + computed * expert),
         saved_floats=saved + SAVED_PER_EXPERT_HIDDEN[layer.activation] * hidden,
-        saved_floats_gpu=saved + (count - 1 + SAVED_BESIDE_PRODUCTS) * hidden,
+        saved_floats_gpu=saved + (count + SAVED_BESIDE_MATRICES) * hidden,
     )
 
 
