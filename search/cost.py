@@ -181,13 +181,12 @@ def embedding_parameters(genome: Genome, proxy: Proxy) -> int:
 
 def non_embedding_parameters(genome: Genome, proxy: Proxy) -> int:
     """Returns the parameters of the stacked blocks and of the last norm."""
-    block = sum(cost.parameters for cost in layer_costs(genome, proxy))
-    return proxy.blocks * block + genome.model_dim
+    return parameter_counts(genome, proxy)[0] - embedding_parameters(genome, proxy)
 
 
 def parameters(genome: Genome, proxy: Proxy) -> int:
     """Returns all parameters, embeddings too."""
-    return non_embedding_parameters(genome, proxy) + embedding_parameters(genome, proxy)
+    return parameter_counts(genome, proxy)[0]
 
 
 def activated_parameters(genome: Genome, proxy: Proxy) -> int:
@@ -195,8 +194,16 @@ def activated_parameters(genome: Genome, proxy: Proxy) -> int:
 
     Top-k activates k experts whatever is dropped, expert choice its capacity factor on average.
     """
-    block = sum(cost.activated for cost in layer_costs(genome, proxy))
-    return proxy.blocks * block + genome.model_dim
+    return parameter_counts(genome, proxy)[1]
+
+
+def parameter_counts(genome: Genome, proxy: Proxy) -> tuple[int, int]:
+    """Returns `parameters` and `activated_parameters`."""
+    costs = layer_costs(genome, proxy)
+    last_norm = genome.model_dim
+    block, activated = sum([c.parameters for c in costs]), sum([c.activated for c in costs])
+    whole = proxy.blocks * block + last_norm + embedding_parameters(genome, proxy)
+    return whole, proxy.blocks * activated + last_norm
 
 
 def flops_per_token(genome: Genome, proxy: Proxy) -> float:

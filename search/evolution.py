@@ -9,21 +9,23 @@ after a restart too.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cached_property
 from heapq import nlargest
 from itertools import islice
+from random import Random
+from typing import NamedTuple
 
 import numpy as np
 
+from search.alphabet import Alphabet, Coded
 from search.errors import InvalidSpec
 from search.genome import Genome
 from search.history import History, Observation, Proposal
 from search.multi_objective import rank_by_dominance
-from search.mutation import mutate
+from search.mutation import Step, mutated
 from search.random_search import untried_genome
-from search.space import Space
+from search.space import Dice, Space
 from search.spec import SearchSpec
-from search.surrogate import MEMORY, Surrogate
+from search.surrogate import MEMORY, Look, Surrogate, one_thread
 from search.zoo import zoo_genome
 
 CHILDREN = 28  # mutated children that the surrogate looks at first
@@ -34,10 +36,20 @@ WINNERS = 4  # tournaments whose winners are the children's parents
 ELITE = 3  # the fittest of the surrogate's window, parents too
 WANDERERS = 12  # random genomes among the children
 MOST_IN_FLIGHT = 100  # candidates without a result, the last ones, that the surrogate hears of
+MOST_TOKENS = 50_000  # sub-layers that a search in a large space keeps described
 FIRST = 10  # results before the surrogate may choose
 BATCHES = 4  # of children, each farther from the parents, before any genome will do
 TRIES = 8  # children at each distance, where nothing is screened
 FARTHEST = 8  # mutations from a parent, where nothing is screened
+
+
+class _Child(NamedTuple):
+    """A genome that may be proposed, where it comes from, and the steps from there."""
+
+    coded: Coded
+    origin: str
+    parent: int | None = None
+    steps: tuple[Step, ...] = ()
 
 
 class Proposer:
@@ -53,9 +65,12 @@ class Proposer:
                 rule = f"seeds must lie in the space {self.space.name!r}: {why}"
                 raise InvalidSpec(rule, pointer=f"/seeds/{place}")
 
-    @cached_property
-    def _surrogate(self) -> Surrogate:
-        return Surrogate(self.space)
+        self._forget()
+
+    def _forget(self) -> None:
+        """Starts anew with what the proposer has learned and would find out again."""
+        self._alphabet = Alphabet(self.space)
+        self._surrogate = Surrogate(self._alphabet)
 
     def propose(self, history: History, *, rng: np.random.Generator) -> Proposal:
         """Returns a genome that was never proposed in this search.
@@ -67,6 +82,8 @@ class Proposer:
         Raises:
             SpaceExhausted: every genome within reach has been tried.
         """
+        if len(self._alphabet) > MOST_TOKENS:
+            self._forget()
         proposed = history.proposed()
         if proposed < len(self.seeds):
             seed = self.seeds[proposed]
@@ -93,82 +110,96 @@ class Proposer:
         population = history.population(self.spec.population_size)
         for attempt in range(TRIES * FARTHEST):  # where all that is near is known, look farther
             child = self._child(self._tournament(population, rng), attempt // TRIES + 1, rng)
-            if child is not None and not history.tried([child.genome.digest]):
-                return child
+            if child is not None:
+                proposal = self._proposal(child)
+                if not history.tried([proposal.genome.digest]):
+                    return proposal
         return self._random(history, rng)
 
     def _screened(self, history: History, rng: np.random.Generator) -> Proposal:
         """Returns the untried child that the surrogate likes best."""
         window = history.recent(MEMORY)
-        in_flight = history.in_flight(MOST_IN_FLIGHT)
+        in_flight = [self._alphabet.code(one) for one in history.in_flight(MOST_IN_FLIGHT)]
         noise = history.noise()
-        for batch in range(BATCHES):
-            look = self._surrogate.look(window, in_flight, noise=noise, rng=rng)
-            children = self._children(history, window, batch + 1, rng)
-            newest = list(children.values())
-            liked = look.see([child.genome for child in newest])
-            for _ in range(GENERATIONS):
-                known = len(children)
-                for parent in liked[:HEIRS]:
-                    for heir in self._heirs(newest[parent], rng):
-                        children.setdefault(heir.genome, heir)
-                newest = list(islice(children.values(), known, None))
-                liked = look.see([heir.genome for heir in newest])
-            seen = list(children.values())
-            for index in look.choose():
-                if not history.tried([seen[index].genome.digest]):
-                    return seen[index]
+        dice = Random(int(rng.integers(2**62)))  # noqa: S311
+        with one_thread():
+            for batch in range(BATCHES):
+                look = self._surrogate.look(window, in_flight, noise=noise, rng=rng)
+                parents = self._parents(history, window, dice)
+                seen = self._seen(look, self._children(parents, batch + 1, dice), dice)
+                for index in look.choose():
+                    proposal = self._proposal(seen[index])
+                    if not history.tried([proposal.genome.digest]):
+                        return proposal
         return self._random(history, rng)
 
-    def _heirs(self, parent: Proposal, rng: np.random.Generator) -> list[Proposal]:
-        """Returns children of a child, told as what was done to its parent and then to it."""
-        born = [self._further(parent, rng) for _ in range(THEIR_CHILDREN)]
-        return [heir for heir in born if heir is not None]
+    def _seen(self, look: Look, children: dict[Coded, _Child], dice: Dice) -> list[_Child]:
+        """Returns the children and further generations, all of them seen by the look."""
+        newest = list(children.values())
+        liked = look.see(list(children))
+        for _ in range(GENERATIONS):
+            known = len(children)
+            for parent in liked[:HEIRS]:
+                for _ in range(THEIR_CHILDREN):
+                    heir = self._further(newest[parent], dice)
+                    if heir is not None:
+                        children.setdefault(heir.coded, heir)
+            newest = list(islice(children.values(), known, None))
+            liked = look.see([heir.coded for heir in newest])
+        return list(children.values())
 
-    def _further(self, child: Proposal, rng: np.random.Generator) -> Proposal | None:
-        """Returns a genome one step beyond a child; None if no operator can act."""
-        mutation = mutate(child.genome, self.space, rng=rng)
-        if mutation is None:
+    def _further(self, child: _Child, dice: Dice) -> _Child | None:
+        """Returns a genome one step beyond a child; None if no operator can act.
+
+        It is told as what was done to its parent, and then to it.
+        """
+        step = mutated(child.coded, self._alphabet, rng=dice)
+        if step is None:
             return None
-        told = "; ".join(filter(None, (child.mutation, mutation.description)))
-        return Proposal(mutation.genome, child.origin, child.parent, told)
+        return _Child(step.coded, child.origin, child.parent, (*child.steps, step))
+
+    def _parents(
+        self, history: History, window: Sequence[Observation], dice: Random
+    ) -> list[Observation]:
+        """Returns tournament winners and the fittest."""
+        population = history.population(self.spec.population_size)
+        size = min(self.spec.tournament_size, len(population))
+        tournaments = [dice.sample(population, size) for _ in range(WINNERS)]
+        winners = [max(picks, key=_rank) for picks in tournaments]
+        return winners + nlargest(ELITE, window, key=_rank)
 
     def _children(
-        self,
-        history: History,
-        window: Sequence[Observation],
-        steps: int,
-        rng: np.random.Generator,
-    ) -> dict[Genome, Proposal]:
-        """Returns distinct children of tournament winners and of the fittest, and wanderers."""
-        population = history.population(self.spec.population_size)
-        parents = [self._tournament(population, rng) for _ in range(WINNERS)]
-        parents += nlargest(ELITE, window, key=_rank)
-        children: dict[Genome, Proposal] = {}
+        self, parents: Sequence[Observation], steps: int, dice: Dice
+    ) -> dict[Coded, _Child]:
+        """Returns distinct children of the parents, and wanderers."""
+        children: dict[Coded, _Child] = {}
         for index in range(CHILDREN):
-            if index == 0 or rng.random() < RESTART:
-                walk = self._child(parents[index % len(parents)], steps, rng)
+            if index == 0 or dice.random() < RESTART:
+                walk = self._child(parents[index % len(parents)], steps, dice)
             elif walk is not None:
-                walk = self._further(walk, rng)
+                walk = self._further(walk, dice)
             if walk is not None:
-                children.setdefault(walk.genome, walk)
+                children.setdefault(walk.coded, walk)
         for _ in range(WANDERERS):
-            genome = self.space.sample(rng=rng)
-            children.setdefault(genome, Proposal(genome, "random"))
+            coded = self._alphabet.sample(rng=dice)
+            children.setdefault(coded, _Child(coded, "random"))
         return children
 
-    def _child(self, parent: Observation, steps: int, rng: np.random.Generator) -> Proposal | None:
+    def _child(self, parent: Observation, steps: int, dice: Dice) -> _Child | None:
         """Returns a genome some steps away; None if no operator can act on the parent."""
-        genome, told = parent.genome, []
+        first = child = _Child(self._alphabet.code(parent.genome), "mutation", parent.number)
         for _ in range(steps):
-            mutation = mutate(genome, self.space, rng=rng)
-            if mutation is None:
+            further = self._further(child, dice)
+            if further is None:
                 return None
-            genome = mutation.genome
-            told.append(mutation.description)
-        if genome == parent.genome:  # steps that undo each other
-            return self._child(parent, 1, rng)
-        return Proposal(genome, "mutation", parent.number, "; ".join(told))
+            child = further
+        if child.coded == first.coded:  # steps that undo each other
+            return self._child(parent, 1, dice)
+        return child
+
+    def _proposal(self, child: _Child) -> Proposal:
+        told = "; ".join([step.description for step in child.steps])
+        return Proposal(self._alphabet.genome(child.coded), child.origin, child.parent, told)
 
     def _tournament(
         self, population: Sequence[Observation], rng: np.random.Generator

@@ -8,71 +8,81 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from itertools import chain
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from search.genome import Genome, Layer
-from search.space import Choice, Space
+from search.alphabet import NOTHING, Alphabet, Coded
+from search.history import Observation
+from search.space import Choice
 
 Matrix = npt.NDArray[np.float64]
-Codes = npt.NDArray[np.signedinteger[Any]]
-MOST_OBJECTS = 20_000
+Codes = npt.NDArray[np.int32]
+Masks = npt.NDArray[np.unsignedinteger[Any]]
 
 
 @dataclass(frozen=True)
 class Features:
     """Genomes as arrays, one row each; `L` is the space's longest block, `K` its kinds.
 
+    Arrays that distances are taken of end with a column of ones and one of the rows' squared
+    lengths: with these a distance is one product of matrices.
+
     Attributes:
-        kinds: Kind by place, `K` behind the end of the block; shape (n, L).
+        length: `L`.
+        places: Where each kind stands, one bit a place; behind the end of the block the kind
+            numbered `K`; shape (n, K + 1).
         around: What a stacked block has around its end: the last kind and the first, the last two
             and the first, the last and the first two, each with the length; shape (n, 3).
-        details: Choices of every field by place, and the model dim; shape (n, L * F + D).
+        details: Choices of every field by place, and the model dim; shape (n, L * F + D + 2).
         pairs: How often one kind follows another, the ends too; shape (n, (K + 1) ** 2).
-        counts: Sub-layers by kind; shape (n, K).
-        shares: Choices of every field, summed over places, and the model dim; shape (n, F + D).
+        counts: Sub-layers by kind; shape (n, K + 2).
+        totals: Sub-layers by kind, then choices of every field, summed over places, and the model
+            dim; shape (n, K + F + D + 2).
     """
 
-    kinds: npt.NDArray[np.int8]
+    length: int
+    places: Masks
     around: Codes
     details: Matrix
     pairs: Matrix
     counts: Matrix
-    shares: Matrix
+    totals: Matrix
 
     def __len__(self) -> int:
-        return len(self.kinds)
+        return len(self.places)
 
-    @cached_property
-    def squares(self) -> dict[str, Matrix]:
-        """Sums of squares of each row, by the names of the arrays that distances are taken of."""
-        arrays = {"counts": self.counts, "details": self.details, "shares": self.shares}
-        return {name: (array**2).sum(axis=1) for name, array in arrays.items()}
+    @property
+    def shares(self) -> Matrix:
+        """Choices of every field, summed over places, and the model dim; shape (n, F + D)."""
+        return self.totals[:, self.counts.shape[1] - 2 : -2]
 
     def joined(self, others: Features) -> Features:
         """Returns these rows and then the others."""
         return Features(
-            kinds=np.concatenate([self.kinds, others.kinds]),
+            length=self.length,
+            places=np.concatenate([self.places, others.places]),
             around=np.concatenate([self.around, others.around]),
             details=np.concatenate([self.details, others.details]),
             pairs=np.concatenate([self.pairs, others.pairs]),
             counts=np.concatenate([self.counts, others.counts]),
-            shares=np.concatenate([self.shares, others.shares]),
+            totals=np.concatenate([self.totals, others.totals]),
         )
 
 
 class FeatureMap:
-    """Maps the genomes of one space to `Features`.
+    """Maps the coded genomes of one space to `Features`.
 
     A field of numbers is one column (its choice's rank, from 0 to 1); a field of words is a column
     a word. Columns of one sub-layer are scaled so that two that differ in every field are a unit
     apart, whatever the number of fields.
     """
 
-    def __init__(self, space: Space) -> None:
+    def __init__(self, alphabet: Alphabet) -> None:
+        space = alphabet.space
+        self._alphabet = alphabet
         self.places = space.max_layers
         self.kinds = tuple(space.layers)
         columns = [
@@ -89,65 +99,73 @@ class FeatureMap:
         self._width = width
         self._dims = _columns(space.model_dim)
         self._no_dim = np.zeros(len(next(iter(self._dims.values()))))
-        self._token: dict[Layer, int] = {}
-        self._same: dict[int, tuple[Layer, int]] = {}
-        self._rows: list[Matrix] = [np.zeros(width)]  # of a place behind the end
-        self._kind_of: list[int] = [len(self.kinds)]
-        self._table: Matrix = np.zeros((0, width))
-        self._codes: npt.NDArray[np.int8] = np.zeros(0, np.int8)
+        self._known = 0
+        self._table: Matrix = np.zeros((0, width))  # of each token, the columns of its fields
+        self._codes: npt.NDArray[np.int8] = np.zeros(0, np.int8)  # of each token, its kind
 
     @property
     def detailed(self) -> bool:
         """Whether genomes of this space differ in more than the kinds of their sub-layers."""
         return self._width > 0 or len(self._no_dim) > 0
 
-    def __call__(self, genomes: Sequence[Genome]) -> Features:
+    def __call__(self, genomes: Sequence[Coded]) -> Features:
         """Returns one row a genome."""
         n, k = len(genomes), len(self.kinds)
-        tokens = np.array([self._tokens(one) for one in genomes], int).reshape(n, self.places)
-        if len(self._table) != len(self._rows):
-            self._table, self._codes = np.stack(self._rows), np.array(self._kind_of, np.int8)
-        dims = np.array([self._dims.get(one.model_dim, self._no_dim) for one in genomes])
-        dims = dims.reshape(n, len(self._no_dim))
-        kinds, fields = self._codes[tokens], self._table[tokens]
-        lengths = np.array([len(one.layers) for one in genomes], int)
-        counts = np.stack([(kinds == code).sum(axis=1) for code in range(k)], axis=1)
+        lengths = np.array([len(one.tokens) for one in genomes], int)
+        tokens = np.full((n, self.places), NOTHING)
+        tokens[np.arange(self.places) < lengths[:, None]] = np.fromiter(
+            chain.from_iterable([one.tokens for one in genomes]), int, int(lengths.sum())
+        )
+        if self._known < len(self._alphabet):
+            self._learn()
+        kinds, fields = self._codes[tokens], self._table.take(tokens, axis=0)
+        pairs = _pair_counts(kinds, k)
+        counts = _rows_for_distances(n, k)
+        # A sub-layer is followed by another one or by the end.
+        np.sum(pairs.reshape(n, k + 1, k + 1)[:, :k], axis=2, out=counts[:, :k])
+        by_place, dim = self.places * self._width, len(self._no_dim)
+        details = _rows_for_distances(n, by_place + dim)
+        totals = _rows_for_distances(n, k + self._width + dim)
+        details[:, :by_place] = fields.reshape(n, by_place)
+        totals[:, :k] = counts[:, :k]
+        np.einsum("nlf->nf", fields, out=totals[:, k : k + self._width])
+        if dim:
+            chosen = [self._dims.get(one.model_dim, self._no_dim) for one in genomes]
+            dims = np.array(chosen).reshape(n, dim)
+            details[:, by_place:-2] = dims
+            totals[:, k + self._width : -2] = dims * self.places
+        for rows in (counts, details, totals):
+            np.einsum("nc,nc->n", rows[:, :-2], rows[:, :-2], out=rows[:, -1])
         return Features(
-            kinds=kinds,
+            length=self.places,
+            places=_masks(kinds, k),
             around=_around(kinds, lengths, k),
-            details=np.concatenate([fields.reshape(n, self.places * self._width), dims], axis=1),
-            pairs=_pair_counts(kinds, k),
-            counts=counts.astype(np.float64),
-            shares=np.concatenate([fields.sum(axis=1), dims * self.places], axis=1),
+            details=details,
+            pairs=pairs,
+            counts=counts,
+            totals=totals,
         )
 
-    def _tokens(self, genome: Genome) -> list[int]:
-        found = []
-        for layer in genome.layers:
-            same = self._same.get(id(layer))  # far cheaper than the hash of its fields
-            found.append(self._learn(layer) if same is None else same[1])
-        return found + [0] * (self.places - len(found))
+    def of_observed(self, observations: Sequence[Observation]) -> Features:
+        """Returns one row a candidate."""
+        return self([self._alphabet.code(seen.genome) for seen in observations])
 
-    def _learn(self, layer: Layer) -> int:
-        token = self._token.get(layer)
-        if token is None:
-            token = self._token[layer] = self._described(layer)
-        if len(self._same) >= MOST_OBJECTS:
-            self._same.clear()
-        self._same[id(layer)] = layer, token  # held, so that its id stays its own
-        return token
-
-    def _described(self, layer: Layer) -> int:
-        row = np.zeros(self._width)
-        fields = self._fields.get(layer.kind, [])
-        for name, start, shown in fields:
-            values = shown.get(getattr(layer, name))
-            if values is not None:  # a seed or a baseline may lie outside the space
-                row[start : start + len(values)] = values
-        self._rows.append(row / max(len(fields), 1) ** 0.5)
-        known = layer.kind in self.kinds
-        self._kind_of.append(self.kinds.index(layer.kind) if known else len(self.kinds))
-        return len(self._rows) - 1
+    def _learn(self) -> None:
+        """Describes the sub-layers that the alphabet has met since the last time."""
+        known, met = self._known, len(self._alphabet)
+        if met > len(self._table):  # twice as many, so that few of them cost a copy
+            self._table = np.concatenate([self._table, np.zeros((met, self._width))])
+            self._codes = np.concatenate([self._codes, np.zeros(met, np.int8)])
+        for token in range(known, met):
+            kind = self._alphabet.kind_of[token]
+            self._codes[token] = self.kinds.index(kind) if kind in self.kinds else len(self.kinds)
+            fields = self._fields.get(kind, [])
+            for name, start, shown in fields:
+                values = shown.get(getattr(self._alphabet.layers[token], name))
+                if values is not None:  # a seed or a baseline may lie outside the space
+                    self._table[token, start : start + len(values)] = values
+            self._table[token] /= max(len(fields), 1) ** 0.5
+        self._known = met
 
 
 def _columns(choices: Sequence[Choice]) -> dict[Choice, Matrix]:
@@ -160,13 +178,35 @@ def _columns(choices: Sequence[Choice]) -> dict[Choice, Matrix]:
     return dict(zip(choices, np.eye(len(choices)) * 0.5**0.5, strict=True))
 
 
+def _rows_for_distances(n: int, columns: int) -> Matrix:
+    """Returns room for rows, for their ones and for their squared lengths."""
+    rows = np.empty((n, columns + 2))
+    rows[:, -2] = 1
+    return rows
+
+
+def _masks(kinds: npt.NDArray[np.int8], k: int) -> Masks:
+    """Returns the places of each kind as bits of the shortest number that has as many."""
+    places = kinds.shape[1]
+    size = next(size for size in (1, 2, 4, 8) if 8 * size >= places)
+    is_kind = np.zeros((len(kinds), k + 1, 8 * size), np.bool)
+    np.equal(kinds[:, None, :], np.arange(k + 1)[:, None], out=is_kind[:, :, :places])
+    bits = np.packbits(is_kind, axis=2, bitorder="little")
+    return bits.view(f"<u{size}")[:, :, 0]
+
+
 def _around(kinds: npt.NDArray[np.int8], lengths: npt.NDArray[np.int_], k: int) -> Codes:
-    """Returns, as numbers, which kinds meet where the next block begins."""
+    """Returns, as numbers, which kinds meet where the next block begins.
+
+    In a block of one sub-layer its neighbours read as whatever stands beside it: the same in all.
+    """
     rows, last = np.arange(len(kinds)), lengths - 1
-    end = lengths * (k + 1) + kinds[rows, last]
-    ring = end * (k + 1) + kinds[:, 0]
-    before, second = kinds[rows, np.maximum(last - 1, 0)], kinds[rows, np.minimum(1, last)]
-    codes: Codes = np.stack([ring, ring * (k + 1) + before, ring * (k + 1) + second], axis=1)
+    ring = (lengths * (k + 1) + kinds[rows, last]) * (k + 1) + kinds[:, 0]
+    codes = np.empty((len(kinds), 3), np.int32)
+    codes[:, 0] = ring
+    ring *= k + 1
+    np.add(ring, kinds[rows, last - 1], out=codes[:, 1], casting="same_kind")
+    np.add(ring, kinds[:, min(1, kinds.shape[1] - 1)], out=codes[:, 2], casting="same_kind")
     return codes
 
 

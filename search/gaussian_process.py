@@ -42,8 +42,8 @@ class Weights:
 
     def covariance(self, grams: Matrix) -> Matrix:
         """Returns the weighted sum of components; shape (rows, columns)."""
-        summed: Matrix = np.tensordot(self.components, grams, 1)
-        return summed
+        summed: Matrix = self.components @ grams.reshape(len(grams), -1)
+        return summed.reshape(grams.shape[1:])
 
     def covariance_of_packed(self, grams: Matrix, size: int) -> Matrix:
         """Returns the covariance of `size` points, above the diagonal and on it.
@@ -169,10 +169,12 @@ def condition(covariance: Matrix, targets: Vector, weights: Weights) -> Posterio
     """
     noise, observed = weights.noise + JITTER, len(targets)
     root = _cholesky(covariance, noise)
-    solved = cho_solve((root[:observed, :observed], True), targets, check_finite=False)
-    means = np.r_[targets - noise * solved, solved @ covariance[:observed, observed:]]
-    padded = np.r_[solved, np.zeros(len(covariance) - observed)]
-    return Posterior(weights, root, padded, float(means.max(initial=-np.inf)))
+    known = cho_solve((root[:observed, :observed], True), targets, check_finite=False)
+    solved, means = np.zeros((2, len(covariance)))
+    solved[:observed] = known
+    means[:observed] = targets - noise * known
+    means[observed:] = known @ covariance[:observed, observed:]
+    return Posterior(weights, root, solved, float(means.max(initial=-np.inf)))
 
 
 def _cholesky(covariance: Matrix, more: float) -> Matrix:

@@ -133,7 +133,12 @@ class Genome(BaseModel):
     @property
     def digest(self) -> str:
         """The SHA-256 of the canonical JSON, in hex; equal genomes have equal digests."""
-        return hashlib.sha256(self.canonical_json().encode()).hexdigest()
+        return digest_of(self.canonical_json())
+
+
+def digest_of(canonical: str) -> str:
+    """Returns the digest of the genome of a canonical JSON text."""
+    return hashlib.sha256(canonical.encode()).hexdigest()
 
 
 def parse_genome(data: object) -> Genome:

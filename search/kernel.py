@@ -14,14 +14,15 @@ Each component is a positive semidefinite function with values of about 1 for eq
 
 from __future__ import annotations
 
-import numpy as np
-import numpy.typing as npt
+from collections.abc import Iterator
 
-from search.features import Codes, Features, Matrix
+import numpy as np
+
+from search.features import Features, Masks, Matrix
 
 KIND_COMPONENTS = ("places", "nearby", "runs", "pairs", "counts", "far", "near")
 FIELD_COMPONENTS = ("shares", "details")
-FAR, NEAR = 6.0, 2.0  # places that differ until likeness has fallen to 1/e
+FAR = 6.0  # places that differ until likeness has fallen to 1/e; near, a third as many
 COUNT_SCALE = 16.0  # squared counts
 
 
@@ -38,71 +39,94 @@ def components(left: Features, right: Features, *, detailed: bool) -> Matrix:
         right: Genomes, one a column of the answer.
         detailed: Whether genomes of the space differ in more than kinds.
     """
-    length = left.kinds.shape[1]
     found = np.empty((len(component_names(detailed=detailed)), len(left), len(right)))
-    alike, nearby, runs = _shared(left, right)
-    counted = _squared_distance(left, right, "counts")
-    apart = np.float64(length) - alike
-    if detailed:
-        apart += _squared_distance(left, right, "details")
-    places, neighbours, triples, pairs, counts, far, near, *fields = found
-    np.divide(alike, length, out=places)
-    np.divide(nearby, length, out=neighbours)
-    np.divide(runs, max(length, 2), out=triples)
-    np.matmul(left.pairs, right.pairs.T / (length + 1), out=pairs)
-    np.exp(counted / -COUNT_SCALE, out=counts)
-    np.exp(apart / -FAR, out=far)
-    np.exp(apart / -NEAR, out=near)
-    if detailed:
-        shares, details = fields
-        told = counted + _squared_distance(left, right, "shares")
-        np.matmul(left.shares, right.shares.T / length**2, out=shares)
-        np.exp(told / -COUNT_SCALE, out=details)
+    for out, component in zip(found, _each(left, right, detailed=detailed), strict=True):
+        out[:] = component
     return found
+
+
+def covariance(left: Features, right: Features, weights: Matrix, *, detailed: bool) -> Matrix:
+    """Returns the weighted sum of the components between every two genomes.
+
+    It is summed up one by one, since all of them at once would not stay in a processor's cache.
+
+    Args:
+        left: Genomes, one a row of the answer.
+        right: Genomes, one a column of the answer.
+        weights: Of the components, shape (components,).
+        detailed: Whether genomes of the space differ in more than kinds.
+    """
+    summed = np.zeros((len(left), len(right)))
+    each = _each(left, right, detailed=detailed)
+    for weight, component in zip(weights.tolist(), each, strict=True):
+        component *= weight
+        summed += component
+    return summed
+
+
+def _each(left: Features, right: Features, *, detailed: bool) -> Iterator[Matrix]:
+    """Yields the components in turn, each an array that may be written to."""
+    length = left.length
+    equal = _equal_places(left, right)
+    followed = equal & (equal >> 1)
+    pair, triple, other = (
+        here[:, None] == there
+        for here, there in zip(left.around.T, np.ascontiguousarray(right.around.T), strict=True)
+    )
+    places = np.bitwise_count(equal) * (1 / length)
+    far = places * (length / FAR)
+    far -= length / FAR
+    yield places
+    yield (np.bitwise_count(followed) + pair) * (1 / length)
+    three = np.bitwise_count(followed & (equal >> 2)) + triple
+    three += other
+    yield three * (1 / max(length, 2))
+    yield (left.pairs / (length + 1)) @ right.pairs.T
+    counts = _distances(left.counts, right.counts, -1 / COUNT_SCALE)
+    yield np.exp(counts, out=counts)
+    if detailed:
+        far += _distances(left.details, right.details, -1 / FAR)
+    np.exp(far, out=far)
+    near = far * far
+    near *= far
+    yield far
+    yield near
+    if detailed:
+        yield (left.shares / length**2) @ right.shares.T
+        totals = _distances(left.totals, right.totals, -1 / COUNT_SCALE)
+        yield np.exp(totals, out=totals)
 
 
 def own_components(points: Features, *, detailed: bool) -> Matrix:
     """Returns every component of each genome with itself; shape (components, points)."""
-    length = points.kinds.shape[1]
+    length = points.length
     own = np.ones((len(component_names(detailed=detailed)), len(points)))
-    own[KIND_COMPONENTS.index("pairs")] = (points.pairs**2).sum(axis=1) / (length + 1)
+    pairs = np.einsum("nc,nc->n", points.pairs, points.pairs)
+    np.multiply(pairs, 1 / (length + 1), out=own[KIND_COMPONENTS.index("pairs")])
     if detailed:
-        own[len(KIND_COMPONENTS)] = (points.shares**2).sum(axis=1) / length**2
+        shares = points.totals[:, -1] - points.counts[:, -1]
+        np.multiply(shares, 1 / length**2, out=own[len(KIND_COMPONENTS)])
     return own
 
 
-Counted = npt.NDArray[np.int8]
+def _equal_places(left: Features, right: Features) -> Masks:
+    """Returns the places where two genomes have the same kind, as bits; shape (left, right)."""
+    equal = np.zeros((len(left), len(right)), left.places.dtype)
+    for here, there in zip(left.places.T, np.ascontiguousarray(right.places.T), strict=True):
+        equal |= here[:, None] & there
+    return equal
 
 
-def _shared(left: Features, right: Features) -> tuple[Counted, Counted, Counted]:
-    """Returns how many places, pairs and triples of places in a row two genomes share.
+def _distances(left: Matrix, right: Matrix, factor: float) -> Matrix:
+    """Returns the squared distance between every two rows, times a factor.
 
-    In bytes, of which a processor compares and adds many at once; no block has 128 sub-layers.
+    Args:
+        left: Rows that end with a one and their squared length.
+        right: The same.
+        factor: What to multiply with.
     """
-    shape = (len(left), len(right))
-    alike, nearby, runs = (np.zeros(shape, np.int8) for _ in range(3))
-    before = two_before = np.zeros(shape, np.int8)
-    for here, there in zip(left.kinds.T, right.kinds.T, strict=True):
-        equal = _equal(here, there)
-        both = equal & before
-        alike += equal
-        nearby += both
-        runs += equal & two_before
-        before, two_before = equal, both
-    pair, triple, other = zip(left.around.T, right.around.T, strict=True)
-    nearby += _equal(*pair)
-    runs += _equal(*triple)
-    runs += _equal(*other)
-    return alike, nearby, runs
-
-
-def _equal(here: Codes, there: Codes) -> Counted:
-    return np.asarray(here[:, None] == there[None, :]).view(np.int8)
-
-
-def _squared_distance(left: Features, right: Features, name: str) -> Matrix:
-    """Returns the squared distance between every two genomes by one of their arrays."""
-    distance: Matrix = getattr(left, name) @ (-2 * getattr(right, name).T)
-    distance += left.squares[name][:, None]
-    distance += right.squares[name]
-    return np.maximum(distance, 0, out=distance)
+    turned = np.empty_like(left)
+    np.multiply(left[:, :-2], -2 * factor, out=turned[:, :-2])
+    np.multiply(left[:, :-3:-1], factor, out=turned[:, -2:])
+    distances: Matrix = turned @ right.T
+    return distances

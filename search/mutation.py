@@ -1,20 +1,22 @@
 """Mutations: each changes the genome and stays in the space.
 
-An operator is a function in `OPERATORS`; it returns every place where it can act, so that an
-operator that cannot act is never drawn and never wastes a proposal.
+An operator is a function in `OPERATORS`; it tells how many changes it can make of a block, so that
+an operator that cannot act is never drawn and never wastes a proposal. Operators work on coded
+genomes (`search/alphabet.py`), and what one did becomes words for those steps only that are told.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from itertools import accumulate
+from typing import NamedTuple
 
-import numpy as np
-
+from search.alphabet import Alphabet, Coded
 from search.genome import Genome, Layer
-from search.space import Space, changed_layer, random_index
+from search.space import Choice, Dice, Space, random_index
 
 
 @dataclass(frozen=True)
@@ -25,134 +27,110 @@ class Mutation:
     description: str
 
 
-Change = Callable[[np.random.Generator], Mutation]
+class Step(NamedTuple):
+    """A changed block, and what was done: a phrase with gaps and what fills them."""
+
+    coded: Coded
+    phrase: str
+    words: tuple[Choice, ...]
+
+    @property
+    def description(self) -> str:
+        """What was done, in one readable phrase."""
+        return self.phrase.format(*self.words)
 
 
-class Changes:
-    """Every place where an operator can act; the change itself is made for the one drawn."""
-
-    def __init__(self, places: Sequence[tuple[Any, ...]], change: Callable[..., Change]) -> None:
-        self._places = places
-        self._change = change
-
-    def __len__(self) -> int:
-        return len(self._places)
-
-    def __getitem__(self, place: int) -> Change:
-        return self._change(*self._places[place])
+# The changes that an operator can make of a block: how many, and what makes the n-th.
+Changes = tuple[int, Callable[[int, Dice], Step]]
 
 
-def change_field(genome: Genome, space: Space) -> Changes:
+def change_field(coded: Coded, alphabet: Alphabet) -> Changes:
     """Returns a change for every field of every sub-layer that has another choice."""
+    names = [alphabet.open_fields[token] for token in coded.tokens]
 
-    def change(index: int, name: str) -> Change:
-        def apply(rng: np.random.Generator) -> Mutation:
-            layer = genome.layers[index]
-            before = getattr(layer, name)
-            others = [c for c in space.layers[layer.kind][name] if c != before]
-            after = others[random_index(len(others), rng)]
-            changed = changed_layer(layer, name, after)
-            return _replaced(
-                genome, index, changed, f"{layer.kind} {index}: {name} {before} → {after}"
-            )
+    def make(at: int, rng: Dice) -> Step:
+        index, at = _place(names, at)
+        token, name = coded.tokens[index], names[index][at]
+        before = getattr(alphabet.layers[token], name)
+        others = alphabet.other_choices(token, name)
+        after = others[random_index(len(others), rng)]
+        changed = _replaced(coded, index, alphabet.changed(token, name, after))
+        words = (alphabet.kind_of[token], index, name, before, after)
+        return Step(changed, "{} {}: {} {} → {}", words)
 
-        return apply
-
-    open_fields = space.open_fields
-    places = [
-        (index, name)
-        for index, layer in enumerate(genome.layers)
-        for name in open_fields[layer.kind]
-    ]
-    return Changes(places, change)
+    return sum(map(len, names)), make
 
 
-def change_kind(genome: Genome, space: Space) -> Changes:
+def change_kind(coded: Coded, alphabet: Alphabet) -> Changes:
     """Returns a change of every sub-layer to every other kind."""
+    kinds = [alphabet.kind_of[token] for token in coded.tokens]
+    others = [alphabet.other_kinds.get(kind, alphabet.kinds) for kind in kinds]
 
-    def change(index: int, kind: str) -> Change:
-        def apply(rng: np.random.Generator) -> Mutation:
-            layer = space.sample_layer(kind=kind, rng=rng)
-            before = genome.layers[index].kind
-            return _replaced(genome, index, layer, f"sub-layer {index}: {before} → {kind}")
+    def make(at: int, rng: Dice) -> Step:
+        index, at = _place(others, at)
+        kind = others[index][at]
+        changed = _replaced(coded, index, alphabet.draw(kind=kind, rng=rng))
+        return Step(changed, "sub-layer {}: {} → {}", (index, kinds[index], kind))
 
-        return apply
-
-    places = [
-        (index, kind)
-        for index, layer in enumerate(genome.layers)
-        for kind in space.layers
-        if kind != layer.kind
-    ]
-    return Changes(places, change)
+    return sum(map(len, others)), make
 
 
-def insert(genome: Genome, space: Space) -> Changes:
+def insert(coded: Coded, alphabet: Alphabet) -> Changes:
     """Returns an insertion of a random sub-layer at every place, while there is room."""
+    dim, tokens = coded
 
-    def change(index: int) -> Change:
-        def apply(rng: np.random.Generator) -> Mutation:
-            layer = space.sample_layer(rng=rng)
-            layers = (*genome.layers[:index], layer, *genome.layers[index:])
-            return Mutation(_with_layers(genome, layers), f"insert {layer.kind} at {index}")
+    def make(at: int, rng: Dice) -> Step:
+        token = alphabet.draw(rng=rng)
+        longer = Coded(dim, (*tokens[:at], token, *tokens[at:]))
+        return Step(longer, "insert {} at {}", (alphabet.kind_of[token], at))
 
-        return apply
-
-    room = len(genome.layers) < space.max_layers
-    return Changes([(index,) for index in range(len(genome.layers) + 1)] if room else [], change)
+    room = len(tokens) < alphabet.space.max_layers
+    return (len(tokens) + 1 if room else 0), make
 
 
-def delete(genome: Genome, space: Space) -> Changes:
+def delete(coded: Coded, alphabet: Alphabet) -> Changes:
     """Returns a deletion of every sub-layer, while the block stays long enough."""
+    dim, tokens = coded
 
-    def change(index: int) -> Change:
-        def apply(_rng: np.random.Generator) -> Mutation:
-            layers = (*genome.layers[:index], *genome.layers[index + 1 :])
-            kind = genome.layers[index].kind
-            return Mutation(_with_layers(genome, layers), f"delete {kind} at {index}")
+    def make(at: int, _rng: Dice) -> Step:
+        shorter = Coded(dim, tokens[:at] + tokens[at + 1 :])
+        return Step(shorter, "delete {} at {}", (alphabet.kind_of[tokens[at]], at))
 
-        return apply
-
-    long_enough = len(genome.layers) > space.min_layers
-    places = [(index,) for index in range(len(genome.layers))] if long_enough else []
-    return Changes(places, change)
+    long_enough = len(tokens) > alphabet.space.min_layers
+    return (len(tokens) if long_enough else 0), make
 
 
-def swap(genome: Genome, _space: Space) -> Changes:
+def swap(coded: Coded, _alphabet: Alphabet) -> Changes:
     """Returns an exchange of every two sub-layers that differ."""
-
-    def change(first: int, second: int) -> Change:
-        def apply(_rng: np.random.Generator) -> Mutation:
-            layers = list(genome.layers)
-            layers[first], layers[second] = layers[second], layers[first]
-            return Mutation(_with_layers(genome, tuple(layers)), f"swap {first} and {second}")
-
-        return apply
-
-    marks = [hash(layer) for layer in genome.layers]  # far cheaper to compare than sub-layers
-    places = [
+    dim, tokens = coded
+    pairs = [
         (first, second)
-        for first in range(len(marks))
-        for second in range(first + 1, len(marks))
-        if marks[first] != marks[second]
+        for first, one in enumerate(tokens)
+        for second in range(first + 1, len(tokens))
+        if tokens[second] != one
     ]
-    return Changes(places, change)
+
+    def make(at: int, _rng: Dice) -> Step:
+        first, second = pairs[at]
+        turned = list(tokens)
+        turned[first], turned[second] = turned[second], turned[first]
+        return Step(Coded(dim, tuple(turned)), "swap {} and {}", (first, second))
+
+    return len(pairs), make
 
 
-def change_model_dim(genome: Genome, space: Space) -> Changes:
+def change_model_dim(coded: Coded, alphabet: Alphabet) -> Changes:
     """Returns a change to every other model dim."""
+    now, tokens = coded
+    others = [dim for dim in alphabet.space.model_dim if dim != now]
 
-    def change(dim: int) -> Change:
-        def apply(_rng: np.random.Generator) -> Mutation:
-            text = f"model dim {genome.model_dim} → {dim}"
-            return Mutation(genome.model_copy(update={"model_dim": dim}), text)
+    def make(at: int, _rng: Dice) -> Step:
+        return Step(Coded(others[at], tokens), "model dim {} → {}", (now, others[at]))
 
-        return apply
-
-    return Changes([(dim,) for dim in space.model_dim if dim != genome.model_dim], change)
+    return len(others), make
 
 
-Operator = Callable[[Genome, Space], Changes]
+Operator = Callable[[Coded, Alphabet], Changes]
 OPERATORS: dict[str, Operator] = {
     "change_field": change_field,
     "change_kind": change_kind,
@@ -173,44 +151,50 @@ DEFAULT_WEIGHTS: dict[str, float] = {
 
 def operator_probabilities(genome: Genome, space: Space) -> dict[str, float]:
     """Returns the chance of each operator that can act on `genome`; they sum to 1."""
-    weights = _weights(tuple(space.mutation_weights.items()))
-    able = {name: weight for name, weight in weights.items() if OPERATORS[name](genome, space)}
+    alphabet = Alphabet(space)
+    coded = alphabet.code(genome)
+    weights = _weights(alphabet.mutation_weights).items()
+    able = {name: weight for name, weight in weights if OPERATORS[name](coded, alphabet)[0]}
     total = sum(able.values())
     return {name: weight / total for name, weight in able.items()}
 
 
-def mutate(genome: Genome, space: Space, *, rng: np.random.Generator) -> Mutation | None:
+def mutate(genome: Genome, space: Space, *, rng: Dice) -> Mutation | None:
     """Returns a genome one step away: never the same, never outside the space.
 
     None where no operator can act: the space holds nothing else, or its weights allow, say,
     swaps alone and all sub-layers are equal.
     """
-    weights = _weights(tuple(space.mutation_weights.items()))
-    names = list(weights)
+    alphabet = Alphabet(space)
+    step = mutated(alphabet.code(genome), alphabet, rng=rng)
+    return None if step is None else Mutation(alphabet.genome(step.coded), step.description)
+
+
+def mutated(coded: Coded, alphabet: Alphabet, *, rng: Dice) -> Step | None:
+    """Returns what `mutate` does, of a coded genome."""
+    weights = alphabet.mutation_weights
     # Drawing again after an operator that cannot act gives those that can their fair shares.
-    while names:
-        name = _drawn(names, weights, rng)
-        found = OPERATORS[name](genome, space)
-        if found:
-            return found[random_index(len(found), rng)](rng)
-        names.remove(name)
+    while (drawn := _odds(weights))[0]:
+        names, odds = drawn
+        name = names[min(bisect_right(odds, rng.random() * odds[-1]), len(names) - 1)]
+        count, make = OPERATORS[name](coded, alphabet)
+        if count:
+            return make(random_index(count, rng), rng)
+        weights = (*weights, (name, 0.0))
     return None
 
 
-@cache
-def _weights(given: tuple[tuple[str, float], ...]) -> dict[str, float]:
-    """Returns the weight of each operator that may be drawn, given those that a space sets."""
-    weights = {**DEFAULT_WEIGHTS, **dict(given)}
+def _weights(given: Iterable[tuple[str, float]]) -> dict[str, float]:
+    """Returns the weight of each operator that may be drawn, given those that are not default."""
+    weights = DEFAULT_WEIGHTS | dict(given)
     return {name: weights[name] for name in OPERATORS if weights[name] > 0}
 
 
-def _drawn(names: list[str], weights: dict[str, float], rng: np.random.Generator) -> str:
-    left = float(rng.random()) * sum([weights[name] for name in names])
-    for name in names:
-        left -= weights[name]
-        if left < 0:
-            return name
-    return names[-1]
+@cache
+def _odds(given: tuple[tuple[str, float], ...]) -> tuple[list[str], list[float]]:
+    """Returns the operators that may be drawn, and the sum of the weights up to each."""
+    weights = _weights(given)
+    return list(weights), list(accumulate(weights.values()))
 
 
 def neighbours(genome: Genome, space: Space) -> list[Genome]:
@@ -245,6 +229,15 @@ def _with_layers(genome: Genome, layers: tuple[Layer, ...]) -> Genome:
     return genome.model_copy(update={"layers": layers})
 
 
-def _replaced(genome: Genome, index: int, layer: Layer, description: str) -> Mutation:
-    layers = (*genome.layers[:index], layer, *genome.layers[index + 1 :])
-    return Mutation(_with_layers(genome, layers), description)
+def _place(options: Sequence[Sequence[str]], at: int) -> tuple[int, int]:
+    """Returns which sub-layer the n-th of all sub-layers' options is of, and which of its own."""
+    for index, own in enumerate(options):
+        if at < len(own):
+            return index, at
+        at -= len(own)
+    raise IndexError(f"fewer than {at} options are left")
+
+
+def _replaced(coded: Coded, index: int, token: int) -> Coded:
+    dim, tokens = coded
+    return Coded(dim, (*tokens[:index], token, *tokens[index + 1 :]))

@@ -10,7 +10,7 @@ import itertools
 from collections.abc import Iterator, Sequence
 from functools import cache, cached_property, lru_cache
 from importlib.resources import files
-from typing import Annotated, Any
+from typing import Annotated, Any, Protocol
 
 import numpy as np
 import yaml
@@ -21,10 +21,18 @@ from search.genome import LAYER_KINDS, MAX_WIDTH, Genome, Layer, SubLayer, Width
 from search.validation import first_problem
 
 Choice = int | float | str
+LayerKey = tuple[str, tuple[tuple[str, Choice], ...]]  # kind, and each field's name and choice
 OPERATOR_NAMES = frozenset(
     {"change_field", "change_kind", "insert", "delete", "swap", "change_model_dim"}
 )
 Choices = Annotated[tuple[Choice, ...], Field(min_length=1, max_length=256)]
+
+
+class Dice(Protocol):
+    """What draws numbers from 0 to below 1: NumPy's generator, or Python's, which is faster."""
+
+    def random(self) -> float:
+        """Returns the next number."""
 
 
 class Space(BaseModel):
@@ -74,14 +82,23 @@ class Space(BaseModel):
     def sample(self, *, rng: np.random.Generator) -> Genome:
         """Returns a random genome: each field uniform over its choices."""
         length = int(rng.integers(self.min_layers, self.max_layers + 1))
-        layers = tuple(self.sample_layer(rng=rng) for _ in range(length))
-        return Genome(model_dim=_pick(self.model_dim, rng), layers=layers)
+        drawn = [self.draw_layer(rng=rng) for _ in range(length)]
+        layers = tuple(make_layer(*key) for key in drawn)
+        return Genome(model_dim=self.draw_model_dim(rng=rng), layers=layers)
 
-    def sample_layer(self, *, kind: str | None = None, rng: np.random.Generator) -> Layer:
-        """Returns a random sub-layer, of `kind` if one is given."""
+    def draw_length(self, *, rng: Dice) -> int:
+        """Returns a random number of sub-layers."""
+        return self.min_layers + random_index(self.max_layers + 1 - self.min_layers, rng)
+
+    def draw_model_dim(self, *, rng: Dice) -> int:
+        """Returns a random model dim."""
+        return int(_pick(self.model_dim, rng))
+
+    def draw_layer(self, *, kind: str | None = None, rng: Dice) -> LayerKey:
+        """Returns what `make_layer` makes a random sub-layer of, of `kind` if one is given."""
         kind = kind or _pick(tuple(self.layers), rng)
         fields = [(name, _pick(choices, rng)) for name, choices in self.layers[kind].items()]
-        return _layer(kind, tuple(fields))
+        return kind, tuple(fields)
 
     @cached_property
     def open_fields(self) -> dict[str, tuple[str, ...]]:
@@ -130,7 +147,9 @@ class Space(BaseModel):
         """Returns every sub-layer of one kind."""
         fields = self.layers[kind]
         combinations = itertools.product(*fields.values())
-        return [_layer(kind, tuple(zip(fields, values, strict=True))) for values in combinations]
+        return [
+            make_layer(kind, tuple(zip(fields, values, strict=True))) for values in combinations
+        ]
 
     def size(self) -> int:
         """Returns the number of distinct genomes."""
@@ -141,7 +160,7 @@ class Space(BaseModel):
 
 
 @lru_cache(maxsize=65_536)
-def _layer(kind: str, fields: tuple[tuple[str, Choice], ...]) -> Layer:
+def make_layer(kind: str, fields: tuple[tuple[str, Choice], ...]) -> Layer:
     """Returns the sub-layer; kept, since a search draws the same few again and again."""
     return LAYER_KINDS[kind].model_validate(dict(fields))
 
@@ -229,12 +248,12 @@ def _check_together(model_dims: Sequence[int], layers: dict[str, dict[str, Choic
         raise ValueError("layers.moe.capacity_factor: above 0 where gating may be expert_choice")
 
 
-def random_index(count: int, rng: np.random.Generator) -> int:
-    """Returns a number below `count`, all alike likely: a third of the time of `rng.integers`."""
+def random_index(count: int, rng: Dice) -> int:
+    """Returns a number below `count`, all alike likely."""
     return int(rng.random() * count)
 
 
-def _pick(choices: tuple[Any, ...], rng: np.random.Generator) -> Any:
+def _pick(choices: tuple[Any, ...], rng: Dice) -> Any:
     return choices[random_index(len(choices), rng)]
 
 

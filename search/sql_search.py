@@ -13,7 +13,7 @@ from sqlalchemy import bindparam, insert, select, update
 
 from search.ask_tell import POOL, AskedTrial, AskTell, Compromise, Standing, by_speed, ranked
 from search.errors import Conflict, IllegalTransition, NotFound
-from search.history import Proposal
+from search.history import Observation, Proposal
 from search.leases import Settlement
 from search.migration import prepare
 from search.reward import Baseline
@@ -151,6 +151,20 @@ class SqlSearch(AskTell):
                 raise IllegalTransition("trial", number, row.status, settled.status.value)
             finish(tx, state, row, settled, measured)
             state.save()
+        if row.kind == TrialKind.CANDIDATE.value and settled.fitness is not None:
+            self._memory.hear(
+                Observation(
+                    number=number,
+                    finished=state["candidates_finished"] - 1,
+                    genome=read_genome(row.genome),
+                    fitness=settled.fitness,
+                    pruned=settled.status is TrialStatus.PRUNED,
+                    step_time_ms=measured.step_time_ms,
+                    parameters=row.parameters
+                    if measured.parameters is None
+                    else measured.parameters,
+                )
+            )
 
     def pending(self) -> list[AskedTrial]:
         """Returns the trials that were asked for and not yet told, oldest first."""

@@ -9,13 +9,18 @@ so that a constraint does not bend the first.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from functools import cache
+from operator import attrgetter
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from threadpoolctl import ThreadpoolController
 
+from search.alphabet import Alphabet, Coded
 from search.features import FeatureMap, Features, Matrix
 from search.gaussian_process import (
     Posterior,
@@ -26,10 +31,8 @@ from search.gaussian_process import (
     fit_weights,
     prior_weights,
 )
-from search.genome import Genome
 from search.history import Observation
-from search.kernel import component_names, components, own_components
-from search.space import Space
+from search.kernel import component_names, components, covariance, own_components
 
 WINDOW = 200  # most observations that a posterior sees
 STRIDE = 100  # observations that leave the window at once; most results between two fits
@@ -47,15 +50,15 @@ class Surrogate:
     it would have proposed.
     """
 
-    def __init__(self, space: Space) -> None:
-        self._features = FeatureMap(space)
+    def __init__(self, alphabet: Alphabet) -> None:
+        self._features = FeatureMap(alphabet)
         self._fitness = _Model(self._features, standardised)
         self._passing = _Model(self._features, _passed)
 
     def look(
         self,
         observations: Sequence[Observation],
-        in_flight: Sequence[Genome] = (),
+        in_flight: Sequence[Coded] = (),
         *,
         noise: float | None,
         rng: np.random.Generator,
@@ -70,13 +73,13 @@ class Surrogate:
         """
         newest = observations[-1].finished + 1
         window = _within(observations, window_start(newest), newest)
+        pruned = sum([seen.pruned for seen in window])
         fitness = passing = None
-        with _one_thread().limit(limits=1, user_api="blas"):
-            if sum(not seen.pruned for seen in window) >= LEAST_OBSERVED:
-                completed = [seen for seen in observations if not seen.pruned]
-                fitness = self._fitness.outlook(completed, in_flight, newest, noise, rng)
-            if any(seen.pruned for seen in window):
-                passing = self._passing.outlook(observations, (), newest, None, rng)
+        if len(window) - pruned >= LEAST_OBSERVED:
+            completed = [seen for seen in observations if not seen.pruned]
+            fitness = self._fitness.outlook(completed, in_flight, newest, noise, rng)
+        if pruned:
+            passing = self._passing.outlook(observations, (), newest, None, rng)
         return Look(self._features, fitness, passing)
 
 
@@ -91,36 +94,34 @@ class Look:
         self._passing = passing
         self._seen = 0
 
-    def see(self, genomes: Sequence[Genome]) -> list[int]:
+    def see(self, genomes: Sequence[Coded]) -> list[int]:
         """Adds genomes; returns their indices, best first by the mean of all functions."""
         fresh = self._features(genomes)
-        with _one_thread().limit(limits=1, user_api="blas"):
-            for outlook in (self._fitness, self._passing):
-                if outlook is not None:
-                    outlook.see(fresh)
-            first, self._seen = self._seen, self._seen + len(fresh)
-            liked = np.zeros(len(fresh))
-            if self._fitness is not None:
-                liked = self._fitness.of(first).mean
-            if self._passing is None:
-                return _descending(liked)
-            margin = self._passing.of(first).mean
-            passes = margin > 0
-            return [int(at) for at in np.lexsort((-np.where(passes, liked, margin), ~passes))]
+        self._seen += len(fresh)
+        liked = np.zeros(len(fresh)) if self._fitness is None else self._fitness.see(fresh)
+        if self._passing is None:
+            return _descending(liked)
+        margin = self._passing.see(fresh)
+        passes = margin > 0
+        return _indices(np.lexsort((-np.where(passes, liked, margin), ~passes)))
 
     def choose(self) -> list[int]:
         """Returns the indices of all genomes seen, in order of `see`, most promising first."""
-        with _one_thread().limit(limits=1, user_api="blas"):
-            promise = np.zeros(self._seen)
-            if self._fitness is not None:
-                promise += self._fitness.of(0).log_improvement()
-            if self._passing is not None:
-                promise += self._passing.of(0).log_chance_above_zero()
-            return _descending(promise)
+        promise = np.zeros(self._seen)
+        if self._fitness is not None:
+            promise += self._fitness.of_all().log_improvement()
+        if self._passing is not None:
+            promise += self._passing.of_all().log_chance_above_zero()
+        return _descending(promise)
 
 
 def _descending(values: Vector) -> list[int]:
-    return [int(index) for index in np.argsort(-values, kind="stable")]
+    return _indices(np.argsort(-values, kind="stable"))
+
+
+def _indices(order: npt.NDArray[np.int_]) -> list[int]:
+    found: list[int] = order.tolist()
+    return found
 
 
 class _Outlook:
@@ -130,25 +131,32 @@ class _Outlook:
         self._posterior = posterior
         self._known = known
         self._detailed = detailed
-        self._towards = np.zeros((0, len(known)))
-        self._own = np.zeros(0)
+        self._towards: list[Matrix] = []
+        self._own: list[Vector] = []
 
-    def see(self, points: Features) -> None:
-        """Computes the covariances of further points."""
+    def see(self, points: Features) -> Vector:
+        """Computes the covariances of further points; returns their means."""
         weights = self._posterior.weights
-        rows = weights.covariance(components(points, self._known, detailed=self._detailed))
-        self._towards = np.concatenate([self._towards, rows])
-        own = weights.components @ own_components(points, detailed=self._detailed)
-        self._own = np.concatenate([self._own, own])
+        towards = covariance(points, self._known, weights.components, detailed=self._detailed)
+        self._towards.append(towards)
+        own = own_components(points, detailed=self._detailed)
+        self._own.append(weights.components @ own)
+        return towards @ self._posterior.solved
 
-    def of(self, first: int) -> Prediction:
-        """Returns what is known of the points seen, from the one numbered `first` on."""
-        return Prediction(self._posterior, self._towards[first:], self._own[first:])
+    def of_all(self) -> Prediction:
+        """Returns what is known of the points seen, in order of `see`."""
+        towards, own = np.concatenate(self._towards), np.concatenate(self._own)
+        return Prediction(self._posterior, towards, own)
+
+
+def one_thread() -> AbstractContextManager[Any]:
+    """Holds linear algebra to one thread: a surrogate's matrices are small, threads only wait."""
+    limit: AbstractContextManager[Any] = _libraries().limit(limits=1, user_api="blas")
+    return limit
 
 
 @cache
-def _one_thread() -> ThreadpoolController:
-    """Returns what holds linear algebra to one thread: matrices are small, threads only wait."""
+def _libraries() -> ThreadpoolController:
     return ThreadpoolController()
 
 
@@ -167,7 +175,7 @@ class _Model:
     def outlook(
         self,
         observations: Sequence[Observation],
-        in_flight: Sequence[Genome],
+        in_flight: Sequence[Coded],
         newest: int,
         noise: float | None,
         rng: np.random.Generator,
@@ -186,7 +194,7 @@ class _Model:
     def _fit(self, observations: Sequence[Observation], noise: float | None) -> Weights:
         if len(observations) < LEAST_OBSERVED:
             return prior_weights(len(component_names(detailed=self._features.detailed)))
-        known = self._features([seen.genome for seen in observations])
+        known = self._features.of_observed(observations)
         grams = components(known, known, detailed=self._features.detailed)
         level = _relative_noise(observations, noise)
         return fit_weights(grams, self._targets(observations), noise=level)
@@ -207,19 +215,19 @@ class _Window:
         self,
         observations: Sequence[Observation],
         targets: Vector,
-        in_flight: Sequence[Genome],
+        in_flight: Sequence[Coded],
         weights: Weights,
     ) -> _Outlook:
         """Returns what the observations of the window say, under these weights."""
         self._follow(observations)
         known, detailed = self._points, self._features.detailed
-        covariance = weights.covariance_of_packed(self._grams[:, : _packed(len(known))], len(known))
+        among = weights.covariance_of_packed(self._grams[:, : _packed(len(known))], len(known))
         if in_flight:
             coming = self._features(in_flight)
             known = known.joined(coming)
-            columns = weights.covariance(components(known, coming, detailed=detailed))
-            covariance = _extended(covariance, columns)
-        posterior = condition(covariance, targets, weights)
+            columns = covariance(known, coming, weights.components, detailed=detailed)
+            among = _extended(among, columns)
+        posterior = condition(among, targets, weights)
         return _Outlook(posterior, known, detailed=detailed)
 
     def _follow(self, observations: Sequence[Observation]) -> None:
@@ -230,7 +238,7 @@ class _Window:
         known = len(self._numbers)
         if known == len(numbers):
             return
-        added = self._features([seen.genome for seen in observations[known:]])
+        added = self._features.of_observed(observations[known:])
         self._points, self._numbers = self._points.joined(added), numbers
         rows = components(added, self._points, detailed=self._features.detailed)
         for at in range(known, len(numbers)):
@@ -267,10 +275,11 @@ def standardised(observations: Sequence[Observation]) -> Vector:
     """Returns fitness with mean 0 and deviation 1, outliers below drawn in."""
     values = np.array([seen.fitness for seen in observations])
     # One diverged outlier must not flatten the differences that matter.
-    low, high = np.quantile(values, [0.1, 0.9])
+    ranked = np.sort(values)
+    low, high = np.interp(np.array([0.1, 0.9]) * (len(ranked) - 1), np.arange(len(ranked)), ranked)
     values = np.maximum(values, low - 2.0 * max(high - low, 1e-9))
-    spread = float(values.std())
-    centred: npt.NDArray[np.float64] = values - values.mean()
+    centred: Vector = values - values.sum() / len(values)
+    spread = float(np.sqrt(centred @ centred / len(centred)))
     return centred / spread if spread > 0 else centred
 
 
@@ -285,7 +294,9 @@ def _relative_noise(observations: Sequence[Observation], noise: float | None) ->
 
 
 def _within(observations: Sequence[Observation], start: int, end: int) -> list[Observation]:
-    return [seen for seen in observations if start <= seen.finished < end]
+    """Returns those of the ranks from `start` to before `end`; ranks rise."""
+    first, last = (bisect_left(observations, rank, key=_FINISHED) for rank in (start, end))
+    return list(observations[first:last])
 
 
 def _ranks_due() -> tuple[int, ...]:
@@ -296,3 +307,4 @@ def _ranks_due() -> tuple[int, ...]:
 
 
 _DUE = _ranks_due()
+_FINISHED = attrgetter("finished")

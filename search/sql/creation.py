@@ -6,8 +6,8 @@ from typing import Any
 
 from sqlalchemy import insert
 
-from search.cost import activated_parameters, parameters
-from search.genome import Genome
+from search.cost import parameter_counts
+from search.genome import Genome, digest_of
 from search.sql.database import Transaction
 from search.sql.state import SearchState
 from search.tables import trials
@@ -46,6 +46,8 @@ def new_trial(
     state.move(None, status)
     if kind is TrialKind.CANDIDATE:
         state.add(candidates_proposed=1, candidates_open=1)
+    text = genome.canonical_json()
+    counted, activated = parameter_counts(genome, state.spec.proxy)
     values: dict[str, Any] = {
         "search_id": state.id,
         "number": number,
@@ -53,16 +55,16 @@ def new_trial(
         "kind": kind.value,
         "status": status.value,
         "pool": pool,
-        "genome": genome.canonical_json(),
-        "digest": genome.digest,
+        "genome": text,
+        "digest": digest_of(text),
         "origin": origin,
         "parent_number": parent,
         "mutation": mutation,
         "attempt": 0,
         "tries": 0,
         "seed": training_seed(state.spec.seed, number),
-        "parameters": parameters(genome, state.spec.proxy),
-        "activated_parameters": activated_parameters(genome, state.spec.proxy),
+        "parameters": counted,
+        "activated_parameters": activated,
         "worker_id": None,
         "created_at": tx.now,
         "started_at": None,

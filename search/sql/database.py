@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from functools import cache, cached_property
 from typing import Any
 
-from sqlalchemy import Engine, Table, Update, bindparam, insert, select, text, update
+from sqlalchemy import Engine, Table, Update, bindparam, func, insert, select, update
 from sqlalchemy.engine import Connection, CursorResult
 from sqlalchemy.exc import (
     DataError,
@@ -36,9 +36,18 @@ from search.sql.sightings import Sightings
 from search.tables import events, workers
 
 BUGS = (DataError, IntegrityError, NotSupportedError, ProgrammingError)  # ours, not the database's
-POSTGRES_NOW = "SELECT extract(epoch FROM clock_timestamp())::float8"
+POSTGRES_CLOCK = "extract(epoch FROM clock_timestamp())::float8"
 ADD_EVENTS = insert(events)
 EVENT_LOCK = 0x62726E66  # of this project among PostgreSQL's advisory locks
+# The event is numbered after the lock is held.
+_EVENT = ("search_id", "kind", "at", "data")
+_lock = select(func.pg_advisory_xact_lock(EVENT_LOCK).label("held")).subquery()
+ADD_FIRST_EVENT = insert(events).from_select(
+    _EVENT,
+    select(*(bindparam(f"of_{name}", type_=events.c[name].type) for name in _EVENT)).select_from(
+        _lock
+    ),
+)
 Clock = Callable[[], float]
 
 
@@ -62,6 +71,11 @@ class Transaction:
     def now(self) -> float:
         """The database's time, read when it is first asked for: after the wait for a lock."""
         return self._database.now(self.connection)
+
+    def tell_time(self, now: float) -> None:
+        """Takes the database's time from a statement that read it, if none was read before."""
+        if not self._database.has_given_clock:
+            self.__dict__.setdefault("now", now)
 
     @cached_property
     def serving_since(self) -> float:
@@ -98,8 +112,10 @@ class Transaction:
         if not self._events:
             return
         if self.postgres:
-            self.connection.execute(text(f"SELECT pg_advisory_xact_lock({EVENT_LOCK})"))
-        self.connection.execute(ADD_EVENTS, self._events)
+            first = self._events.pop(0)
+            self.run(ADD_FIRST_EVENT, {f"of_{name}": value for name, value in first.items()})
+        if self._events:
+            self.run(ADD_EVENTS, self._events)
         self._events.clear()
 
 
@@ -139,6 +155,11 @@ class Database:
         """The engine that writes."""
         return self._write_engine
 
+    @property
+    def has_given_clock(self) -> bool:
+        """Whether the time is the caller's, not the database's."""
+        return self._given_clock is not None
+
     def set_clock(self) -> None:
         """Starts SQLite's clock: never behind what the file has seen, then monotonic.
 
@@ -166,7 +187,7 @@ class Database:
         if self._given_clock is not None:
             return self._given_clock()
         if self.postgres:
-            seconds: float = connection.exec_driver_sql(POSTGRES_NOW).scalar_one()
+            seconds: float = connection.exec_driver_sql(f"SELECT {POSTGRES_CLOCK}").scalar_one()
             return seconds
         wall, monotonic = self._origin
         return wall + time.monotonic() - monotonic

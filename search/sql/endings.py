@@ -44,7 +44,8 @@ def record_result(tx: Transaction, lease_id: str, result: Result) -> Receipt | L
     if not held:
         return refuse(tx, row, attempt, result, report)
     settled = settlement(tx, state, row, result.outcome, result.measurements, result.message)
-    finish(tx, state, row, settled, result.measurements, report=report, traceback=result.traceback)
+    finish(tx, state, row, settled, result.measurements)
+    end_attempt(tx, row, settled, report=report, traceback=result.traceback)
     tx.saw(row.worker_id, finished=1)
     conclude(tx, state)
     state.save()
@@ -82,11 +83,8 @@ def finish(
     row: Any,
     settled: Settlement,
     measured: Measurements,
-    *,
-    report: str | None = None,
-    traceback: str = "",
 ) -> None:
-    """Writes how an attempt of a running trial ended: trial, attempt, counters and event.
+    """Writes how an attempt of a running trial ended: trial, counters and event.
 
     The caller holds search and trial, so (running, attempt) still stands; the update compares
     again and would find nothing otherwise.
@@ -104,7 +102,6 @@ def finish(
     else:
         values |= _ended(tx, state, row, settled, measured)
     _compare_and_set(tx, row, values)
-    end_attempt(tx, row, settled, report=report, traceback=traceback)
     _tell(tx, state, row, settled)
     if settled.status is TrialStatus.COMPLETED and row.kind == TrialKind.CANDIDATE.value:
         best = state["best_fitness"]

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import math
 import os
+import select
+import time
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Engine, create_engine, event, make_url
-from sqlalchemy.engine import URL, Connection
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy.engine import URL
+from sqlalchemy.exc import ArgumentError, DisconnectionError
 from sqlalchemy.pool import StaticPool
 
 from search.errors import EnvironmentProblem, InvalidInput, StorageUnavailable, StoreLocked
 
 BUSY_SECONDS = 30.0
 CONNECT_SECONDS = 5
+SILENT_SECONDS = 1.0  # after which a connection may have died unnoticed
 # A controller that hangs within a transaction must not hold a search for ever.
 POSTGRES_LIMITS = "-c lock_timeout=30s -c idle_in_transaction_session_timeout=60s"
 
@@ -49,9 +53,9 @@ def make_engine(url: URL, *, immediate: bool = False) -> Engine:
     if url.get_backend_name() == "postgresql":
         given = {"connect_timeout": CONNECT_SECONDS, "options": POSTGRES_LIMITS}
         connect = {name: value for name, value in given.items() if name not in url.query}
-        return create_engine(
-            url, pool_pre_ping=True, pool_size=16, max_overflow=16, connect_args=connect
-        )
+        engine = create_engine(url, pool_size=16, max_overflow=16, connect_args=connect)
+        _ping_doubtful(engine)
+        return engine
     if is_memory(url):
         engine = create_engine(url, poolclass=StaticPool, connect_args={"check_same_thread": False})
     else:
@@ -68,13 +72,45 @@ def make_engine(url: URL, *, immediate: bool = False) -> Engine:
         # trials are then simply run again (see decision record 40).
         connection.execute("PRAGMA synchronous = NORMAL")
         connection.execute("PRAGMA cache_size = -32768")
+        # Four times as seldom as by default: pages written again and again are copied once.
+        connection.execute("PRAGMA wal_autocheckpoint = 4000")
 
-    def begin(connection: Connection) -> None:
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
+    def begin(connection: Any) -> None:
+        connection.dbapi_connection.execute("BEGIN IMMEDIATE" if immediate else "BEGIN")
 
     event.listen(engine, "connect", prepare)
-    event.listen(engine, "begin", begin)
+    # By the dialect, not by an event: a listener to any event of an engine slows every statement.
+    engine.dialect.do_begin = begin  # type: ignore[method-assign, assignment]
     return engine
+
+
+def _ping_doubtful(engine: Engine) -> None:
+    """Has a connection asked whether it is alive before it is used, where that is in doubt.
+
+    It is if the server has said something unasked, such as farewell, or after a while of silence.
+    To ask before every transaction (`pool_pre_ping`) would cost a tenth of a short one.
+    """
+
+    def used(_connection: Any, record: Any) -> None:
+        record.info["used"] = time.monotonic()
+
+    def ping(connection: Any, record: Any, _proxy: object) -> None:
+        silent = time.monotonic() - record.info.get("used", math.inf)
+        try:
+            if silent > SILENT_SECONDS or _spoke(connection):
+                engine.dialect.do_ping(connection)
+        except engine.dialect.loaded_dbapi.Error as error:
+            raise DisconnectionError from error
+
+    event.listen(engine, "checkin", used)
+    event.listen(engine, "checkout", ping)
+
+
+def _spoke(connection: Any) -> bool:
+    """Returns whether something waits to be read from the server, or the end of it."""
+    waiting = select.poll()
+    waiting.register(connection.fileno(), select.POLLIN)
+    return bool(waiting.poll(0))
 
 
 def storage_error(error: Exception) -> StorageUnavailable:

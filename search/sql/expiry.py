@@ -9,6 +9,7 @@ from __future__ import annotations
 from sqlalchemy import ColumnElement, and_, bindparam, or_, select
 
 from search.spec import SearchStatus
+from search.sql.attempts import end_attempt
 from search.sql.conclusion import conclude, limit_reached
 from search.sql.database import Transaction
 from search.sql.endings import finish, settlement
@@ -90,4 +91,5 @@ def _reap_one(tx: Transaction, state: SearchState, trial_id: int) -> int:
     message = f"no heartbeat from {row.worker_id} for {row.lease_seconds:g} s"
     settled = settlement(tx, state, row, Outcome.EXPIRED, Measurements(), message)
     finish(tx, state, row, settled, Measurements())
+    end_attempt(tx, row, settled)
     return 1

@@ -42,6 +42,10 @@ TRIED = select(trials.c.digest, trials.c.kind).where(
     trials.c.search_id == bindparam("search"),
     trials.c.digest.in_(bindparam("digests", expanding=True)),
 )
+# Of one digest, as most proposals ask: to expand a list takes longer than to look it up.
+TRIED_ONE = select(trials.c.digest, trials.c.kind).where(
+    trials.c.search_id == bindparam("search"), trials.c.digest == bindparam("digest")
+)
 # By one status at a time and by what the kind is not, for the same reason: the index of statuses.
 OTHERS = [kind.value for kind in TrialKind if kind is not TrialKind.CANDIDATE]
 IN_FLIGHT = (
@@ -65,6 +69,7 @@ class Memory:
         self.size = max(MEMORY, spec.population_size)
         self.window: list[Observation] = []
         self.refused: set[str] = set()
+        self._heard: dict[int, Observation] = {}
         self.served = 0  # when it was last granted a lease, counted in leases
 
     @property
@@ -78,21 +83,36 @@ class Memory:
         if self.seen >= finished:
             return
         first = max(self.seen, finished - self.size)
-        rows = tx.run(FINISHED, {"search": state.id, "first": first})
-        self.window += [
-            Observation(
-                number=row.number,
-                finished=row.finished_rank,
-                genome=read_genome(row.genome),
-                fitness=row.fitness,
-                pruned=row.status == TrialStatus.PRUNED.value,
-                step_time_ms=row.step_time_ms,
-                parameters=row.parameters,
-            )
-            for row in rows
-            if row.fitness is not None
-        ]
+        heard = [self._heard.get(rank) for rank in range(first, finished)]
+        known = [seen for seen in heard if seen is not None]
+        self._heard.clear()
+        self.window += known if len(known) == len(heard) else _read(tx, state.id, first)
         del self.window[: -self.size]
+
+    def hear(self, observation: Observation) -> None:
+        """Takes what this process has just committed, so that it need not be read.
+
+        Said again, too late or out of turn, it is read or known already.
+        """
+        if observation.finished >= self.seen:
+            self._heard[observation.finished] = observation
+
+
+def _read(tx: Transaction, search_id: str, first: int) -> list[Observation]:
+    """Returns the candidates that finished from a rank on."""
+    return [
+        Observation(
+            number=row.number,
+            finished=row.finished_rank,
+            genome=read_genome(row.genome),
+            fitness=row.fitness,
+            pruned=row.status == TrialStatus.PRUNED.value,
+            step_time_ms=row.step_time_ms,
+            parameters=row.parameters,
+        )
+        for row in tx.run(FINISHED, {"search": search_id, "first": first})
+        if row.fitness is not None
+    ]
 
 
 class SqlHistory(History):
@@ -134,8 +154,11 @@ class SqlHistory(History):
 
     def tried(self, digests: Sequence[str]) -> frozenset[str]:
         """Returns those of `digests` that were already proposed in this search."""
-        many = {"search": self._state.id, "digests": list(digests)}
-        found = self._tx.run(TRIED, many)
+        search = {"search": self._state.id}
+        if len(digests) == 1:
+            found = self._tx.run(TRIED_ONE, search | {"digest": digests[0]})
+        else:
+            found = self._tx.run(TRIED, search | {"digests": list(digests)})
         return frozenset(row.digest for row in found if row.kind == TrialKind.CANDIDATE.value)
 
     def noise(self) -> float | None:

@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import bindparam, select
+from sqlalchemy import Double, bindparam, literal_column, select
 
 from search.errors import IllegalTransition, NotFound
 from search.leases import parse_lease_id
 from search.spec import SEARCH_TRANSITIONS, SearchSpec, SearchStatus
-from search.sql.database import Transaction
+from search.sql.database import POSTGRES_CLOCK, Transaction
 from search.sql.rows import ENDED, read_spec
 from search.tables import searches, trials
 from search.trial import TRIAL_TRANSITIONS, TrialStatus
@@ -22,6 +22,9 @@ from search.trial import TRIAL_TRANSITIONS, TrialStatus
 TRIAL = select(trials).where(trials.c.id == bindparam("key"))
 OWNER = select(trials.c.search_id).where(trials.c.id == bindparam("key"))
 BY_ID = select(searches).where(searches.c.id == bindparam("key"))
+# The clock is read when the lock is held: what a locking query yields is never inlined.
+_held = BY_ID.with_for_update().cte("held")
+HELD = select(_held, literal_column(POSTGRES_CLOCK, Double).label("clock"))
 UNFINISHED = select(searches).where(searches.c.status.notin_(sorted(ENDED)))
 
 
@@ -104,10 +107,11 @@ def lock_search(tx: Transaction, search_id: str) -> SearchState:
     Raises:
         NotFound: there is none of that id.
     """
-    statement = BY_ID.with_for_update() if tx.postgres else BY_ID
-    row = tx.run(statement, {"key": search_id}).one_or_none()
+    row = tx.run(HELD if tx.postgres else BY_ID, {"key": search_id}).one_or_none()
     if row is None:
         raise NotFound("search", search_id)
+    if tx.postgres:
+        tx.tell_time(row.clock)
     return SearchState(tx, row)
 
 

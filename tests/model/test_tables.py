@@ -12,6 +12,7 @@ import pytest
 
 from model.block import MODULES
 from model.sharding import PARTITION_RULES, SPLIT_FIELDS
+from search.alphabet import Alphabet
 from search.cost import COSTS, RULES
 from search.genome import LAYER_KINDS, Genome
 from search.mutation import OPERATORS
@@ -25,11 +26,13 @@ def mutated_kinds(space: Space) -> set[str]:
         Genome(model_dim=space.model_dim[0], layers=(space.layers_of(kind)[0],))
         for kind in space.layers
     ]
-    rng = np.random.default_rng(0)
-    changes = [OPERATORS["change_kind"](block, space) for block in blocks]
-    reached = {one[i](rng).genome.layers[0].kind for one in changes for i in range(len(one))}
-    changed = {b.layers[0].kind for b in blocks if len(OPERATORS["change_field"](b, space))}
-    return reached & changed
+    rng, alphabet = np.random.default_rng(0), Alphabet(space)
+    coded = [alphabet.code(block) for block in blocks]
+    changes = [OPERATORS["change_kind"](one, alphabet) for one in coded]
+    steps = [make(at, rng) for count, make in changes for at in range(count)]
+    reached = {alphabet.kind_of[step.coded.tokens[0]] for step in steps}
+    able = [one for one in coded if OPERATORS["change_field"](one, alphabet)[0]]
+    return reached & {alphabet.kind_of[one.tokens[0]] for one in able}
 
 
 def named_in(path: str, pattern: str) -> set[str]:

@@ -53,10 +53,29 @@ def test_no_table_that_grows_is_scanned(search: SqlSearch) -> None:
     assert [plan for plan in plans if plan.startswith("SCAN")] == []
 
 
-def test_a_proposal_reads_only_what_has_finished_since_the_last(search: SqlSearch) -> None:
+def _first_ranks_read(search: SqlSearch) -> list[int]:
+    """Returns from which rank on one ask and one tell read what has finished."""
     reads = [values for text, values in _statements(search) if "trials.finished_rank >= ?" in text]
-    assert len(reads) == 1
-    assert reads[0][1] == LONG - 1
+    return [values[1] for values in reads]
+
+
+def test_a_proposal_reads_only_what_has_finished_since_the_last(search: SqlSearch) -> None:
+    assert _first_ranks_read(search) == []  # told through this search, so it knows
+    search._memory._heard.clear()  # as if another process had told it
+    assert _first_ranks_read(search) == [LONG]
+
+
+def test_what_was_told_here_is_known_as_if_it_had_been_read(search: SqlSearch) -> None:
+    search.tell(search.ask(), pruned=True, step_time_ms=3.0)
+    search.tell(search.ask(), 7.0, parameters=12)
+    search.fail(search.ask())
+    search.ask()
+    heard = list(search._memory.window)
+    search._memory.window.clear()
+    search.ask()
+    assert search._memory.window == heard
+    assert [(seen.fitness, seen.pruned) for seen in heard[-2:]] == [(-1.0, True), (7.0, False)]
+    assert (heard[-2].step_time_ms, heard[-1].parameters) == (3.0, 12)
 
 
 def test_a_restart_reads_the_surrogates_window_and_no_more(

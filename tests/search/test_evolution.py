@@ -115,6 +115,17 @@ def test_a_proposer_that_restarts_goes_on_with_the_same_search() -> None:
     assert digests == expected
 
 
+def test_a_proposer_that_forgets_the_sub_layers_it_met_goes_on_with_the_same_search(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    steady, forgetful = (
+        Campaign("nano", seed=6, population_size=8, tournament_size=3) for _ in range(2)
+    )
+    expected = steady.run(40)
+    monkeypatch.setattr("search.evolution.MOST_TOKENS", 0)
+    assert forgetful.run(40) == expected
+
+
 def test_first_proposals_are_seeds_then_random() -> None:
     campaign = Campaign(
         "nano", seeds=("glam", "dense_transformer"), population_size=6, tournament_size=2, **PLAIN

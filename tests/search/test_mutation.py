@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from search.alphabet import Alphabet
 from search.genome import Genome
 from search.mutation import OPERATORS, mutate, neighbours, operator_probabilities
 from search.space import OPERATOR_NAMES, Space, load_preset, parse_space
@@ -55,7 +56,9 @@ def test_every_operator_that_can_act_has_a_chance(space: Space, seed: int) -> No
     for name, chance in expected.items():
         assert chance > 0, name
     assert sum(expected.values()) == pytest.approx(1.0 if expected else 0.0)
-    assert set(expected) == {name for name, act in OPERATORS.items() if act(genome, space)}
+    alphabet = Alphabet(space)
+    coded = alphabet.code(genome)
+    assert set(expected) == {name for name, act in OPERATORS.items() if act(coded, alphabet)[0]}
 
 
 @settings(max_examples=15, deadline=None)

@@ -151,6 +151,29 @@ def test_a_database_that_is_gone_and_comes_back_has_lost_nothing(mortal: Postgre
     site.store.close()
 
 
+def test_a_connection_that_the_server_closed_is_noticed_before_it_is_used(
+    mortal: PostgresServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site = Site(mortal.create_with_schema())
+    search_id = site.started()
+    dialect, pings = site.store._database.engine.dialect, []
+    alive = dialect.do_ping
+    monkeypatch.setattr(dialect, "do_ping", lambda one: pings.append(one) or alive(one))
+    for _ in range(3):
+        site.claim()
+    assert pings == []  # a ping is a round trip
+    for _ in range(5):
+        mortal.cut_connections()
+        assert site.search(search_id).status is SearchStatus.RUNNING
+        site.claim()
+    assert len(pings) >= 5
+    monkeypatch.setattr("search.sql.engine.SILENT_SECONDS", 0.0)
+    before = len(pings)
+    site.claim()
+    assert len(pings) > before
+    site.store.close()
+
+
 class Stubborn:
     """A worker that asks until it is answered, as dispatchers do."""
 
