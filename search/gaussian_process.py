@@ -13,8 +13,7 @@ from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
-from scipy.linalg import cho_solve, cholesky, solve_triangular
-from scipy.linalg.lapack import dpotri, dtpttr
+from scipy.linalg.lapack import dpotrf, dpotri, dpotrs, dtpttr, dtrtrs
 from scipy.optimize import minimize
 from scipy.special import erfcx, log_ndtr, ndtr
 
@@ -98,9 +97,7 @@ class Prediction:
     @cached_property
     def deviation(self) -> Vector:
         """Standard deviation of the function at each point, noise apart."""
-        known = solve_triangular(
-            self._posterior.root, self._towards.T, lower=True, check_finite=False
-        )
+        known, _ = dtrtrs(self._posterior.root, self._towards.T, lower=True)
         variance = self._own - np.einsum("op,op->p", known, known)
         return np.asarray(np.sqrt(np.maximum(variance, LEAST_VARIANCE)))
 
@@ -169,7 +166,7 @@ def condition(covariance: Matrix, targets: Vector, weights: Weights) -> Posterio
     """
     noise, observed = weights.noise + JITTER, len(targets)
     root = _cholesky(covariance, noise)
-    known = cho_solve((root[:observed, :observed], True), targets, check_finite=False)
+    known = _solve(root[:observed, :observed], targets)
     solved, means = np.zeros((2, len(covariance)))
     solved[:observed] = known
     means[:observed] = targets - noise * known
@@ -177,13 +174,22 @@ def condition(covariance: Matrix, targets: Vector, weights: Weights) -> Posterio
     return Posterior(weights, root, solved, float(means.max(initial=-np.inf)))
 
 
+# LAPACK itself: SciPy's functions around it cost as much again for matrices of this size.
 def _cholesky(covariance: Matrix, more: float) -> Matrix:
     """Returns the lower factor of the covariance with `more` on its diagonal."""
     shifted = covariance.copy()
     shifted.flat[:: len(shifted) + 1] += more
     # The transposed view of a symmetric matrix is as LAPACK wants it: nothing is copied.
-    lower: Matrix = cholesky(shifted.T, lower=True, overwrite_a=True, check_finite=False)
-    return lower
+    lower, failed = dpotrf(shifted.T, lower=True, overwrite_a=True)
+    if failed:
+        raise np.linalg.LinAlgError(f"no covariance: minor {failed} is not positive definite")
+    return np.asarray(lower)
+
+
+def _solve(root: Matrix, targets: Vector) -> Vector:
+    """Returns the covariance's inverse, given its lower factor, times the targets."""
+    solved, _ = dpotrs(root, targets, lower=True)
+    return np.asarray(solved)
 
 
 def _negative_log_likelihood(
@@ -192,7 +198,7 @@ def _negative_log_likelihood(
     """Returns the negative log marginal likelihood and its slope by the logarithms of `values`."""
     weights = Weights(values[:-1], float(values[-1]))
     root = _cholesky(weights.covariance(grams), weights.noise + JITTER)
-    solved = cho_solve((root, True), targets, check_finite=False)
+    solved = _solve(root, targets)
     half, _ = dpotri(root, lower=True)  # a third of solving for the unit matrix
     inverse = half + np.tril(half, -1).T
     pull = np.outer(solved, solved) - inverse
