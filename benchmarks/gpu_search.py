@@ -47,6 +47,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=480.0, help="no trial starts after these")
     parser.add_argument("--budget", type=float, default=8.0, help="training seconds of a trial")
+    parser.add_argument("--seed", type=int, default=SEED, help="of the search")
     parser.add_argument("--small", action="store_true", help="the nano preset, on a CPU")
     parser.add_argument("--no-keep", action="store_true", help="write no result")
     return parser.parse_args()
@@ -62,11 +63,13 @@ def _searched(options: argparse.Namespace) -> list[dict[str, Any]]:
     preset = SMALL_PRESET if options.small else PRESET
     changes = {"budget_seconds": options.budget, "clock": "wall", "dataset": "python-stdlib"}
     proxy = load_proxy(preset).model_copy(update=changes)
-    spec = ask_tell_spec(preset, seed=SEED, population_size=4, tournament_size=2, seeds=("glam",))
+    spec = ask_tell_spec(
+        preset, seed=options.seed, population_size=4, tournament_size=2, seeds=("glam",)
+    )
     search, rows = MemorySearch(spec), []
-    ends = time.monotonic() + options.seconds
     with tempfile.TemporaryDirectory() as folder:
         data = open_dataset(proxy.dataset, Path(folder))
+        ends = time.monotonic() + options.seconds
         while time.monotonic() < ends:
             asked = search.ask()
             row = _trained(asked, proxy, data)

@@ -38,9 +38,15 @@ SAVED_PER_EXPERT_HIDDEN = {
     "gated_relu": 2.25,
     "gated_gelu": 4.25,
 }
-# The same of every sub-layer on a GPU, beside one a matrix (what each that widens gives, and what
-# the last one takes): some of their gradient. Nothing of the activation is kept.
-SAVED_BESIDE_MATRICES = 0.5
+# The same on a GPU, of dense layers and experts alike: what each matrix that widens gives, what the
+# last one takes, and some of their gradient. What relu gave tells where it is flat.
+SAVED_PER_HIDDEN_GPU = {
+    "relu": 1.0,
+    "squared_relu": 2.5,
+    "gelu": 2.5,
+    "gated_relu": 2.5,
+    "gated_gelu": 3.5,
+}
 # Per head and pair of positions: exponentials, and some of their gradient while it is computed.
 SAVED_PER_SCORE = 1.25
 # Queries of attention from which two halves are faster than one span (model/attention.py).
@@ -132,7 +138,7 @@ def _feed_forward(layer: FeedForward, dim: int, proxy: Proxy) -> LayerCost:
         activated=parameters,
         forward_flops=2.0 * count * matrix,
         saved_floats=saved + per_hidden * layer.hidden_dim,
-        saved_floats_gpu=saved + (count + SAVED_BESIDE_MATRICES) * layer.hidden_dim,
+        saved_floats_gpu=saved + SAVED_PER_HIDDEN_GPU[layer.activation] * layer.hidden_dim,
     )
 
 
@@ -158,7 +164,7 @@ def _moe(layer: MoE, dim: int, proxy: Proxy) -> LayerCost:
         activated=round(nominal * expert) + shared,
         forward_flops=2.0 * (router + computed * expert),
         saved_floats=saved + SAVED_PER_EXPERT_HIDDEN[layer.activation] * hidden,
-        saved_floats_gpu=saved + (count + SAVED_BESIDE_MATRICES) * hidden,
+        saved_floats_gpu=saved + SAVED_PER_HIDDEN_GPU[layer.activation] * hidden,
     )
 
 
@@ -221,7 +227,7 @@ def memory_bytes(genome: Genome, proxy: Proxy, *, platform: str = "cpu") -> int:
     """Returns the peak bytes of a training step: parameters, optimiser, gradients, activations.
 
     Every block is unrolled and nothing is recomputed. Measured on CPU
-    (benchmarks/memory_estimate.py) and on one GPU (benchmarks/gpu_step.py).
+    (benchmarks/memory_estimate.py) and on one GPU (benchmarks/gpu_step.py, gpu_search.py).
 
     Args:
         genome: The block.

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import pytest
 
 from search.cost import (
@@ -17,6 +20,8 @@ from search.genome import parse_genome
 from search.proxies import load_proxy
 from search.spec import Proxy
 from search.zoo import ZOO
+
+RESULTS = Path(__file__).parents[2] / "benchmarks" / "results"
 
 
 def stack(model_dim, hidden_dim, heads, *, experts_in_every_other_layer):
@@ -99,6 +104,22 @@ def test_memory_on_a_gpu_is_what_was_measured_there(name, gib):
 
     assert memory_bytes(genome, proxy, platform="gpu") / 2**30 == pytest.approx(gib, rel=0.05)
     assert memory_bytes(genome, proxy) > 1.5 * memory_bytes(genome, proxy, platform="gpu")
+
+
+def test_memory_on_a_gpu_is_what_the_trials_of_two_searches_took_there():
+    lines = (RESULTS / "gpu-search.jsonl").read_text("utf-8").splitlines()
+    trials = [trial for line in lines for trial in json.loads(line)["details"]["trials"]]
+    proxy = load_proxy("brainformer-100m32e")
+    errors = [
+        memory_bytes(parse_genome(trial["genome"]), proxy, platform="gpu")
+        / (trial["compilers_gib"] * 2**30)
+        - 1
+        for trial in trials
+    ]
+
+    assert len(errors) == 23
+    assert max(map(abs, errors)) < 0.15
+    assert sum(abs(error) < 0.07 for error in errors) >= 22
 
 
 @pytest.mark.parametrize(
