@@ -100,7 +100,8 @@ class FeatureMap:
         self._dims = _columns(space.model_dim)
         self._no_dim = np.zeros(len(next(iter(self._dims.values()))))
         self._known = 0
-        self._table: Matrix = np.zeros((0, width))  # of each token, the columns of its fields
+        # Of each token, a column a kind and the columns of its fields.
+        self._table: Matrix = np.zeros((0, len(self.kinds) + width))
         self._codes: npt.NDArray[np.int8] = np.zeros(0, np.int8)  # of each token, its kind
 
     @property
@@ -118,17 +119,14 @@ class FeatureMap:
         )
         if self._known < len(self._alphabet):
             self._learn()
-        kinds, fields = self._codes[tokens], self._table.take(tokens, axis=0)
-        pairs = _pair_counts(kinds, k)
-        counts = _rows_for_distances(n, k)
-        # A sub-layer is followed by another one or by the end.
-        np.sum(pairs.reshape(n, k + 1, k + 1)[:, :k], axis=2, out=counts[:, :k])
+        kinds, shown = self._codes[tokens], self._table.take(tokens, axis=0)
         by_place, dim = self.places * self._width, len(self._no_dim)
         details = _rows_for_distances(n, by_place + dim)
         totals = _rows_for_distances(n, k + self._width + dim)
-        details[:, :by_place] = fields.reshape(n, by_place)
-        totals[:, :k] = counts[:, :k]
-        np.einsum("nlf->nf", fields, out=totals[:, k : k + self._width])
+        counts = _rows_for_distances(n, k)
+        details[:, :by_place] = shown[:, :, k:].reshape(n, by_place)
+        np.einsum("nlc->nc", shown, out=totals[:, : k + self._width])
+        counts[:, :k] = totals[:, :k]
         if dim:
             chosen = [self._dims.get(one.model_dim, self._no_dim) for one in genomes]
             dims = np.array(chosen).reshape(n, dim)
@@ -141,7 +139,7 @@ class FeatureMap:
             places=_masks(kinds, k),
             around=_around(kinds, lengths, k),
             details=details,
-            pairs=pairs,
+            pairs=_pair_counts(kinds, k),
             counts=counts,
             totals=totals,
         )
@@ -154,17 +152,20 @@ class FeatureMap:
         """Describes the sub-layers that the alphabet has met since the last time."""
         known, met = self._known, len(self._alphabet)
         if met > len(self._table):  # twice as many, so that few of them cost a copy
-            self._table = np.concatenate([self._table, np.zeros((met, self._width))])
+            self._table = np.concatenate([self._table, np.zeros((met, self._table.shape[1]))])
             self._codes = np.concatenate([self._codes, np.zeros(met, np.int8)])
         for token in range(known, met):
             kind = self._alphabet.kind_of[token]
-            self._codes[token] = self.kinds.index(kind) if kind in self.kinds else len(self.kinds)
+            code = self.kinds.index(kind) if kind in self.kinds else len(self.kinds)
+            self._codes[token] = code
+            of_kinds, of_fields = np.split(self._table[token], [len(self.kinds)])
+            of_kinds[code : code + 1] = 1
             fields = self._fields.get(kind, [])
             for name, start, shown in fields:
                 values = shown.get(getattr(self._alphabet.layers[token], name))
                 if values is not None:  # a seed or a baseline may lie outside the space
-                    self._table[token, start : start + len(values)] = values
-            self._table[token] /= max(len(fields), 1) ** 0.5
+                    of_fields[start : start + len(values)] = values
+            of_fields /= max(len(fields), 1) ** 0.5
         self._known = met
 
 
