@@ -37,7 +37,8 @@ ELITE = 3  # the fittest of the surrogate's window, parents too
 WANDERERS = 12  # random genomes among the children
 MOST_IN_FLIGHT = 100  # candidates without a result, the last ones, that the surrogate hears of
 MOST_TOKENS = 50_000  # sub-layers that a search in a large space keeps described
-FIRST = 10  # results before the surrogate may choose
+SAMPLE = 16  # random genomes and seeds before the surrogate may choose
+FIRST = 10  # results that it needs, where many are in flight
 BATCHES = 4  # of children, each farther from the parents, before any genome will do
 TRIES = 8  # children at each distance, where nothing is screened
 FARTHEST = 8  # mutations from a parent, where nothing is screened
@@ -92,7 +93,7 @@ class Proposer:
         finished = history.finished()
         if self.spec.algorithm == "random" or not finished:
             return self._random(history, rng)
-        if self._screens and finished >= FIRST:
+        if self._screens and finished >= FIRST and proposed >= SAMPLE:
             return self._screened(history, rng)
         if proposed < max(self.spec.population_size, len(self.seeds)):
             return self._random(history, rng)

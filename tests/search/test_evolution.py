@@ -115,6 +115,26 @@ def test_a_proposer_that_restarts_goes_on_with_the_same_search() -> None:
     assert digests == expected
 
 
+@pytest.mark.parametrize(("in_flight", "first"), [(1, 16), (64, 73)])
+def test_screening_begins_after_a_sample_and_as_soon_as_it_has_results(
+    in_flight: int, first: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    campaign = Campaign("nano", seed=7)
+    screened: list[int] = []
+    screen = campaign.proposer._screened
+
+    def noted(history: MemoryHistory, rng: np.random.Generator) -> Proposal:
+        screened.append(history.proposed())
+        return screen(history, rng)
+
+    monkeypatch.setattr(campaign.proposer, "_screened", noted)
+    for _ in range(first + 3):
+        campaign.ask()
+        if len(campaign.open) >= in_flight:
+            campaign.finish(0, 0.5)
+    assert screened == list(range(first, first + 3))
+
+
 def test_a_proposer_that_forgets_the_sub_layers_it_met_goes_on_with_the_same_search(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
