@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from search.genome import Genome, Layer
-from search.space import Choice, Dice, LayerKey, Space, changed_layer, make_layer
+from search.space import Choice, Dice, LayerKey, Space, make_layer
 
 NOTHING = 0  # the token of a place behind the end of a block
 MOST_OBJECTS = 20_000
@@ -98,7 +98,6 @@ class Alphabet:
         key = token, name, choice
         changed = self._changed.get(key)
         if changed is None:
-            changed = self._changed[key] = self.token(
-                changed_layer(self.layers[token], name, choice)
-            )
+            layer = self.layers[token].model_copy(update={name: choice})
+            changed = self._changed[key] = self.token(layer)
         return changed

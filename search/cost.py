@@ -185,31 +185,31 @@ def embedding_parameters(genome: Genome, proxy: Proxy) -> int:
     return 2 * proxy.vocab_size * genome.model_dim
 
 
+def stacked_parameters(genome: Genome, proxy: Proxy) -> tuple[int, int]:
+    """Returns the parameters of the stacked blocks and of the last norm: all, and those activated.
+
+    Activated are those that one token meets, embeddings apart (Table 2's reading): top-k activates
+    k experts whatever is dropped, expert choice its capacity factor on average.
+    """
+    costs, last_norm = layer_costs(genome, proxy), genome.model_dim
+    every = sum([cost.parameters for cost in costs])
+    activated = sum([cost.activated for cost in costs])
+    return proxy.blocks * every + last_norm, proxy.blocks * activated + last_norm
+
+
 def non_embedding_parameters(genome: Genome, proxy: Proxy) -> int:
     """Returns the parameters of the stacked blocks and of the last norm."""
-    return parameter_counts(genome, proxy)[0] - embedding_parameters(genome, proxy)
+    return stacked_parameters(genome, proxy)[0]
 
 
 def parameters(genome: Genome, proxy: Proxy) -> int:
     """Returns all parameters, embeddings too."""
-    return parameter_counts(genome, proxy)[0]
+    return non_embedding_parameters(genome, proxy) + embedding_parameters(genome, proxy)
 
 
 def activated_parameters(genome: Genome, proxy: Proxy) -> int:
-    """Returns the parameters that one token meets, embeddings apart (Table 2's reading).
-
-    Top-k activates k experts whatever is dropped, expert choice its capacity factor on average.
-    """
-    return parameter_counts(genome, proxy)[1]
-
-
-def parameter_counts(genome: Genome, proxy: Proxy) -> tuple[int, int]:
-    """Returns `parameters` and `activated_parameters`."""
-    costs = layer_costs(genome, proxy)
-    last_norm = genome.model_dim
-    block, activated = sum([c.parameters for c in costs]), sum([c.activated for c in costs])
-    whole = proxy.blocks * block + last_norm + embedding_parameters(genome, proxy)
-    return whole, proxy.blocks * activated + last_norm
+    """Returns the parameters that one token meets, embeddings apart."""
+    return stacked_parameters(genome, proxy)[1]
 
 
 def flops_per_token(genome: Genome, proxy: Proxy) -> float:

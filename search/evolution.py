@@ -166,7 +166,7 @@ class Proposer:
         population = history.population(self.spec.population_size)
         size = min(self.spec.tournament_size, len(population))
         tournaments = [dice.sample(population, size) for _ in range(WINNERS)]
-        winners = [max(picks, key=_rank) for picks in tournaments]
+        winners = [self._winner(picks) for picks in tournaments]
         return winners + nlargest(ELITE, window, key=_rank)
 
     def _children(
@@ -207,7 +207,9 @@ class Proposer:
     ) -> Observation:
         size = min(self.spec.tournament_size, len(population))
         drawn = rng.choice(len(population), size, replace=False)
-        picks: list[Observation] = [population[int(i)] for i in drawn]
+        return self._winner([population[int(i)] for i in drawn])
+
+    def _winner(self, picks: Sequence[Observation]) -> Observation:
         if self.spec.algorithm == "nsga2":
             return picks[int(np.argmin(rank_by_dominance(picks)))]
         return max(picks, key=_rank)

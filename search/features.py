@@ -84,7 +84,7 @@ class FeatureMap:
         space = alphabet.space
         self._alphabet = alphabet
         self.places = space.max_layers
-        self.kinds = tuple(space.layers)
+        self.kinds = alphabet.kinds
         columns = [
             (kind, name, _columns(choices))
             for kind, fields in space.layers.items()

@@ -165,12 +165,6 @@ def make_layer(kind: str, fields: tuple[tuple[str, Choice], ...]) -> Layer:
     return LAYER_KINDS[kind].model_validate(dict(fields))
 
 
-@lru_cache(maxsize=65_536)
-def changed_layer(layer: Layer, name: str, choice: Choice) -> Layer:
-    """Returns the sub-layer with one field changed."""
-    return layer.model_copy(update={name: choice})
-
-
 def preset_names() -> list[str]:
     """Returns the names of the built-in spaces."""
     names = (path.name for path in (files("search") / "presets").iterdir())

@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import insert
 
-from search.cost import parameter_counts
+from search.cost import embedding_parameters, stacked_parameters
 from search.genome import Genome, digest_of
 from search.sql.database import Transaction
 from search.sql.state import SearchState
@@ -47,7 +47,8 @@ def new_trial(
     if kind is TrialKind.CANDIDATE:
         state.add(candidates_proposed=1, candidates_open=1)
     text = genome.canonical_json()
-    counted, activated = parameter_counts(genome, state.spec.proxy)
+    proxy = state.spec.proxy
+    stacked, activated = stacked_parameters(genome, proxy)
     values: dict[str, Any] = {
         "search_id": state.id,
         "number": number,
@@ -63,7 +64,7 @@ def new_trial(
         "attempt": 0,
         "tries": 0,
         "seed": training_seed(state.spec.seed, number),
-        "parameters": counted,
+        "parameters": stacked + embedding_parameters(genome, proxy),
         "activated_parameters": activated,
         "worker_id": None,
         "created_at": tx.now,
