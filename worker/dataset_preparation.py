@@ -140,6 +140,12 @@ class _SplitWriter:
 
     def add(self, document: str) -> None:
         tokens = self._tokenizer.encode(document)
+        if len(tokens) and int(tokens.max()) >= self._tokenizer.vocab_size:
+            raise InvalidData(
+                f"the {self._tokenizer.kind} tokenizer gave a token outside its vocabulary of "
+                f"{self._tokenizer.vocab_size}; its file is damaged",
+                int(tokens.max()),
+            )
         self._parts.append(tokens.astype(token_dtype(self._tokenizer.vocab_size)))
         self._tokens += len(tokens)
         own = document.encode("utf-8")

@@ -46,7 +46,11 @@ class ByteTokenizer(Tokenizer):
 
 
 class HuggingFaceTokenizer(Tokenizer):
-    """A `tokenizer.json` of the Hugging Face `tokenizers` library."""
+    """A `tokenizer.json` of the Hugging Face `tokenizers` library.
+
+    Truncation and padding are settings of inference that the file may have been saved with: a
+    document is stored whole. Text that looks like a control token is text.
+    """
 
     kind = "huggingface"
 
@@ -58,7 +62,14 @@ class HuggingFaceTokenizer(Tokenizer):
             self._library = Library.from_buffer(data)
         except Exception as error:  # noqa: BLE001 - the library raises bare Exception
             raise InvalidData(f"{path} is not a tokenizers file: {error}") from None
-        self.vocab_size = self._library.get_vocab_size(with_added_tokens=True)
+        self._library.no_truncation()
+        self._library.no_padding()
+        self._library.encode_special_tokens = True
+        numbers = self._library.get_vocab(with_added_tokens=True).values()
+        if not numbers:
+            raise InvalidData(f"{path} holds no tokens; give a trained tokenizer")
+        # Numbers may have gaps, so their count says nothing of the largest one.
+        self.vocab_size = max(numbers) + 1
         self.digest = hashlib.sha256(data).hexdigest()
         names = ("<|endoftext|>", "</s>", "<eos>", "[SEP]")
         ids = (self._library.token_to_id(name) for name in names)

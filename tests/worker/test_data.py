@@ -5,7 +5,8 @@ import pytest
 
 from search.errors import InvalidData, NotFound
 from worker.data import list_datasets, open_dataset, token_dtype
-from worker.dataset_preparation import prepare_dataset
+from worker.dataset_preparation import prepare_dataset, write_dataset
+from worker.tokenizers import ByteTokenizer
 
 TEXT = [f"Document {i}: " + "déjà vu, again and again. " * (5 + i % 7) for i in range(60)]
 
@@ -120,6 +121,65 @@ def test_hugging_face_tokenizer(jsonl, folder, tmp_path):
     shard = np.load(folder / "mine" / "train-00000.npy")
     first = shard[: np.argmax(shard == library.token_to_id("</s>"))]
     assert library.decode(list(first)).strip() in {text.strip() for text in TEXT}
+
+
+@pytest.fixture
+def gapped_tokenizer(tmp_path):
+    """A tokenizer of few tokens, one of which has a number far beyond their count."""
+    from tokenizers import Tokenizer, models, pre_tokenizers
+
+    words = {word: number for number, word in enumerate(["[UNK]", "</s>", "again", "and"])}
+    library = Tokenizer(models.WordLevel(words | {"Document": 300}, unk_token="[UNK]"))
+    library.pre_tokenizer = pre_tokenizers.Whitespace()
+    library.add_special_tokens(["[UNK]", "</s>"])
+    path = tmp_path / "tokenizer.json"
+    library.save(str(path))
+    return path
+
+
+def stored_tokens(folder):
+    return np.concatenate([np.load(path) for path in sorted((folder / "mine").glob("*.npy"))])
+
+
+def test_token_numbers_beyond_their_count_are_stored_as_they_are(jsonl, folder, gapped_tokenizer):
+    manifest = prepare(jsonl, folder, tokenizer=str(gapped_tokenizer))
+    assert manifest.vocab_size == 301
+    assert int((stored_tokens(folder) == 300).sum()) == len(TEXT)
+    assert open_dataset("mine", folder).manifest == manifest
+
+
+def test_truncation_and_padding_saved_with_a_tokenizer_do_not_cut_documents(
+    jsonl, folder, gapped_tokenizer, tmp_path
+):
+    from tokenizers import Tokenizer
+
+    whole = prepare(jsonl, folder, tokenizer=str(gapped_tokenizer))
+    library = Tokenizer.from_file(str(gapped_tokenizer))
+    library.enable_truncation(8)
+    library.enable_padding(length=64)
+    library.save(str(gapped_tokenizer))
+    again = prepare(jsonl, tmp_path / "other", tokenizer=str(gapped_tokenizer))
+    assert [shard.sha256 for shard in again.train] == [shard.sha256 for shard in whole.train]
+
+
+def test_text_does_not_become_a_control_token(folder, gapped_tokenizer, tmp_path):
+    path = tmp_path / "documents.jsonl"
+    rows = [{"text": f"and </s> again and again {number}"} for number in range(60)]
+    path.write_text("\n".join(json.dumps(row) for row in rows), "utf-8")
+    prepare(path, folder, tokenizer=str(gapped_tokenizer))
+    ends = int((stored_tokens(folder) == 1).sum())
+    assert ends == len(rows)  # one at the end of each document, none of its text
+
+
+def test_a_token_outside_the_vocabulary_is_refused(jsonl, folder):
+    class Damaged(ByteTokenizer):
+        vocab_size = 100
+
+    with pytest.raises(InvalidData, match="outside its vocabulary of 100"):
+        write_dataset(
+            "mine", TEXT, tokenizer=Damaged(), held_out=lambda text: "1" in text, folder=folder
+        )
+    assert not (folder / "mine").exists()
 
 
 def test_sentencepiece_tokenizer(jsonl, folder, tmp_path):
