@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow check format serve lock browser clean
+.PHONY: help demo test test-slow check format serve snapshots lock browser clean
 
 help: ## list the targets
 	@grep -hE '^[a-z%-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -34,6 +34,9 @@ format: $(VENV)/dev.installed ## format and mend what can be mended
 
 bench-%: $(VENV)/dev.installed ## run one benchmark: make bench-ask-tell
 	$(BIN)/python -m benchmarks.$(subst -,_,$*)
+
+snapshots: $(VENV)/dev.installed ## write the docs that are made from the code
+	$(BIN)/python -m brainformer.api.snapshots
 
 lock: ## resolve the lock files anew (needs uv)
 	for extra in "" cpu cuda tpu dev; do \

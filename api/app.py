@@ -11,29 +11,31 @@ from fastapi import APIRouter, FastAPI
 from fastapi.middleware.gzip import GZipMiddleware
 from starlette.concurrency import run_in_threadpool
 
-from api import errors
-from api.admission import KnownDataSets
-from api.auth import Authenticator
-from api.dependencies import Controller
-from api.events import EventHub
-from api.metrics import Metrics
-from api.middleware import ROOT, RequestGate
-from api.openapi import operation_id, schema_maker
-from api.rate_limit import RateLimit
-from api.routes import (
+from brainformer.api.dependencies import Controller
+from brainformer.api.gate.admission import KnownDataSets
+from brainformer.api.gate.auth import Authenticator
+from brainformer.api.gate.middleware import ROOT, RequestGate
+from brainformer.api.gate.rate_limit import RateLimit
+from brainformer.api.gate.stream_limit import StreamLimit
+from brainformer.api.live.event_hub import EventHub
+from brainformer.api.live.metrics import Metrics
+from brainformer.api.problems import problem as errors
+from brainformer.api.reference import page as reference
+from brainformer.api.reference.openapi import operation_id, schema_maker
+from brainformer.api.routes import (
     catalogue,
-    conclusions,
     events,
     leases,
     operation,
-    reference,
     searches,
     tokens,
     trials,
 )
-from api.settings import Settings
-from api.stream_limit import StreamLimit
-from search.store import SearchStore
+from brainformer.api.routes import (
+    outcomes as conclusions,
+)
+from brainformer.api.settings import Settings
+from brainformer.search.store.contract import SearchStore
 
 DESCRIPTION = (
     "Searches for better transformer blocks under a fixed training budget. Send a bearer token "
@@ -78,8 +80,8 @@ def create_app(settings: Settings, *, store: SearchStore | None = None) -> FastA
     app.include_router(rest)
     app.include_router(operation.router)
     app.include_router(reference.router)
-    if importlib.util.find_spec("api.dashboard_files") is not None:
-        from api import dashboard_files
+    if importlib.util.find_spec("brainformer.api.dashboard.files") is not None:
+        from brainformer.api.dashboard import files as dashboard_files
 
         app.include_router(dashboard_files.router)
     app.openapi = schema_maker(app)  # type: ignore[method-assign]
@@ -125,6 +127,6 @@ async def _lifespan(parts: Controller, _app: FastAPI) -> AsyncIterator[None]:
 
 
 def _open(settings: Settings) -> SearchStore:
-    from search.sql_store import open_store
+    from brainformer.search.sql.store import open_store
 
     return open_store(settings.database_url)

@@ -11,18 +11,24 @@ from fastapi import Depends, Header, Path, Query, Request, Security
 from fastapi.security import APIKeyCookie, HTTPAuthorizationCredentials, HTTPBearer
 from starlette.concurrency import run_in_threadpool
 
-from api.admission import KnownDataSets
-from api.auth import COOKIE, Authenticator, Principal, require, secret_in
-from api.errors import HttpProblem
-from api.events import EventHub
-from api.idempotency import KeysInFlight
-from api.logging_setup import request_id
-from api.metrics import Metrics
-from api.rate_limit import RateLimit
-from api.settings import Settings
-from api.stream_limit import StreamLimit
-from api.waiting_claims import WaitingClaims
-from search.store import Actor, SearchStore
+from brainformer.api.gate.admission import KnownDataSets
+from brainformer.api.gate.auth import (
+    COOKIE,
+    Authenticator,
+    Principal,
+    require,
+    secret_in,
+)
+from brainformer.api.gate.idempotency import KeysInFlight
+from brainformer.api.gate.rate_limit import RateLimit
+from brainformer.api.gate.stream_limit import StreamLimit
+from brainformer.api.live.event_hub import EventHub
+from brainformer.api.live.metrics import Metrics
+from brainformer.api.live.waiting_claims import WaitingClaims
+from brainformer.api.logs import request_id
+from brainformer.api.problems.problem import HttpProblem
+from brainformer.api.settings import Settings
+from brainformer.search.store.contract import Actor, SearchStore
 
 
 @dataclass(frozen=True)

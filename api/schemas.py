@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from search.genome import Genome
-from search.records import (
+from brainformer.search.export.promotion import Promotion
+from brainformer.search.proxy.proxy import Name, Proxy
+from brainformer.search.space.difference import Change
+from brainformer.search.space.genome import Genome
+from brainformer.search.space.space import Space
+from brainformer.search.spec import Limits
+from brainformer.search.store.records import (
     AttemptRecord,
     AuditRecord,
     BaselineSummary,
@@ -18,10 +23,7 @@ from search.records import (
     TrialRecord,
     WorkerRecord,
 )
-from search.space import Space
-from search.spec import Limits, Name, Proxy
-
-Scope = Literal["read", "write", "worker", "admin"]
+from brainformer.search.store.scopes import Scope
 
 
 class Body(BaseModel):
@@ -85,18 +87,6 @@ class AuditPage(Answer):
 
     items: tuple[AuditRecord, ...]
     next_cursor: str | None = None
-
-
-class Change(Answer):
-    """One difference between a genome and its parent's.
-
-    `path` is a JSON pointer into the child's canonical form, for `remove` into the parent's.
-    """
-
-    op: Literal["replace", "add", "remove"]
-    path: str
-    before: Any = None
-    after: Any = None
 
 
 class TrialDetail(TrialRecord):
@@ -194,21 +184,6 @@ class GenomeFacts(Answer):
     memory_bytes: int
     trainable: bool
     reason: Annotated[str, Field(description="Why it cannot train here; empty if it can.")] = ""
-
-
-class Promotion(Answer):
-    """A block at a larger scale; without genome and proxy where it cannot be scaled so far."""
-
-    trial_number: Annotated[int | None, Field(description="Null for the baseline.")]
-    fitness: Annotated[float | None, Field(description="As measured at the search's scale.")]
-    genome: Genome | None = None
-    digest: str | None = None
-    proxy: Proxy | None = None
-    parameters: int | None = None
-    activated_parameters: int | None = None
-    flops_per_token: float | None = None
-    memory_bytes: int | None = None
-    reason: Annotated[str, Field(description="Why it cannot be scaled; empty if it can.")] = ""
 
 
 class Promotions(Answer):

@@ -14,12 +14,12 @@ import uvicorn
 from fastapi import FastAPI
 from threadpoolctl import threadpool_limits
 
-from api.app import create_app
-from api.dependencies import Controller
-from api.logging_setup import set_up_logging
-from api.settings import Settings
-from search.errors import EnvironmentProblem
-from search.store import SearchStore
+from brainformer.api.app import create_app
+from brainformer.api.dependencies import Controller
+from brainformer.api.logs import set_up_logging
+from brainformer.api.settings import Settings
+from brainformer.search.errors import EnvironmentProblem
+from brainformer.search.store.contract import SearchStore
 
 log = logging.getLogger("brainformer.server")
 
@@ -44,7 +44,7 @@ def serve(settings: Settings) -> None:
             loopback and there is no token.
         StorageError: the database cannot be opened.
     """
-    from search.sql_store import open_store
+    from brainformer.search.sql.store import open_store
 
     set_up_logging(settings.log_level, settings.log_format)
     listener = bind(settings.host, settings.port)

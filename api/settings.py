@@ -1,14 +1,13 @@
 """The controller's settings: from the environment, a file, or the command line.
 
 Each field's description is its documentation: docs/settings.md is made of them
-(`python -m api.settings > docs/settings.md`), and a test compares.
+(`make snapshots`), and a test compares.
 """
 
 from __future__ import annotations
 
 import ipaddress
 import os
-import sys
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -17,8 +16,8 @@ import yaml
 from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from search.errors import InvalidInput
-from search.spec import Name
+from brainformer.search.errors import InvalidInput
+from brainformer.search.proxy.proxy import Name
 
 PREFIX = "BRAINFORMER_"
 GIBIBYTE = 1024**3
@@ -187,7 +186,7 @@ def settings_document() -> str:
         "wins over the environment, which wins over the file. Lists in the environment are JSON:",
         "`BRAINFORMER_ALLOWED_HOSTS='[\"search.example.org\"]'`.",
         "",
-        "This table is made from api/settings.py: `python -m api.settings > docs/settings.md`.",
+        "This table is made from api/settings.py by `make snapshots`.",
         "",
         "| name | default | meaning |",
         "| --- | --- | --- |",
@@ -197,7 +196,3 @@ def settings_document() -> str:
         shown = "none" if default == () else f"{default}"
         lines.append(f"| `{name}` | {shown} | {field.description} |")
     return "\n".join(lines) + "\n"
-
-
-if __name__ == "__main__":
-    sys.stdout.write(settings_document())

@@ -30,16 +30,16 @@ from sqlalchemy import event
 
 from benchmarks import peers
 from benchmarks.report import report
-from search.ask_tell import ask_tell_spec
-from search.genome import Genome
-from search.lease import ClaimRequest, Lease, Result
-from search.proxies import load_proxy
-from search.spec import Limits, Screening, SearchSpec
-from search.sql.endings import record_result
-from search.sql_search import SqlSearch, open_sql_search
-from search.sql_store import open_store
-from search.store import Actor
-from search.trial import Measurements, Outcome
+from brainformer.search.ask_tell.contract import ask_tell_spec
+from brainformer.search.ask_tell.in_sql import SqlSearch, open_sql_search
+from brainformer.search.proxy.builtin_proxies import load_proxy
+from brainformer.search.space.genome import Genome
+from brainformer.search.spec import Limits, Screening, SearchSpec
+from brainformer.search.sql.store import open_store
+from brainformer.search.sql.trials.endings import record_result
+from brainformer.search.store.contract import Actor
+from brainformer.search.trials.lease_messages import ClaimRequest, Lease, Result
+from brainformer.search.trials.trial import Measurements, Outcome
 
 NEAR, MEASURED = 1000, 300
 GENES, CHOICES, OPTUNA_TRIALS = 12, 3, 300
@@ -169,7 +169,7 @@ class _Dispatched:
         """Changes the screening of the running search behind the store's back."""
         from sqlalchemy import update
 
-        from search.tables import searches
+        from brainformer.search.sql.connection.tables import searches
 
         spec = self._store.get_search(self._id).spec
         changed = spec.model_copy(update={"screening": Screening(kind=kind)})

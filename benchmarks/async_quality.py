@@ -17,8 +17,8 @@ import numpy as np
 from benchmarks.objectives.objective import Objective
 from benchmarks.report import report
 from benchmarks.search_quality import objective, regret
-from search.ask_tell import AskedTrial, ask_tell_spec
-from search.memory_search import MemorySearch
+from brainformer.search.ask_tell.contract import AskedTrial, ask_tell_spec
+from brainformer.search.ask_tell.in_memory import MemorySearch
 
 MARKS = (100, 200, 400)
 JUDGED = (200, 400)

@@ -29,11 +29,11 @@ from benchmarks.chaos_stage import (
     wait_for,
 )
 from benchmarks.report import report
-from search.spec import SearchStatus
-from search.sql_store import open_store
-from search.trial import TrialStatus
+from brainformer.search.sql.store import open_store
+from brainformer.search.status import SearchStatus
+from brainformer.search.trials.trial import TrialStatus
 from tests.postgres import PostgresServer, postgres_server
-from tests.search.store_audit import all_trials, check_everything
+from tests.search.store.audit import all_trials, check_everything
 
 RANDOM = "at random"
 TARGET_KILLS = 200

@@ -56,7 +56,14 @@ class Controller:
 
     def __init__(self, database: str, folder: Path) -> None:
         self.port = free_port()
-        self._command = [sys.executable, "-m", "api.cli.main", "serve", "--port", str(self.port)]
+        self._command = [
+            sys.executable,
+            "-m",
+            "brainformer.api.cli.main",
+            "serve",
+            "--port",
+            str(self.port),
+        ]
         self._command += ["--database", database]
         self._log = (folder / "controller.log").open("ab")
         self._process: subprocess.Popen[bytes] | None = None
@@ -103,7 +110,14 @@ class Dispatcher:
 
     def __init__(self, url: str, folder: Path) -> None:
         self._folder = folder
-        self._command = [sys.executable, "-m", "api.cli.main", "worker", "--runner", "sleep"]
+        self._command = [
+            sys.executable,
+            "-m",
+            "brainformer.api.cli.main",
+            "worker",
+            "--runner",
+            "sleep",
+        ]
         self._command += ["--slots", "2", "--url", url, "--state-folder", str(folder / "state")]
         self._log = (folder / "dispatcher.log").open("ab")
         self._process: subprocess.Popen[bytes] | None = None
@@ -125,7 +139,11 @@ class Dispatcher:
 
     def trials(self) -> list[psutil.Process]:
         """Returns the training processes that are alive."""
-        return [one for one in self._family() if "worker.trial_process" in _words(one)]
+        return [
+            one
+            for one in self._family()
+            if "brainformer.worker.process.trial_process" in _words(one)
+        ]
 
     def undelivered(self) -> list[Path]:
         """Returns the results that wait on disk."""

@@ -21,7 +21,7 @@ from typing import Any
 
 from benchmarks.cpu_step import PROXY, THREADS, genome
 from benchmarks.report import report
-from worker.process_environment import trial_environment
+from brainformer.worker.process.environment import trial_environment
 
 COLD_TARGET_SECONDS = 3.0
 WARM_TARGET_SECONDS = 1.0
@@ -44,8 +44,8 @@ def measure(cache_folder: Path) -> dict[str, float]:
     """Returns seconds of compilation in this process: the step, the program, initial values."""
     import jax
 
-    from model.config import ModelConfig
-    from worker.program import compile_program
+    from brainformer.model.config import ModelConfig
+    from brainformer.worker.training.program import compile_program
 
     config = ModelConfig.of_proxy(genome(), PROXY, platform="cpu")
     clock = _BothClocks()

@@ -2,7 +2,7 @@
 
 Two child processes hold one model each, both with the same number of threads; the parent lets
 them take turns of a few steps, so that whatever else the machine does meets both. Ours runs in
-the environment that a trial's process gets (worker/process_environment.py); PyTorch in the faster
+the environment that a trial's process gets (worker/process/environment.py); PyTorch in the faster
 of that one and its own.
 
     python -m benchmarks.cpu_step [--rounds 30]
@@ -25,9 +25,9 @@ from typing import Any
 import numpy as np
 
 from benchmarks.report import report
-from search.genome import Genome
-from search.spec import Proxy
-from worker.process_environment import trial_environment
+from brainformer.search.proxy.proxy import Proxy
+from brainformer.search.space.genome import Genome
+from brainformer.worker.process.environment import trial_environment
 
 TARGET = 0.8
 THREADS = 2
@@ -89,9 +89,9 @@ def our_step() -> tuple[Step, dict[str, np.ndarray]]:
     """Returns the product's own compiled step, and its initial parameters by path."""
     import jax
 
-    from model.config import ModelConfig
-    from worker.clock import SystemClock
-    from worker.program import compile_program, dispatch_in_order
+    from brainformer.model.config import ModelConfig
+    from brainformer.worker.timing.clock import SystemClock
+    from brainformer.worker.training.program import compile_program, dispatch_in_order
 
     dispatch_in_order()
     config = ModelConfig.of_proxy(genome(), PROXY, platform="cpu")

@@ -23,9 +23,14 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.cpu_step import PROXY, THREADS, genome, tokens
+from benchmarks.cpu_step import (
+    PROXY,
+    THREADS,
+    genome,
+    tokens,
+)
 from benchmarks.report import report
-from worker.process_environment import trial_environment
+from brainformer.worker.process.environment import trial_environment
 
 BUDGET_SECONDS = 10.0
 TOLERANCE = 0.05  # ways that cost about the same are as good as one another
@@ -85,7 +90,7 @@ def main() -> None:
 
 def _chosen(blocks: int) -> str:
     """Returns the way that a trial of so many blocks takes."""
-    from model.config import ModelConfig
+    from brainformer.model.config import ModelConfig
 
     proxy = PROXY.model_copy(update={"blocks": blocks})
     config = ModelConfig.of_proxy(genome(), proxy, platform="cpu")
@@ -141,9 +146,9 @@ class Child:
 
 def serve(blocks: int, way: dict[str, bool]) -> None:
     """Compiles, and takes as many steps as each line of standard input says."""
-    from model.config import ModelConfig
-    from worker.clock import SystemClock
-    from worker.program import compile_program, dispatch_in_order, wait
+    from brainformer.model.config import ModelConfig
+    from brainformer.worker.timing.clock import SystemClock
+    from brainformer.worker.training.program import compile_program, dispatch_in_order, wait
 
     dispatch_in_order()
     proxy = PROXY.model_copy(update={"blocks": blocks})

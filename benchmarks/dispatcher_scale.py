@@ -23,7 +23,7 @@ from typing import Any
 import psutil
 
 from benchmarks.report import report
-from benchmarks.stack import Stack, search_spec
+from tests.worker.stack import Stack, search_spec
 
 TARGET = 0.95
 WATCH_SECONDS = 40.0  # to read the memory of 150 processes takes a second of processor time

@@ -21,10 +21,10 @@ from typing import Any
 
 import httpx
 
-from api.examples import SPEC
 from benchmarks.load_clients import Connection
 from benchmarks.report import report
 from benchmarks.request_fuzzer import FuzzRequest, RequestFuzzer
+from brainformer.api.reference.examples import SPEC
 from tests.api.controller_process import ControllerProcess, controller_process
 from tests.api.schema_run import SETTINGS, schema_run
 

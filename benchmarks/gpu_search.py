@@ -1,11 +1,11 @@
 """A search at 100M activated parameters on one accelerator: propose, train, tell, in one process.
 
 The genomes come from `ask` of a search in memory, the training is a trial's own
-(`worker/proxy_training.py`) without Ray and without HTTP: the first trials are GLaM's block and
-random genomes of Table 1's space (arXiv:2306.00008), later ones what evolution makes of them. For
-each the result says how it ended, its loss, its step, and three figures of memory: the estimate
-that a controller refuses genomes by, the compiler's account, and the device's own peak, which the
-estimate was fitted to on other models than these. Without an accelerator the result file says
+(`worker/training/proxy_training.py`) without Ray and without HTTP: the first trials are GLaM's
+block and random genomes of Table 1's space (arXiv:2306.00008), later ones what evolution makes of
+them. For each the result says how it ended, its loss, its step, and three figures of memory: the
+estimate that a controller refuses genomes by, the compiler's account, and the device's own peak,
+which the estimate was fitted to on other models than these. Without an accelerator the result says
 "not run".
 
     python -m benchmarks.gpu_search [--seconds 480] [--budget 8]
@@ -55,10 +55,10 @@ def _options() -> argparse.Namespace:
 
 def _searched(options: argparse.Namespace) -> list[dict[str, Any]]:
     """Returns what became of each trial that was begun in time."""
-    from search.ask_tell import ask_tell_spec
-    from search.memory_search import MemorySearch
-    from search.proxies import load_proxy
-    from worker.data import open_dataset
+    from brainformer.search.ask_tell.contract import ask_tell_spec
+    from brainformer.search.ask_tell.in_memory import MemorySearch
+    from brainformer.search.proxy.builtin_proxies import load_proxy
+    from brainformer.worker.datasets.catalogue import open_dataset
 
     preset = SMALL_PRESET if options.small else PRESET
     changes = {"budget_seconds": options.budget, "clock": "wall", "dataset": "python-stdlib"}
@@ -86,11 +86,11 @@ def _trained(asked: Any, proxy: Any, data: Any) -> dict[str, Any]:
     """Returns what became of one trial, and what it used."""
     import jax
 
-    from search.cost import flops_per_token, memory_bytes
-    from search.lease import Directive
-    from search.trial import Outcome
+    from brainformer.search.cost.cost import flops_per_token, memory_bytes
+    from brainformer.search.trials.lease_messages import Directive
+    from brainformer.search.trials.trial import Outcome
+    from brainformer.worker.training.proxy_training import train_proxy
     from tests.worker.leases import make_lease
-    from worker.proxy_training import train_proxy
 
     device = jax.devices()[0]
     lease = make_lease(genome=asked.genome, proxy=dict(proxy), seed=asked.seed)

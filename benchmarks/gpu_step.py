@@ -53,10 +53,10 @@ SMALL = {
     "batch_size": 4,
     "precision": "float32",
 }
-RATE, BETAS, EPSILON = 1e-3, (0.9, 0.98), 1e-9  # of Adam, as in worker/optimizer.py
+RATE, BETAS, EPSILON = 1e-3, (0.9, 0.98), 1e-9  # of Adam, as in worker/training/optimizer.py
 WARM_UP = 4
 # Steps between two looks at the loss, about half a second: as a trial trains on accelerators
-# (worker/proxy_training.py).
+# (worker/training/proxy_training.py).
 BLOCK = 6
 # Losses of the same model from the same values, over the warm-up: nats.
 LOSS_TOLERANCE = {"float32": 1e-3, "bfloat16": 3e-2}
@@ -95,7 +95,7 @@ Step = Callable[[np.ndarray], Any]  # returns the loss, which may still be under
 
 
 def proxy_of(*, small: bool, batch: int) -> Any:
-    from search.spec import Proxy
+    from brainformer.search.proxy.proxy import Proxy
 
     sizes = {"precision": "bfloat16", "batch_size": batch, "vocab_size": 32_000}
     return Proxy(
@@ -109,8 +109,8 @@ def proxy_of(*, small: bool, batch: int) -> Any:
 
 
 def genome_of(name: str, *, small: bool) -> Any:
-    from search.genome import Genome
-    from search.zoo import ZOO
+    from brainformer.search.space.genome import Genome
+    from brainformer.search.space.zoo import ZOO
 
     dim = SMALL_DIM if small else MODEL_DIM
     return Genome.model_validate({"model_dim": dim, "layers": ZOO[name]})
@@ -120,10 +120,10 @@ def our_step(genome: Any, proxy: Any) -> tuple[Step, dict[str, Any]]:
     """Returns our step, and what compiling it took and what it needs."""
     import jax
 
-    from model.config import ModelConfig
-    from search.cost import memory_bytes
-    from worker.clock import SystemClock
-    from worker.program import compile_program
+    from brainformer.model.config import ModelConfig
+    from brainformer.search.cost.cost import memory_bytes
+    from brainformer.worker.timing.clock import SystemClock
+    from brainformer.worker.training.program import compile_program
 
     platform = jax.default_backend()
     config = ModelConfig.of_proxy(genome, proxy, platform=platform)
@@ -151,11 +151,11 @@ def torch_step(genome: Any, proxy: Any, *, compiled: bool) -> tuple[Step, dict[s
     from flax import nnx
 
     from benchmarks.torch_peer import TorchModel, training_step
-    from model.config import ModelConfig
-    from model.decoder import build_model
+    from brainformer.model.config import ModelConfig
+    from brainformer.model.decoder import build_model
 
     config = ModelConfig.of_proxy(genome, proxy, platform="cpu")
-    seed = int(np.random.SeedSequence(0).generate_state(1)[0])  # as worker/program.py has it
+    seed = int(np.random.SeedSequence(0).generate_state(1)[0])  # as in training/program.py
     state = nnx.state(build_model(config, key=jax.random.key(seed)), nnx.Param)
     leaves = jax.tree_util.tree_leaves_with_path(state)
     model = TorchModel(
@@ -207,7 +207,7 @@ STEPS: dict[str, Callable[[Any, Any], tuple[Step, dict[str, Any]]]] = {
 
 def measure(peer: str, name: str, *, small: bool, batch: int, steps: int) -> dict[str, Any]:
     """Returns the first losses and tokens a second of one peer's training step in this process."""
-    from search.cost import activated_parameters, flops_per_token
+    from brainformer.search.cost.cost import activated_parameters, flops_per_token
 
     genome, proxy = genome_of(name, small=small), proxy_of(small=small, batch=batch)
     shape = (proxy.batch_size, proxy.sequence_length + 1)

@@ -16,15 +16,22 @@ from typing import Any
 import numpy as np
 from sqlalchemy import Table, func, insert, select, update
 
-from search.cost import activated_parameters, flops_per_token, parameters
-from search.genome import Genome
-from search.lease import ClaimRequest, Result
-from search.mutation import mutate
-from search.spec import SearchSpec, SearchStatus, parse_spec
-from search.sql_store import open_store
-from search.store import Actor, TrialFilter
-from search.tables import attempts, events, searches, trials, workers
-from search.trial import CurvePoint, Measurements, Outcome
+from brainformer.search.cost.cost import activated_parameters, flops_per_token, parameters
+from brainformer.search.evolution.mutation import mutate
+from brainformer.search.space.genome import Genome
+from brainformer.search.spec import SearchSpec, parse_spec
+from brainformer.search.sql.connection.tables import (
+    attempts,
+    events,
+    searches,
+    trials,
+    workers,
+)
+from brainformer.search.sql.store import open_store
+from brainformer.search.status import SearchStatus
+from brainformer.search.store.contract import Actor, TrialFilter
+from brainformer.search.trials.lease_messages import ClaimRequest, Result
+from brainformer.search.trials.trial import CurvePoint, Measurements, Outcome
 
 POOL = "cpu"
 WORKERS = 40

@@ -1,7 +1,7 @@
 """How far each kind of sub-layer of `benchmarks.cpu_step` is from the machine's matmul peak.
 
 Forward and backward pass of a chain of alike sub-layers, in the environment and with the threads
-of a trial. FLOPs are those of search/cost.py: causal attention counts half of S x S. Beside it:
+of a trial. FLOPs are those of search/cost: causal attention counts half of S x S. Beside it:
 
 - the peak: one product of square matrices as large as suits the machine best;
 - the products alone: the sub-layer's own matrix products at their own shapes, forward and
@@ -22,12 +22,19 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from benchmarks.cpu_step import ATTENTION, EXPERTS, FEED_FORWARD, LAYERS, PROXY, THREADS
+from benchmarks.cpu_step import (
+    ATTENTION,
+    EXPERTS,
+    FEED_FORWARD,
+    LAYERS,
+    PROXY,
+    THREADS,
+)
 from benchmarks.cpu_step import genome as whole_genome
 from benchmarks.report import report
-from search.cost import flops_per_token, layer_costs
-from search.genome import Genome
-from worker.process_environment import trial_environment
+from brainformer.search.cost.cost import flops_per_token, layer_costs
+from brainformer.search.space.genome import Genome
+from brainformer.worker.process.environment import trial_environment
 
 KINDS = {"attention": ATTENTION, "moe": EXPERTS, "feed_forward": FEED_FORWARD}
 WHOLE, LOGITS = "whole step", "logits"
@@ -114,9 +121,9 @@ def chain_seconds(layer: dict[str, Any], repeats: int) -> float:
     import jax.numpy as jnp
     from flax import nnx
 
-    from model.block import Block
-    from model.config import ModelConfig
-    from worker.program import COMPILER_OPTIONS
+    from brainformer.model.block import Block
+    from brainformer.model.config import ModelConfig
+    from brainformer.worker.training.program import COMPILER_OPTIONS
 
     genome = Genome.model_validate({"model_dim": 64, "layers": [layer] * CHAIN})
     config = ModelConfig.of_proxy(genome, PROXY, platform="cpu")

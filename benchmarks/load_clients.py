@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 ROOT = "/api/v1"
-DASHBOARD_CALM_SECONDS = 0.4  # between two refreshes, as in api/dashboard/search_session.js
+DASHBOARD_CALM_SECONDS = 0.4  # between two refreshes, as in search_session.js
 
 
 class Connection:

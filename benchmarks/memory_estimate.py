@@ -1,4 +1,4 @@
-"""Peak memory of a trial's training step against the analytic estimate in search/cost.py.
+"""Peak memory of a trial's training step against the analytic estimate in search/cost/cost.py.
 
 The estimate needs no jax; the compiler's own account of the compiled step is what a trial is
 refused by. Both are compared with what the process really holds, in a fresh process each and the
@@ -23,16 +23,17 @@ import numpy as np
 
 from benchmarks import cpu_step
 from benchmarks.report import report
-from search.cost import check_trainable, memory_bytes
-from search.errors import InvalidGenome
-from search.genome import Genome
-from search.proxies import load_proxy
-from search.space import load_preset
-from search.spec import Proxy
-from search.zoo import zoo_genome
-from worker.heap import give_back
-from worker.process_environment import trial_environment
-from worker.program import Program, TrainingState, wait
+from brainformer.search.cost.cost import memory_bytes
+from brainformer.search.cost.trainable import check_trainable
+from brainformer.search.errors import InvalidGenome
+from brainformer.search.proxy.builtin_proxies import load_proxy
+from brainformer.search.proxy.proxy import Proxy
+from brainformer.search.space.genome import Genome
+from brainformer.search.space.space import load_preset
+from brainformer.search.space.zoo import zoo_genome
+from brainformer.worker.process.environment import trial_environment
+from brainformer.worker.training.heap import give_back
+from brainformer.worker.training.program import Program, TrainingState, wait
 
 TARGET = 0.15
 WARM_UP, BLOCKS, STEPS = 5, 3, 5
@@ -87,9 +88,9 @@ def main() -> None:
 
 def measure(genome: Genome, proxy: Proxy) -> dict[str, int]:
     """Returns bytes of the compiled step, and what this process held beyond what it keeps."""
-    from model.config import ModelConfig
-    from worker.clock import SystemClock
-    from worker.program import compile_program, dispatch_in_order
+    from brainformer.model.config import ModelConfig
+    from brainformer.worker.timing.clock import SystemClock
+    from brainformer.worker.training.program import compile_program, dispatch_in_order
 
     dispatch_in_order()
     config = ModelConfig.of_proxy(genome, proxy, platform="cpu")

@@ -13,9 +13,9 @@ from types import ModuleType
 from typing import Any
 
 from benchmarks.objectives.objective import Evaluation
-from search.errors import EnvironmentProblem
-from search.genome import LAYER_KINDS, Genome
-from search.space import Space
+from brainformer.search.errors import EnvironmentProblem
+from brainformer.search.space.genome import LAYER_KINDS, Genome
+from brainformer.search.space.space import Space
 
 Evaluate = Callable[[Genome], Evaluation]
 POPULATION, TOURNAMENT = 50, 10

@@ -22,12 +22,12 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.report import report
-from search.genome import Genome
-from search.lease import Directive, Lease, Result
-from search.proxies import load_proxy
-from search.space import load_preset
-from search.spec import Proxy
-from worker.process_environment import trial_environment
+from brainformer.search.proxy.builtin_proxies import load_proxy
+from brainformer.search.proxy.proxy import Proxy
+from brainformer.search.space.genome import Genome
+from brainformer.search.space.space import load_preset
+from brainformer.search.trials.lease_messages import Directive, Lease, Result
+from brainformer.worker.process.environment import trial_environment
 
 TRIALS = Path(__file__).parent / "objectives" / "nano_trials.jsonl"
 GENOME_SEED = 2306_00008
@@ -86,7 +86,7 @@ def _own_core(free: multiprocessing.Queue[int]) -> None:
 
 
 def _train(genome: Genome, proxy: Proxy, seed: int) -> Result:
-    from worker.proxy_training import train_proxy
+    from brainformer.worker.training.proxy_training import train_proxy
 
     lease = Lease.model_validate(
         {

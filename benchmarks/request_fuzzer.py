@@ -8,7 +8,7 @@ import random
 from dataclasses import dataclass
 from typing import Any
 
-from api.examples import BODIES, GENOME
+from brainformer.api.reference.examples import BODIES, GENOME
 
 ROOT = "/api/v1"
 ODD_VALUES: tuple[Any, ...] = (

@@ -24,10 +24,10 @@ from benchmarks.objectives.nano_fitness import nano_fitness
 from benchmarks.objectives.objective import Evaluation, Objective
 from benchmarks.objectives.sequence_table import STRUCTURES, SequenceTable
 from benchmarks.report import report
-from search.ask_tell import AskTell, ask_tell_spec
-from search.genome import Genome
-from search.memory_search import MemorySearch
-from search.space import Space
+from brainformer.search.ask_tell.contract import AskTell, ask_tell_spec
+from brainformer.search.ask_tell.in_memory import MemorySearch
+from brainformer.search.space.genome import Genome
+from brainformer.search.space.space import Space
 
 MARKS = (50, 100, 200, 400)
 OBJECTIVES = (*STRUCTURES, "nano")

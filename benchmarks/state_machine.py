@@ -1,7 +1,7 @@
 """A long way through the state machine of leases, on SQLite and PostgreSQL: no violation.
 
 `python -m benchmarks.state_machine [--steps N]`. The machine itself, with its model and what must
-hold after every step, is tests/search/store_machine.py.
+hold after every step, is tests/search/store/machine.py.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from hypothesis.stateful import run_state_machine_as_test
 
 from benchmarks.report import report
 from tests.postgres import PostgresServer, postgres_server
-from tests.search.store_machine import StoreMachine
-from tests.search.test_store_state_machine import machine
+from tests.search.store.machine import StoreMachine
+from tests.search.store.test_state_machine import machine
 
 STEPS_A_RUN = 100
 TARGET_STEPS = 10_000

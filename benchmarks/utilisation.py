@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.report import report
-from benchmarks.stack import Stack, search_spec
+from tests.worker.stack import Stack, search_spec
 
 TARGETS = {10.0: 0.80, 60.0: 0.95}
 GAP_TARGET_MS = 150.0

@@ -22,7 +22,7 @@ from typing import Any
 import psutil
 
 from benchmarks.report import report
-from benchmarks.stack import Stack, search_spec
+from tests.worker.stack import Stack, search_spec
 
 TARGET = 0.05
 Samples = list[tuple[int, dict[str, float]]]  # trials that have ended, MiB by part

@@ -12,6 +12,7 @@ RUN python -m venv /app
 COPY requirements/controller.txt requirements/controller.txt
 RUN /app/bin/pip install --require-hashes -r requirements/controller.txt
 COPY pyproject.toml README.md LICENSE ./
+COPY brainformer brainformer
 COPY search search
 COPY model model
 COPY worker worker

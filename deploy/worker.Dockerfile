@@ -19,6 +19,7 @@ RUN python -m venv /app
 COPY requirements/${ACCELERATOR}.txt requirements/${ACCELERATOR}.txt
 RUN /app/bin/pip install --require-hashes -r requirements/${ACCELERATOR}.txt
 COPY pyproject.toml README.md LICENSE ./
+COPY brainformer brainformer
 COPY search search
 COPY model model
 COPY worker worker

@@ -6,10 +6,10 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 
-from model.config import ModelConfig
-from model.decoder import build_model, next_token_loss
-from search.cost import activated_parameters, parameters
-from search.export import read_export
+from brainformer.model.config import ModelConfig
+from brainformer.model.decoder import build_model, next_token_loss
+from brainformer.search.cost.cost import activated_parameters, parameters
+from brainformer.search.export.genome_file import read_export
 
 export = read_export(Path(sys.argv[1]))
 config = ModelConfig.of_proxy(export.genome, export.proxy, platform=jax.default_backend())

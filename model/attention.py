@@ -10,11 +10,11 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float
 
-from model.config import ModelConfig
-from model.initial import constant, normal
-from model.rotary import rotary_table, rotate
-from search.cost import query_spans
-from search.genome import Attention
+from brainformer.model.config import ModelConfig
+from brainformer.model.initial import constant, normal
+from brainformer.model.rotary import rotary_table, rotate
+from brainformer.search.cost.cost import query_spans
+from brainformer.search.space.genome import Attention
 
 
 class AttentionLayer(nnx.Module):

@@ -10,12 +10,12 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
-from model.attention import AttentionLayer
-from model.config import ModelConfig
-from model.feed_forward import FeedForwardLayer
-from model.moe import MoELayer
-from model.norms import make_norm
-from model.routing import RoutingReport, RoutingState
+from brainformer.model.attention import AttentionLayer
+from brainformer.model.config import ModelConfig
+from brainformer.model.feed_forward import FeedForwardLayer
+from brainformer.model.moe import MoELayer
+from brainformer.model.norms import make_norm
+from brainformer.model.routing import RoutingReport, RoutingState
 
 # One row per kind of sub-layer; costs, mutations and drawings have tables of their own.
 MODULES: dict[str, type[nnx.Module]] = {

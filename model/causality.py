@@ -26,8 +26,13 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Int
 
-from model.config import ModelConfig
-from model.decoder import Decoder, build_model, next_token_loss, split_parameters
+from brainformer.model.config import ModelConfig
+from brainformer.model.decoder import (
+    Decoder,
+    build_model,
+    next_token_loss,
+    split_parameters,
+)
 
 PROBE_ROWS = 4
 PROBE_LENGTH = 64

@@ -7,9 +7,9 @@ from typing import Literal
 
 from jax.sharding import PartitionSpec
 
-from search.cost import check_trainable
-from search.genome import Genome
-from search.spec import Proxy
+from brainformer.search.cost.trainable import check_trainable
+from brainformer.search.proxy.proxy import Proxy
+from brainformer.search.space.genome import Genome
 
 # Axes of a device mesh. Rows of a batch are split over data x expert.
 DATA_AXIS = "data"

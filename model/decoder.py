@@ -13,11 +13,11 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, Int
 
-from model.block import Block, RoutingTotals
-from model.config import ModelConfig
-from model.initial import normal
-from model.norms import make_norm
-from model.routing import RoutingReport, RoutingState
+from brainformer.model.block import Block, RoutingTotals
+from brainformer.model.config import ModelConfig
+from brainformer.model.initial import normal
+from brainformer.model.norms import make_norm
+from brainformer.model.routing import RoutingReport, RoutingState
 
 State = Any  # flax's generic state: a tree of variables
 

@@ -9,9 +9,9 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
-from model.config import ModelConfig
-from model.initial import normal
-from search.genome import FeedForward
+from brainformer.model.config import ModelConfig
+from brainformer.model.initial import normal
+from brainformer.search.space.genome import FeedForward
 
 
 def activate(

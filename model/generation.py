@@ -16,11 +16,11 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, Int
 
-from model.attention import AttentionLayer
-from model.block import Block
-from model.decoder import Decoder
-from model.rotary import rotary_table, rotate
-from search.errors import InvalidGenome
+from brainformer.model.attention import AttentionLayer
+from brainformer.model.block import Block
+from brainformer.model.decoder import Decoder
+from brainformer.model.rotary import rotary_table, rotate
+from brainformer.search.errors import InvalidGenome
 
 
 class AttentionCache(NamedTuple):

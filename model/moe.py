@@ -15,11 +15,17 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
-from model.config import DATA_AXIS, EXPERT_AXIS, MODEL_AXIS, ModelConfig, partition_spec
-from model.feed_forward import activate
-from model.initial import constant, normal
-from model.places import Slots, rows_of, weighted_sum
-from model.routing import (
+from brainformer.model.config import (
+    DATA_AXIS,
+    EXPERT_AXIS,
+    MODEL_AXIS,
+    ModelConfig,
+    partition_spec,
+)
+from brainformer.model.expert_dispatch import Slots, rows_of, weighted_sum
+from brainformer.model.feed_forward import activate
+from brainformer.model.initial import constant, normal
+from brainformer.model.routing import (
     CUTOFF_DECAY,
     RoutingReport,
     RoutingState,
@@ -34,8 +40,9 @@ from model.routing import (
     top_k_gates,
     turns_with_capacity,
 )
-from search.cost import TOP_K, is_gated, slots_per_expert
-from search.genome import MoE
+from brainformer.search.cost.cost import TOP_K, is_gated
+from brainformer.search.cost.trainable import slots_per_expert
+from brainformer.search.space.genome import MoE
 
 # Places in a block of one expert's tokens: long enough to multiply well, short enough that the
 # half-empty last block of each expert costs little.

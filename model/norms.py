@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
-from model.initial import constant
+from brainformer.model.initial import constant
 
 EPSILON = 1e-6
 

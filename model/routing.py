@@ -22,7 +22,7 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Int
 
-from model.places import Slots, take
+from brainformer.model.expert_dispatch import Slots, take
 
 # Above these, comparing all pairs of rows costs more than sorting them, and all pairs of
 # positions more than running over them. Pairs compile to one kernel, running sums to several.

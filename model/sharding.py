@@ -16,9 +16,15 @@ from flax import nnx
 from jax.sharding import AxisType, Mesh, NamedSharding
 from jaxtyping import Array
 
-from model.config import DATA_AXIS, EXPERT_AXIS, MODEL_AXIS, ModelConfig, partition_spec
-from model.decoder import Decoder, build_model
-from search.errors import InvalidMesh
+from brainformer.model.config import (
+    DATA_AXIS,
+    EXPERT_AXIS,
+    MODEL_AXIS,
+    ModelConfig,
+    partition_spec,
+)
+from brainformer.model.decoder import Decoder, build_model
+from brainformer.search.errors import InvalidMesh
 
 Axes = tuple[str | None, ...]
 COLUMNS: Axes = (None, MODEL_AXIS)

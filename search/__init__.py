@@ -1,1 +1,1 @@
-"""The science of the search and its memory: genomes, evolution, rewards, leases, the SQL store."""
+"""The science of a search and its store: genomes, evolution, rewards, leases, SQL."""

@@ -25,7 +25,7 @@ BrainformerError
 └── ControllerUnreachable        a worker or the command line cannot reach the controller
 
 Constructors take values and build the message: the rule, the value met, what to do.
-No HTTP here: `api/errors.py` maps each class to a problem+json answer.
+No HTTP here: `api/problems/problem.py` maps each class to a problem+json answer.
 """
 
 from __future__ import annotations

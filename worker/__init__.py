@@ -1,1 +1,1 @@
-"""The Ray side: data, the budget's clock, proxy training, and the dispatcher that pulls leases."""
+"""The Ray side: data, training for a fixed time, slots that run leases, the dispatcher."""

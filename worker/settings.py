@@ -12,9 +12,9 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from search.errors import EnvironmentProblem
-from search.lease import Lease
-from search.spec import Name
+from brainformer.search.errors import EnvironmentProblem
+from brainformer.search.proxy.proxy import Name
+from brainformer.search.trials.lease_messages import Lease
 
 Platform = Literal["cpu", "gpu", "tpu"]
 TPU_CHIPS = (1, 2, 4, 8)  # Ray kills a run that asks for another number

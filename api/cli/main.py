@@ -8,10 +8,20 @@ from typing import Annotated
 
 import typer
 
-from api.cli import data, db, demo, doctor, export, search, serve, token, worker
-from api.cli.exit_codes import ERROR, INTERRUPTED, exit_code
-from api.cli.output import say
-from search.errors import BrainformerError
+from brainformer.api.cli.commands import (
+    data,
+    db,
+    doctor,
+    export,
+    search,
+    serve,
+    token,
+    worker,
+)
+from brainformer.api.cli.demo import demo
+from brainformer.api.cli.terminal.exit_codes import ERROR, INTERRUPTED, exit_code
+from brainformer.api.cli.terminal.output import say
+from brainformer.search.errors import BrainformerError
 
 app = typer.Typer(
     name="brainformer",

@@ -66,12 +66,3 @@ def _told(parameter: Any) -> str:
     shown = default is not None and default is not False and not callable(default)
     tail = f" Default: `{default}`." if shown and str(default) else ""
     return f": {words}{tail}" if words or tail else ""
-
-
-if __name__ == "__main__":
-    from pathlib import Path
-
-    from api.cli.main import app
-
-    page = Path(__file__).parents[2] / "docs" / "cli.md"
-    page.write_text(reference(app), "utf-8")

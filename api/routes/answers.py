@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from fastapi import Request, Response
 from pydantic import BaseModel
 
-from search.records import SearchRecord
+from brainformer.search.store.records import SearchRecord
 
 JSON = "application/json"
 

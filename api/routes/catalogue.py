@@ -6,11 +6,12 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
 
-from api.admission import BUILT_IN_DATASETS
-from api.dependencies import Parts, Reads
-from api.errors import problems
-from api.routes.answers import answer
-from api.schemas import (
+from brainformer.api.dependencies import Parts, Reads
+from brainformer.api.gate.admission import BUILT_IN_DATASETS
+from brainformer.api.gate.strict_body import body_schema, strict_body
+from brainformer.api.problems.problem import problems
+from brainformer.api.routes.answers import answer
+from brainformer.api.schemas import (
     DataSet,
     DataSets,
     GenomeFacts,
@@ -22,11 +23,11 @@ from api.schemas import (
     Zoo,
     ZooGenome,
 )
-from api.strict_body import body_schema, strict_body
-from search import cost
-from search.errors import InvalidGenome
-from search.space import load_preset, preset_names
-from search.zoo import zoo_genome, zoo_names
+from brainformer.search.cost import cost
+from brainformer.search.cost.trainable import check_trainable
+from brainformer.search.errors import InvalidGenome
+from brainformer.search.space.space import load_preset, preset_names
+from brainformer.search.space.zoo import zoo_genome, zoo_names
 
 router = APIRouter(tags=["catalogue"], dependencies=[Reads])
 
@@ -67,7 +68,7 @@ def tell_genome_facts(
     genome, proxy = question.genome, question.proxy
     reason = ""
     try:
-        cost.check_trainable(genome, proxy)
+        check_trainable(genome, proxy)
     except InvalidGenome as error:
         reason = error.message
     facts = GenomeFacts(

@@ -10,13 +10,20 @@ from fastapi import APIRouter, Depends, Header, Query, Request
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 from starlette.concurrency import run_in_threadpool
 
-from api.auth import require
-from api.dependencies import Controller, Parts, Reads, SearchId, Secret, client_of
-from api.errors import HttpProblem, problems
-from api.routes.trials import export_slot
-from api.schemas import Event
-from search.errors import StorageError
-from search.records import EventRecord
+from brainformer.api.dependencies import (
+    Controller,
+    Parts,
+    Reads,
+    SearchId,
+    Secret,
+    client_of,
+)
+from brainformer.api.gate.auth import require
+from brainformer.api.problems.problem import HttpProblem, problems
+from brainformer.api.routes.trials import export_slot
+from brainformer.api.schemas import Event
+from brainformer.search.errors import StorageError
+from brainformer.search.store.records import EventRecord
 
 router = APIRouter(tags=["events"], dependencies=[Reads, Depends(export_slot)])
 

@@ -8,11 +8,25 @@ from typing import Annotated
 from fastapi import APIRouter, Request, Response
 from starlette.concurrency import run_in_threadpool
 
-from api.dependencies import Controller, LeaseId, Parts, Works, client_of
-from api.errors import HttpProblem, problems
-from api.routes.answers import answer
-from api.strict_body import body_schema, strict_body
-from search.lease import ClaimRequest, ClaimResponse, Directive, Lease, Progress, Receipt, Result
+from brainformer.api.dependencies import (
+    Controller,
+    LeaseId,
+    Parts,
+    Works,
+    client_of,
+)
+from brainformer.api.gate.strict_body import body_schema, strict_body
+from brainformer.api.problems.problem import HttpProblem, problems
+from brainformer.api.routes.answers import answer
+from brainformer.search.trials.lease_messages import (
+    ClaimRequest,
+    ClaimResponse,
+    Directive,
+    Lease,
+    Progress,
+    Receipt,
+    Result,
+)
 
 router = APIRouter(prefix="/leases", tags=["leases"], dependencies=[Works])
 Claim = Annotated[ClaimRequest, strict_body(ClaimRequest)]

@@ -7,11 +7,11 @@ from importlib.metadata import version
 from fastapi import APIRouter, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
-from api.dependencies import Parts, Reads
-from api.errors import problems
-from api.routes.answers import answer
-from api.schemas import Health
-from search.errors import StorageUnavailable
+from brainformer.api.dependencies import Parts, Reads
+from brainformer.api.problems.problem import problems
+from brainformer.api.routes.answers import answer
+from brainformer.api.schemas import Health
+from brainformer.search.errors import StorageUnavailable
 
 router = APIRouter(tags=["operation"])
 VERSION = version("brainformer-search")

@@ -8,17 +8,31 @@ import yaml
 from fastapi import APIRouter, Query, Request, Response
 from starlette.concurrency import run_in_threadpool
 
-from api.admission import admit
-from api.dependencies import Cursor, KnownTag, Parts, Reads, SearchId, Version, Writer
-from api.errors import HttpProblem, problems, validated
-from api.idempotency import IdempotencyKey
-from api.routes.answers import answer, next_link, tagged, unless_known
-from api.schemas import SearchChange, SearchPage
-from api.strict_body import body_schema, strict_body
-from api.strict_json import json_of, media_type
-from search.errors import InvalidSpec
-from search.records import SearchRecord
-from search.spec import SearchSpec, SearchStatus, parse_spec
+from brainformer.api.dependencies import (
+    Cursor,
+    KnownTag,
+    Parts,
+    Reads,
+    SearchId,
+    Version,
+    Writer,
+)
+from brainformer.api.gate.admission import admit
+from brainformer.api.gate.idempotency import IdempotencyKey
+from brainformer.api.gate.strict_body import body_schema, strict_body
+from brainformer.api.gate.strict_json import json_of, media_type
+from brainformer.api.problems.problem import HttpProblem, problems, validated
+from brainformer.api.routes.answers import (
+    answer,
+    next_link,
+    tagged,
+    unless_known,
+)
+from brainformer.api.schemas import SearchChange, SearchPage
+from brainformer.search.errors import InvalidSpec
+from brainformer.search.spec import SearchSpec, parse_spec
+from brainformer.search.status import SearchStatus
+from brainformer.search.store.records import SearchRecord
 
 router = APIRouter(prefix="/searches", tags=["searches"])
 

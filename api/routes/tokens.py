@@ -7,13 +7,25 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Query, Request, Response
 from starlette.concurrency import run_in_threadpool
 
-from api.auth import COOKIE
-from api.dependencies import Administers, Administrator, Cursor, Parts, client_of
-from api.errors import problems
-from api.routes.answers import answer, next_link
-from api.schemas import AuditPage, CreatedToken, Login, NewToken, Tokens
-from api.strict_body import body_schema, strict_body
-from search.records import TokenRecord
+from brainformer.api.dependencies import (
+    Administers,
+    Administrator,
+    Cursor,
+    Parts,
+    client_of,
+)
+from brainformer.api.gate.auth import COOKIE
+from brainformer.api.gate.strict_body import body_schema, strict_body
+from brainformer.api.problems.problem import problems
+from brainformer.api.routes.answers import answer, next_link
+from brainformer.api.schemas import (
+    AuditPage,
+    CreatedToken,
+    Login,
+    NewToken,
+    Tokens,
+)
+from brainformer.search.store.records import TokenRecord
 
 router = APIRouter(tags=["access"])
 

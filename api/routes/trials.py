@@ -9,14 +9,22 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
-from api.dependencies import Controller, Cursor, Parts, Reads, SearchId, TrialNumber, client_of
-from api.errors import problems
-from api.genome_difference import difference
-from api.routes.answers import JSON, answer, next_link
-from api.schemas import Baselines, Change, TrialDetail, TrialPage, Trials
-from search.records import BestRecord, TrialRecord
-from search.store import TrialFilter
-from search.trial import TrialKind, TrialStatus
+from brainformer.api.dependencies import (
+    Controller,
+    Cursor,
+    Parts,
+    Reads,
+    SearchId,
+    TrialNumber,
+    client_of,
+)
+from brainformer.api.problems.problem import problems
+from brainformer.api.routes.answers import JSON, answer, next_link
+from brainformer.api.schemas import Baselines, TrialDetail, TrialPage, Trials
+from brainformer.search.space.difference import Change, difference
+from brainformer.search.store.contract import TrialFilter
+from brainformer.search.store.records import BestRecord, TrialRecord
+from brainformer.search.trials.trial import TrialKind, TrialStatus
 
 router = APIRouter(prefix="/searches/{search_id}", tags=["trials"], dependencies=[Reads])
 

@@ -21,10 +21,16 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks.objectives.objective import Evaluation, Objective
-from search.genome import Attention, FeedForward, Genome, MoE, parse_genome
-from search.mutation import mutate
-from search.space import load_preset
-from search.zoo import zoo_genome
+from brainformer.search.evolution.mutation import mutate
+from brainformer.search.space.genome import (
+    Attention,
+    FeedForward,
+    Genome,
+    MoE,
+    parse_genome,
+)
+from brainformer.search.space.space import load_preset
+from brainformer.search.space.zoo import zoo_genome
 
 TRIALS = Path(__file__).parent / "nano_trials.jsonl"
 KINDS = ("attention", "feed_forward", "moe")

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from search.genome import Genome
-from search.space import Space
+from brainformer.search.space.genome import Genome
+from brainformer.search.space.space import Space
 
 
 @dataclass(frozen=True)

@@ -19,8 +19,8 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks.objectives.objective import Evaluation, Objective
-from search.genome import Genome
-from search.space import Space, parse_space
+from brainformer.search.space.genome import Genome
+from brainformer.search.space.space import Space, parse_space
 
 LENGTH = 8
 KINDS = ("attention", "feed_forward", "moe")

@@ -1,1 +1,1 @@
-"""The SQL behind `search/sql_store.py`, one concept a module."""
+"""The store in SQL, the same on SQLite and PostgreSQL."""

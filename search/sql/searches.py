@@ -9,8 +9,8 @@ from typing import Any
 
 from sqlalchemy import delete, func, insert, select, text
 
-from search.cost import check_trainable
-from search.errors import (
+from brainformer.search.cost.trainable import check_trainable
+from brainformer.search.errors import (
     Conflict,
     IdempotencyMismatch,
     IllegalTransition,
@@ -20,20 +20,23 @@ from search.errors import (
     NotFound,
     StaleVersion,
 )
-from search.evolution import Proposer, resolve_genome
-from search.records import BaselineSummary, Page, SearchRecord
-from search.spec import SEARCH_TRANSITIONS, Limits, SearchSpec, SearchStatus
-from search.sql.baselines import OF_SEARCH
-from search.sql.cancellation import cancel_open
-from search.sql.conclusion import conclude, limit_reached
-from search.sql.database import Transaction
-from search.sql.rows import ENDED, baseline_summary, search_record
-from search.sql.state import BY_ID, SearchState, lock_search
-from search.sql.text import storable
-from search.sql.tokens import note
-from search.store import Actor
-from search.tables import searches
-from search.trial import TrialStatus
+from brainformer.search.evolution.proposer import Proposer
+from brainformer.search.space.zoo import resolve_genome
+from brainformer.search.spec import Limits, SearchSpec
+from brainformer.search.sql.connection.advisory_locks import AdvisoryLock
+from brainformer.search.sql.connection.database import Transaction
+from brainformer.search.sql.connection.storable_text import storable
+from brainformer.search.sql.connection.tables import searches
+from brainformer.search.sql.rows.records import baseline_summary, search_record
+from brainformer.search.sql.tokens import note
+from brainformer.search.sql.trials.baselines import OF_SEARCH
+from brainformer.search.sql.trials.cancellation import cancel_open
+from brainformer.search.sql.trials.completion import conclude, limit_reached
+from brainformer.search.sql.trials.state import BY_ID, SearchState, lock_search
+from brainformer.search.status import ENDED, SEARCH_TRANSITIONS, SearchStatus
+from brainformer.search.store.contract import Actor
+from brainformer.search.store.records import BaselineSummary, Page, SearchRecord
+from brainformer.search.trials.trial import TrialStatus
 
 WANTED = {
     SearchStatus.RUNNING,
@@ -42,7 +45,6 @@ WANTED = {
     SearchStatus.CANCELLED,
 }
 KEY_LENGTH = 255
-CREATION_LOCK = 0x62726E65  # among PostgreSQL's advisory locks
 
 
 def check_spec(spec: SearchSpec) -> None:
@@ -80,7 +82,7 @@ def create(
     written = spec.model_dump_json()
     digest = hashlib.sha256(written.encode()).hexdigest()
     if tx.postgres:  # one creation at a time: the ordinal and the key are looked up first
-        tx.run(text(f"SELECT pg_advisory_xact_lock({CREATION_LOCK})"))
+        tx.run(text(f"SELECT pg_advisory_xact_lock({AdvisoryLock.CREATION:d})"))
     if idempotency_key is not None:
         if not 0 < len(idempotency_key) <= KEY_LENGTH or "\0" in idempotency_key:
             raise InvalidInput(f"an idempotency key has 1 to {KEY_LENGTH} characters")
@@ -201,7 +203,7 @@ def change_limits(
 ) -> SearchRecord:
     """Replaces the limits of an unfinished search."""
     state = _held(tx, named, version)
-    if state.status.value in ENDED:
+    if state.status.ended:
         raise IllegalTransition("search", state.id, state.status.value, "running")
     spec = state.spec.model_copy(update={"limits": limits})
     if spec != state.spec:
@@ -219,7 +221,7 @@ def change_limits(
 def remove(tx: Transaction, named: str, *, actor: Actor, version: int | None) -> str:
     """Deletes an ended search with all that belongs to it; returns its id."""
     state = _held(tx, named, version)
-    if state.status.value not in ENDED:
+    if not state.status.ended:
         raise Conflict(
             f"search {state.id} is {state.status.value}; stop or cancel it before deleting it"
         )

@@ -10,17 +10,17 @@ from typing import Any
 
 from sqlalchemy import insert, select
 
-from search.errors import InvalidInput, NotFound
-from search.records import AuditRecord, Page, TokenRecord
-from search.sql.database import Transaction
-from search.sql.rows import at, when
-from search.sql.text import storable
-from search.store import Actor
-from search.tables import audit, tokens
+from brainformer.search.errors import InvalidInput, NotFound
+from brainformer.search.sql.connection.database import Transaction
+from brainformer.search.sql.connection.storable_text import storable
+from brainformer.search.sql.connection.tables import audit, tokens
+from brainformer.search.sql.rows.values import at, when
+from brainformer.search.store.contract import Actor
+from brainformer.search.store.records import AuditRecord, Page, TokenRecord
+from brainformer.search.store.scopes import SCOPES
 
 PREFIX = "bf_"
 SHOWN = 9  # characters of a secret that may be shown
-SCOPES = ("read", "write", "worker", "admin")
 
 
 def create_token(

@@ -75,7 +75,7 @@ def controller_process(
 ) -> Iterator[ControllerProcess]:
     """Yields a controller on a free port; `settings` go by its environment."""
     port = free_port()
-    command = [sys.executable, "-m", "api.cli.main", "serve", "--port", str(port)]
+    command = [sys.executable, "-m", "brainformer.api.cli.main", "serve", "--port", str(port)]
     environment = {**os.environ, "BRAINFORMER_LOG_FORMAT": "json"}
     environment |= {f"BRAINFORMER_{name.upper()}": str(value) for name, value in settings.items()}
     process = subprocess.Popen(

@@ -13,11 +13,11 @@ import httpx
 import uvicorn
 from starlette.testclient import TestClient
 
-from api.app import create_app
-from api.server import Server
-from api.settings import Settings, load_settings
-from search.sql_store import open_store
-from search.store import Actor
+from brainformer.api.app import create_app
+from brainformer.api.server import Server
+from brainformer.api.settings import Settings, load_settings
+from brainformer.search.sql.store import open_store
+from brainformer.search.store.contract import Actor
 
 ROOT = "/api/v1"
 BASE = "http://127.0.0.1"

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from sqlalchemy import create_engine, text
 
-from search.sql_store import open_store
-from search.store import Actor
+from brainformer.search.sql.store import open_store
+from brainformer.search.store.contract import Actor
 from tests.api.controller_process import controller_process
 
 TOKEN_ID = 1_987_654_321

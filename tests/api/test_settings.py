@@ -2,10 +2,11 @@ from pathlib import Path
 
 import pytest
 
-from api.settings import Settings, load_settings, settings_document
-from search.errors import InvalidInput
+from brainformer.api.settings import Settings, load_settings, settings_document
+from brainformer.search.errors import InvalidInput
+from tests.repository import REPOSITORY
 
-ROOT = Path(__file__).parents[2]
+ROOT = REPOSITORY
 
 
 def test_document_is_the_one_made_from_the_fields():

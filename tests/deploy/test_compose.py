@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 import pytest
 import yaml
 
-DEPLOY = Path(__file__).parents[2] / "deploy"
+from tests.repository import REPOSITORY
+
+DEPLOY = REPOSITORY / "deploy"
 OWN_SERVICES = ("migration", "controller", "worker")
 
 

@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from tests.deploy.dockerfile import copied_from_context, read_dockerfile
+from tests.repository import REPOSITORY
 
-ROOT = Path(__file__).parents[2]
+ROOT = REPOSITORY
 DOCKERFILES = sorted((ROOT / "deploy").glob("*.Dockerfile"))
 WORKER = ROOT / "deploy" / "worker.Dockerfile"
 PACKAGES = ("search", "model", "worker", "api")
@@ -100,7 +101,8 @@ def test_the_installed_packages_carry_every_file_that_is_not_python():
     data = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
     globs = data["package-data"]
     for package in PACKAGES:
-        carried = {path for glob in globs.get(package, ()) for path in (ROOT / package).glob(glob)}
+        wanted = globs.get(f"brainformer.{package}", ())
+        carried = {path for glob in wanted for path in (ROOT / package).glob(glob)}
         left_out = set(_files(package)) - carried
         assert {path for path in left_out if path.suffix != ".py"} == set()
 

@@ -11,10 +11,21 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from model.config import ModelConfig
-from model.decoder import build_model, next_token_loss, split_parameters
-from model.sharding import batch_sharding, make_mesh, model_shardings, sharded_model
-from tests.model.models import ATTENTION, FEED_FORWARD, moe, random_tokens, small_config
+from brainformer.model.config import ModelConfig
+from brainformer.model.decoder import build_model, next_token_loss, split_parameters
+from brainformer.model.sharding import (
+    batch_sharding,
+    make_mesh,
+    model_shardings,
+    sharded_model,
+)
+from tests.model.models import (
+    ATTENTION,
+    FEED_FORWARD,
+    moe,
+    random_tokens,
+    small_config,
+)
 
 WIDE = {**ATTENTION, "heads": 4}
 BLOCK = [WIDE, moe("expert_choice"), FEED_FORWARD, moe("top_2", 1)]

@@ -7,8 +7,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from model.config import ModelConfig
-from search.genome import parse_genome
+from brainformer.model.config import ModelConfig
+from brainformer.search.space.genome import parse_genome
 
 ATTENTION = {"kind": "attention", "heads": 2}
 FEED_FORWARD = {"kind": "feed_forward", "hidden_dim": 24, "activation": "gated_gelu"}

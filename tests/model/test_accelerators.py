@@ -10,8 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from model.attention import flash_attention, has_flash_kernel, written_attention
-from model.decoder import cross_entropy, logits_of
+from brainformer.model.attention import flash_attention, has_flash_kernel, written_attention
+from brainformer.model.decoder import cross_entropy, logits_of
 
 
 def test_attention_in_one_kernel_equals_the_written_out_one():

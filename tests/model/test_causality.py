@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from model.causality import (
+from brainformer.model.causality import (
     CANARY_MARGIN,
     GAP_LIMIT,
     TOLERANCE,
@@ -17,8 +17,14 @@ from model.causality import (
     rule_gap,
     train_on_noise,
 )
-from model.decoder import build_model
-from tests.model.models import ATTENTION, FEED_FORWARD, moe, random_tokens, small_config
+from brainformer.model.decoder import build_model
+from tests.model.models import (
+    ATTENTION,
+    FEED_FORWARD,
+    moe,
+    random_tokens,
+    small_config,
+)
 
 LEAKY = small_config(
     ATTENTION,

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from model.config import ModelConfig
-from search.errors import InvalidGenome
-from search.genome import parse_genome
-from search.spec import Proxy
+from brainformer.model.config import ModelConfig
+from brainformer.search.errors import InvalidGenome
+from brainformer.search.proxy.proxy import Proxy
+from brainformer.search.space.genome import parse_genome
 from tests.model.models import ATTENTION, FEED_FORWARD, moe
 
 

@@ -15,14 +15,14 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from model.config import ModelConfig
-from model.decoder import Decoder, build_model, next_token_loss
-from search.export import GenomeExport
-from search.flax_export import flax_source
-from search.genome import parse_genome
-from search.proxies import load_proxy
-from search.space import load_preset
-from search.zoo import zoo_genome, zoo_names
+from brainformer.model.config import ModelConfig
+from brainformer.model.decoder import Decoder, build_model, next_token_loss
+from brainformer.search.export.flax_source import flax_source
+from brainformer.search.export.genome_file import GenomeExport
+from brainformer.search.proxy.builtin_proxies import load_proxy
+from brainformer.search.space.genome import parse_genome
+from brainformer.search.space.space import load_preset
+from brainformer.search.space.zoo import zoo_genome, zoo_names
 from tests.model.models import ATTENTION, FEED_FORWARD, moe
 
 PROXY = load_proxy("nano").model_copy(update={"sequence_length": 24})

@@ -7,10 +7,16 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from model.decoder import build_model
-from model.generation import cached_logits, generate
-from search.errors import InvalidGenome
-from tests.model.models import ATTENTION, FEED_FORWARD, moe, random_tokens, small_config
+from brainformer.model.decoder import build_model
+from brainformer.model.generation import cached_logits, generate
+from brainformer.search.errors import InvalidGenome
+from tests.model.models import (
+    ATTENTION,
+    FEED_FORWARD,
+    moe,
+    random_tokens,
+    small_config,
+)
 
 LAYERS = (
     {**ATTENTION, "conv_width": 3},

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from model.initial import PIECE, constant, normal
+from brainformer.model.initial import PIECE, constant, normal
 
 
 def drawn(shape, seed=0):

@@ -14,12 +14,23 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from model.block import SubLayerBranch
-from model.config import ModelConfig
-from model.decoder import build_model, cross_entropy, next_token_loss, split_parameters
-from model.generation import cached_logits
+from brainformer.model.block import SubLayerBranch
+from brainformer.model.config import ModelConfig
+from brainformer.model.decoder import (
+    build_model,
+    cross_entropy,
+    next_token_loss,
+    split_parameters,
+)
+from brainformer.model.generation import cached_logits
 from tests.model import naive
-from tests.model.models import ATTENTION, FEED_FORWARD, moe, random_tokens, small_config
+from tests.model.models import (
+    ATTENTION,
+    FEED_FORWARD,
+    moe,
+    random_tokens,
+    small_config,
+)
 
 # float32 against float64: sums of up to a few hundred terms, relative to the largest value.
 TOLERANCE = 2e-5

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from model import routing
-from model.decoder import build_model, next_token_loss
-from model.moe import MoELayer
-from model.routing import (
+from brainformer.model import routing
+from brainformer.model.decoder import build_model, next_token_loss
+from brainformer.model.moe import MoELayer
+from brainformer.model.routing import (
     choose_across_batch,
     pack_blocks,
     paper_expert_choice,
@@ -19,7 +19,12 @@ from model.routing import (
     preferences,
     turns_with_capacity,
 )
-from tests.model.models import ATTENTION, moe, random_tokens, small_config
+from tests.model.models import (
+    ATTENTION,
+    moe,
+    random_tokens,
+    small_config,
+)
 
 BATCH, LENGTH, EXPERTS = 8, 12, 4
 TOKENS = BATCH * LENGTH

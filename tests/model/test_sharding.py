@@ -11,10 +11,15 @@ from dataclasses import replace
 import jax
 import pytest
 
-from model.decoder import build_model
-from model.sharding import check_mesh, make_mesh
-from search.errors import InvalidMesh
-from tests.model.models import ATTENTION, FEED_FORWARD, moe, small_config
+from brainformer.model.decoder import build_model
+from brainformer.model.sharding import check_mesh, make_mesh
+from brainformer.search.errors import InvalidMesh
+from tests.model.models import (
+    ATTENTION,
+    FEED_FORWARD,
+    moe,
+    small_config,
+)
 
 # Sums over devices in another order.
 TOLERANCE = 2e-6

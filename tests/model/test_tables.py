@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Container
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from model.block import MODULES
-from model.sharding import PARTITION_RULES, SPLIT_FIELDS
-from search.alphabet import Alphabet
-from search.cost import COSTS, RULES
-from search.genome import LAYER_KINDS, Genome
-from search.mutation import OPERATORS
-from search.space import Space, load_preset, preset_names
+from brainformer.model.block import MODULES
+from brainformer.model.sharding import PARTITION_RULES, SPLIT_FIELDS
+from brainformer.search.cost.cost import COSTS
+from brainformer.search.cost.trainable import RULES
+from brainformer.search.evolution.mutation import OPERATORS
+from brainformer.search.space.coded_genome import Alphabet
+from brainformer.search.space.genome import LAYER_KINDS, Genome
+from brainformer.search.space.space import Space, load_preset, preset_names
 from tests.model.naive import REFERENCES
+from tests.repository import REPOSITORY
 
 
 def mutated_kinds(space: Space) -> set[str]:
@@ -37,7 +38,7 @@ def mutated_kinds(space: Space) -> set[str]:
 
 def named_in(path: str, pattern: str) -> set[str]:
     """Returns the keys of a table that is no Python of ours: a template, a script."""
-    text = (Path(__file__).parents[2] / path).read_text("utf-8")
+    text = (REPOSITORY / path).read_text("utf-8")
     table = re.search(pattern, text, re.DOTALL)
     assert table, path
     return {"".join(key) for key in re.findall(r'^  (\w+): \{|"(\w+)": ', table[1], re.MULTILINE)}
@@ -48,27 +49,27 @@ OWN: dict[str, dict[str, Any]] = {
     "model/block.py: MODULES": MODULES,
     "model/sharding.py: PARTITION_RULES": PARTITION_RULES,
     "model/sharding.py: SPLIT_FIELDS": SPLIT_FIELDS,
-    "search/cost.py: COSTS": COSTS,
-    "search/cost.py: RULES": RULES,
+    "search/cost/cost.py: COSTS": COSTS,
+    "search/cost/trainable.py: RULES": RULES,
     "tests/model/naive.py: REFERENCES": REFERENCES,
 }
 TABLES: dict[str, Rows] = {
     **{name: lambda table=table: table for name, table in OWN.items()},
     **{
-        f"search/presets/{name}.yaml: choices to draw": lambda n=name: load_preset(n).layers
+        f"search/space/presets/{name}.yaml: choices to draw": lambda n=name: load_preset(n).layers
         for name in preset_names()
     },
     **{
-        f"search/presets/{name}.yaml: fields to mutate": lambda n=name: mutated_kinds(
+        f"search/space/presets/{name}.yaml: fields to mutate": lambda n=name: mutated_kinds(
             load_preset(n)
         )
         for name in preset_names()
     },
-    "search/templates/flax_model.py.tmpl: LAYERS": lambda: named_in(
-        "search/templates/flax_model.py.tmpl", r"\nLAYERS = \{(.*?)\}"
+    "search/export/templates/flax_model.py.tmpl: LAYERS": lambda: named_in(
+        "search/export/templates/flax_model.py.tmpl", r"\nLAYERS = \{(.*?)\}"
     ),
-    "api/dashboard/block_diagram.js: DRAWINGS": lambda: named_in(
-        "api/dashboard/block_diagram.js", r"const DRAWINGS = \{(.*?)\n\};"
+    "api/dashboard/page/block_diagram.js: DRAWINGS": lambda: named_in(
+        "api/dashboard/page/block_diagram.js", r"const DRAWINGS = \{(.*?)\n\};"
     ),
 }
 

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from model.config import ModelConfig
-from model.decoder import build_model, next_token_loss, split_parameters
-from search.proxies import load_proxy
-from search.space import load_preset
-from search.zoo import zoo_genome, zoo_names
+from brainformer.model.config import ModelConfig
+from brainformer.model.decoder import build_model, next_token_loss, split_parameters
+from brainformer.search.proxy.builtin_proxies import load_proxy
+from brainformer.search.space.space import load_preset
+from brainformer.search.space.zoo import zoo_genome, zoo_names
 
 STEPS = 12
 PROXY = load_proxy("nano").model_copy(

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from search.migration import upgrade
+from brainformer.search.sql.connection.migration import upgrade
 from tests.postgres import PostgresServer
-from tests.search.ask_tell_bench import Bench
-from tests.search.store_site import Site
+from tests.search.ask_tell.bench import Bench
+from tests.search.store.site import Site
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from search.space import Space, parse_space
+from brainformer.search.space.space import Space, parse_space
 
 ONE_OF_EACH: dict[str, dict[str, list[Any]]] = {
     "attention": {"heads": [2]},

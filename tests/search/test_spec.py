@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from search.errors import InvalidSpec, NotFound
-from search.space import load_preset
-from search.spec import SEARCH_TRANSITIONS, SearchSpec, SearchStatus, parse_spec
+from brainformer.search.errors import InvalidSpec, NotFound
+from brainformer.search.space.space import load_preset
+from brainformer.search.spec import SearchSpec, parse_spec
+from brainformer.search.status import SEARCH_TRANSITIONS, SearchStatus
 
 MINIMAL = "name: a\nspace: nano\nlimits: {trials: 3}\n"
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from search.genome import parse_genome
-from search.lease import Lease
-from search.spec import Proxy
+from brainformer.search.proxy.proxy import Proxy
+from brainformer.search.space.genome import parse_genome
+from brainformer.search.trials.lease_messages import Lease
 
 GENOME = parse_genome(
     {

@@ -1,13 +1,13 @@
-from pathlib import Path
-
 import pytest
 
-from search.errors import NotFound
-from search.evolution import resolve_genome
-from search.proxies import PROXIES, load_proxy
-from search.spec import Proxy, parse_spec
+from brainformer.search.errors import NotFound
+from brainformer.search.proxy.builtin_proxies import PROXIES, load_proxy
+from brainformer.search.proxy.proxy import Proxy
+from brainformer.search.space.zoo import resolve_genome
+from brainformer.search.spec import parse_spec
+from tests.repository import REPOSITORY
 
-EXAMPLES = sorted((Path(__file__).parents[2] / "examples").glob("*.yaml"))
+EXAMPLES = sorted((REPOSITORY / "examples").glob("*.yaml"))
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)

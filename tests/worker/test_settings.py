@@ -1,9 +1,9 @@
 import pytest
 from pydantic import ValidationError
 
+from brainformer.worker.settings import WorkerSettings
+from brainformer.worker.tune.ray_session import trial_resources
 from tests.worker.leases import make_lease
-from worker.ray_session import trial_resources
-from worker.settings import WorkerSettings
 
 
 def settings(**changes):

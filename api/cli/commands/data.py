@@ -1,0 +1,102 @@
+"""`brainformer data`: prepare data sets on a worker's machine, list and show them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from brainformer.api.cli.commands.worker_packages import require_worker_packages
+from brainformer.api.cli.terminal.options import AsJson
+from brainformer.api.cli.terminal.output import (
+    print_json,
+    say,
+    stdout,
+    table,
+)
+
+app = typer.Typer(no_args_is_help=True, help="Data sets on this machine.")
+
+Folder = Annotated[
+    Path | None,
+    typer.Option("--folder", help="Where data sets lie; per user by default.", show_default=False),
+]
+
+
+@app.command()
+def prepare(
+    dataset: Annotated[str, typer.Argument(metavar="ID", show_default=False)],
+    files: Annotated[
+        list[Path], typer.Argument(help="Text, .jsonl or .parquet files.", show_default=False)
+    ],
+    tokenizer: Annotated[
+        str, typer.Option(help="bytes, a tokenizers .json or a SentencePiece .model.")
+    ] = "bytes",
+    text_field: Annotated[str, typer.Option(help="JSONL key or Parquet column.")] = "text",
+    validation_share: Annotated[
+        float, typer.Option(min=0, max=1, help="Share of documents held out.")
+    ] = 0.05,
+    folder: Folder = None,
+) -> None:
+    """Turn files into token shards with a manifest; whole or not at all."""
+    require_worker_packages("numpy")
+    from brainformer.worker.datasets.preparation import prepare_dataset
+
+    manifest = prepare_dataset(
+        dataset,
+        files,
+        tokenizer=tokenizer,
+        text_field=text_field,
+        validation_share=validation_share,
+        folder=folder,
+    )
+    stdout().print(manifest.hash, markup=False)
+    say(
+        f"{dataset}: {manifest.train_tokens:,} tokens to train on, "
+        f"{manifest.validation_tokens:,} held out, vocabulary {manifest.vocab_size:,}"
+    )
+
+
+@app.command("list")
+def list_prepared(folder: Folder = None, as_json: AsJson = False) -> None:
+    """List the prepared data sets; python-stdlib is always there."""
+    from brainformer.worker.datasets.catalogue import list_datasets
+    from brainformer.worker.datasets.stdlib_text import BUILT_IN
+
+    manifests = list_datasets(folder)
+    if as_json:
+        print_json([manifest.model_dump(mode="json") for manifest in manifests])
+        return
+    rows = [
+        (m.id, m.tokenizer, f"{m.vocab_size:,}", f"{m.train_tokens:,}", m.hash[:12])
+        for m in manifests
+    ]
+    if all(manifest.id != BUILT_IN for manifest in manifests):
+        rows.append((BUILT_IN, "bytes", "256", "made at first use", ""))
+    stdout().print(table(("id", "tokenizer", "vocabulary>", "train tokens>", "hash"), rows))
+
+
+@app.command()
+def show(
+    dataset: Annotated[str, typer.Argument(metavar="ID", show_default=False)],
+    folder: Folder = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show a data set's manifest after checking every shard against it."""
+    from brainformer.worker.datasets.catalogue import open_dataset
+
+    manifest = open_dataset(dataset, folder).manifest
+    if as_json:
+        print_json(manifest.model_dump(mode="json"))
+        return
+    rows = [
+        ("id", manifest.id),
+        ("hash", manifest.hash),
+        ("tokenizer", f"{manifest.tokenizer}, vocabulary {manifest.vocab_size:,}"),
+        ("documents", f"{manifest.documents:,}"),
+        ("train tokens", f"{manifest.train_tokens:,} in {len(manifest.train)} shards"),
+        ("validation tokens", f"{manifest.validation_tokens:,}"),
+        ("bytes a token", f"{manifest.bytes_per_token:.3f}"),
+    ]
+    stdout().print(table(("", ""), rows))

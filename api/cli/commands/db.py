@@ -1,0 +1,51 @@
+"""`brainformer db`: upgrade, check and back up the controller's database."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from brainformer.api.cli.commands.token import Database
+from brainformer.api.cli.terminal.output import say
+
+app = typer.Typer(no_args_is_help=True, help="Look after the controller's database.")
+
+
+@app.command()
+def upgrade(database: Database = None) -> None:
+    """Bring the schema to this version's."""
+    from brainformer.search.sql.connection import migration
+
+    url = _url(database)
+    migration.upgrade(url)
+    say(f"the database is at schema {migration.head()}")
+
+
+@app.command()
+def check(database: Database = None) -> None:
+    """Check that the database answers and is at this version's schema."""
+    from brainformer.search.sql.connection import migration
+
+    migration.check(_url(database))
+    say(f"the database answers and is at schema {migration.head()}")
+
+
+@app.command()
+def backup(
+    output: Annotated[Path, typer.Argument(help="The file to write.", show_default=False)],
+    database: Database = None,
+) -> None:
+    """Copy a SQLite database while it is in use; PostgreSQL has pg_dump."""
+    from brainformer.search.sql.connection import migration
+
+    migration.backup(_url(database), output)
+    say(f"wrote {output}")
+
+
+def _url(database: str | None) -> str:
+    from brainformer.api.settings import load_settings
+
+    given = {} if database is None else {"database_url": database}
+    return load_settings(None, **given).database_url

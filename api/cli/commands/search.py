@@ -1,0 +1,286 @@
+"""`brainformer search`: create, list, show, watch, pause, resume, stop and cancel searches."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from brainformer.api.cli.commands.seeds import with_seeds
+from brainformer.api.cli.terminal.controller_client import ControllerClient
+from brainformer.api.cli.terminal.exit_codes import SEARCH_FAILED
+from brainformer.api.cli.terminal.options import (
+    URL,
+    AsJson,
+    SearchName,
+    Token,
+    Url,
+    connect,
+)
+from brainformer.api.cli.terminal.output import (
+    number,
+    print_json,
+    say,
+    stdout,
+    table,
+)
+from brainformer.api.report.certainty import certainty
+from brainformer.search.errors import ControllerUnreachable, InvalidSpec
+from brainformer.search.spec import parse_spec
+from brainformer.search.status import ENDED
+
+# Of an event, said elsewhere on its line or of use to programs alone.
+UNTOLD = frozenset({"seq", "search_id", "at", "attempt"})
+
+app = typer.Typer(no_args_is_help=True, help="Launch searches and look after them.")
+
+
+@app.command()
+def create(
+    file: Annotated[
+        Path, typer.Option("--file", "-f", help="The spec, YAML or JSON.", show_default=False)
+    ],
+    idempotency_key: Annotated[
+        str | None,
+        typer.Option(help="Repeating the command with the same key never creates twice."),
+    ] = None,
+    seed_zoo: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="A zoo genome to begin with; repeatable."),
+    ] = None,
+    seed_search: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="SEARCH[:COUNT]",
+            help="The best of an earlier search to begin with, as SEARCH or SEARCH:COUNT, "
+            "10 without a count; repeatable.",
+        ),
+    ] = None,
+    seed_file: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="Genomes, exported blocks or zoo names to begin with: JSON, YAML or JSON lines; "
+            "repeatable."
+        ),
+    ] = None,
+    url: Url = URL,
+    token: Token = None,
+    as_json: AsJson = False,
+) -> None:
+    """Launch a search; its id goes to stdout.
+
+    Seeds are proposed first: the spec's own, then those of the options, in the order of this page.
+    """
+    client = connect(url, token)
+    wanted = with_seeds(
+        parse_spec(read_spec(file)),
+        client,
+        zoo=seed_zoo or (),
+        searches=seed_search or (),
+        files=seed_file or (),
+    )
+    spec = wanted.model_dump(mode="json")
+    key = (
+        idempotency_key
+        or hashlib.sha256(f"{json.dumps(spec)}{time.time_ns()}".encode()).hexdigest()
+    )
+    record = client.post("/searches", spec, Idempotency_Key=key)
+    if as_json:
+        print_json(record)
+    else:
+        stdout().print(record["id"])
+        begins = f", begins with {len(wanted.seeds)} seeds" if wanted.seeds else ""
+        say(
+            f"search {record['name']} is {record['status']}{begins}; "
+            f"watch it: {url}/?search={record['id']}"
+        )
+
+
+@app.command("list")
+def list_searches(url: Url = URL, token: Token = None, as_json: AsJson = False) -> None:
+    """List the searches, newest first."""
+    client = connect(url, token)
+    records: list[dict[str, Any]] = []
+    cursor: str | None = None
+    while True:
+        page = client.get("/searches", cursor=cursor, limit=100)
+        records += page["items"]
+        cursor = page.get("next_cursor")
+        if cursor is None:
+            break
+    if as_json:
+        print_json(records)
+    elif not records:
+        say("no searches yet; launch one with 'brainformer search create -f SPEC'")
+    else:
+        rows = [
+            (r["id"], r["name"], r["status"], _progress(r), number(r["best_fitness"]))
+            for r in records
+        ]
+        stdout().print(table(("id", "name", "status", "trials>", "best fitness>"), rows))
+
+
+@app.command()
+def show(search: SearchName, url: Url = URL, token: Token = None, as_json: AsJson = False) -> None:
+    """Show where a search stands."""
+    client = connect(url, token)
+    record = client.get(f"/searches/{search}")
+    if as_json:
+        print_json(record)
+        return
+    counts = ", ".join(f"{count} {name}" for name, count in record["counts"].items() if count)
+    rows = [
+        ("id", record["id"]),
+        ("name", record["name"]),
+        ("status", record["status"] + (f" ({record['reason']})" if record["reason"] else "")),
+        ("candidates", _progress(record)),
+        ("trials", counts or "none yet"),
+        ("best fitness", number(record["best_fitness"])),
+        ("best trial", _best(client, record)),
+    ]
+    stdout().print(table(("", ""), rows))
+
+
+@app.command()
+def pareto(
+    search: SearchName, url: Url = URL, token: Token = None, as_json: AsJson = False
+) -> None:
+    """List the front: who is beaten by none of its pool in loss, step time and parameters."""
+    trials = connect(url, token).get(f"/searches/{search}/pareto")["items"]
+    if as_json:
+        print_json(trials)
+    elif not trials:
+        say("no candidate has completed yet")
+    else:
+        names = ("trial>", "pool", "fitness>", "loss>", "step ms>", "parameters>")
+        stdout().print(table(names, [_compromise(trial) for trial in trials]))
+
+
+@app.command()
+def watch(search: SearchName, url: Url = URL, token: Token = None, as_json: AsJson = False) -> None:
+    """Follow a search until it ends; a dropped connection resumes where it was."""
+    client = connect(url, token)
+    record = client.get(f"/searches/{search}")
+    seen = 0
+    failures = 0
+    while record["status"] not in ENDED:
+        try:
+            for event in client.events(record["id"], after=seen):
+                seen = int(event.get("id", seen))
+                failures = 0
+                _print_event(event, as_json=as_json)
+                if event["data"].get("status") in ENDED:
+                    break
+            record = client.get(f"/searches/{record['id']}")
+        except ControllerUnreachable:
+            failures += 1
+            if failures > 20:
+                raise
+            say("the connection dropped; trying again ...")
+            time.sleep(min(2.0**failures / 4, 15))
+    say(
+        f"search {record['name']} {record['status']}, best fitness {number(record['best_fitness'])}"
+    )
+    if record["status"] == "failed":
+        raise typer.Exit(SEARCH_FAILED)
+
+
+@app.command()
+def pause(search: SearchName, url: Url = URL, token: Token = None, as_json: AsJson = False) -> None:
+    """Start no new trials; the running ones finish."""
+    _act(connect(url, token), search, "pause", as_json=as_json)
+
+
+@app.command()
+def resume(
+    search: SearchName, url: Url = URL, token: Token = None, as_json: AsJson = False
+) -> None:
+    """Go on with a paused search."""
+    _act(connect(url, token), search, "resume", as_json=as_json)
+
+
+@app.command()
+def stop(search: SearchName, url: Url = URL, token: Token = None, as_json: AsJson = False) -> None:
+    """Start no new trials, let the running ones finish, and end."""
+    _act(connect(url, token), search, "stop", as_json=as_json)
+
+
+@app.command()
+def cancel(
+    search: SearchName, url: Url = URL, token: Token = None, as_json: AsJson = False
+) -> None:
+    """End at once; running trials are given up."""
+    _act(connect(url, token), search, "cancel", as_json=as_json)
+
+
+def read_spec(file: Path) -> str:
+    """Returns the text of a spec file.
+
+    Raises:
+        InvalidSpec: it cannot be read.
+    """
+    try:
+        return file.read_text("utf-8")
+    except OSError as error:
+        raise InvalidSpec(f"cannot read the spec {file}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise InvalidSpec(f"the spec {file} is not UTF-8 text") from None
+
+
+def _act(client: ControllerClient, search: str, action: str, *, as_json: bool) -> None:
+    record = client.post(f"/searches/{search}/{action}")
+    if as_json:
+        print_json(record)
+    else:
+        stdout().print(f"{record['name']} is {record['status']}", markup=False)
+
+
+def _best(client: ControllerClient, record: dict[str, Any]) -> str:
+    """Returns the best trial's number, over how many runs, and how sure it beats the baseline."""
+    if record["best_trial_number"] is None:
+        return "-"
+    best = client.get(f"/searches/{record['id']}/best")
+    runs = "1 run" if best["repeats"] == 1 else f"{best['repeats']} runs"
+    told = [str(best["trial"]["number"]), runs]
+    if best["confidence"] is not None:
+        told.append(f"{certainty(best['confidence'])} sure to beat the baseline")
+    return ", ".join(told)
+
+
+def _compromise(trial: dict[str, Any]) -> tuple[str, ...]:
+    measured = trial["measurements"]
+    return (
+        str(trial["number"]),
+        trial["pool"] or "-",
+        number(trial["fitness"]),
+        number(measured.get("validation_loss")),
+        number(measured.get("step_time_ms"), 1),
+        number(trial["parameters"], 0),
+    )
+
+
+def _progress(record: dict[str, Any]) -> str:
+    limit = record["spec"]["limits"].get("trials")
+    done = record["candidates_finished"]
+    return f"{done}/{limit}" if limit else str(done)
+
+
+def _print_event(event: dict[str, Any], *, as_json: bool) -> None:
+    data = event["data"]
+    if as_json:
+        print_json({"id": event.get("id"), "event": event.get("event"), "data": data})
+        return
+    at = datetime.fromisoformat(data["at"]).astimezone()
+    told = {name: value for name, value in data.items() if name not in UNTOLD}
+    words = " ".join(f"{name}={_short(value)}" for name, value in told.items() if value is not None)
+    kind = event.get("event", "event")
+    stdout().print(f"{at:%H:%M:%S}  {kind:<18} {words}", markup=False)
+
+
+def _short(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,95 @@
+"""`brainformer token`: create, list and revoke tokens in the controller's database."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated
+
+import typer
+
+from brainformer.api.cli.terminal.options import AsJson
+from brainformer.api.cli.terminal.output import (
+    print_json,
+    say,
+    stdout,
+    table,
+)
+from brainformer.search.store.contract import Actor, SearchStore
+
+app = typer.Typer(no_args_is_help=True, help="Tokens for the REST interface.")
+OPERATOR = Actor(name="command-line")
+
+Database = Annotated[
+    str | None,
+    typer.Option(
+        "--database", help="The controller's database; default as in 'serve'.", show_default=False
+    ),
+]
+
+
+@app.command()
+def create(
+    name: Annotated[str, typer.Argument(help="Who will use it.", show_default=False)],
+    scope: Annotated[
+        list[str], typer.Option("--scope", "-s", help="read, write, worker or admin; repeatable.")
+    ],
+    days: Annotated[float | None, typer.Option(help="Days until it expires.", min=0)] = None,
+    database: Database = None,
+    as_json: AsJson = False,
+) -> None:
+    """Create a token; its secret is shown once, on stdout."""
+    seconds = None if days is None else days * 86_400
+    with open_database(database) as store:
+        record, secret = store.create_token(name, scope, expires_in_seconds=seconds, actor=OPERATOR)
+    if as_json:
+        print_json({**record.model_dump(mode="json"), "secret": secret})
+    else:
+        stdout().print(secret, markup=False)
+        say(f"token {record.id} ({', '.join(record.scopes)}); it is not shown again")
+
+
+@app.command("list")
+def list_tokens(database: Database = None, as_json: AsJson = False) -> None:
+    """List tokens, without their secrets."""
+    with open_database(database) as store:
+        records = store.list_tokens()
+    if as_json:
+        print_json([record.model_dump(mode="json") for record in records])
+        return
+    rows = [
+        (
+            str(r.id),
+            r.name,
+            r.prefix,
+            ",".join(r.scopes),
+            "revoked" if r.revoked_at else f"until {r.expires_at:%Y-%m-%d}" if r.expires_at else "",
+        )
+        for r in records
+    ]
+    stdout().print(table(("id>", "name", "prefix", "scopes", "state"), rows))
+
+
+@app.command()
+def revoke(
+    token_id: Annotated[int, typer.Argument(show_default=False)], database: Database = None
+) -> None:
+    """Revoke a token at once."""
+    with open_database(database) as store:
+        record = store.revoke_token(token_id, actor=OPERATOR)
+    say(f"token {record.id} ({record.name}) is revoked")
+
+
+@contextmanager
+def open_database(database: str | None) -> Iterator[SearchStore]:
+    """Yields the store at `database`, or at the controller's configured place."""
+    from brainformer.api.settings import load_settings
+    from brainformer.search.sql.store import open_store
+
+    given = {} if database is None else {"database_url": database}
+    # A controller may hold the file meanwhile: one short transaction beside it does no harm.
+    store = open_store(load_settings(None, **given).database_url, exclusive=False)
+    try:
+        yield store
+    finally:
+        store.close()

@@ -1,0 +1,89 @@
+"""`brainformer worker`: the dispatcher of one Ray cluster, or of this machine."""
+
+from __future__ import annotations
+
+import logging
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from pydantic import ValidationError
+
+from brainformer.api.cli.commands.worker_packages import require_worker_packages
+from brainformer.api.cli.terminal.options import URL, Token, Url
+from brainformer.search.errors import InvalidSpec
+
+
+def worker(
+    pool: Annotated[str, typer.Option(help="Kind of hardware, as searches name it.")] = "cpu",
+    platform: Annotated[str, typer.Option(help="cpu, gpu or tpu.")] = "cpu",
+    slots: Annotated[
+        int | None,
+        typer.Option(min=1, help="Trials side by side; all that the cores allow by default."),
+    ] = None,
+    cores: Annotated[int, typer.Option(min=1, help="Processor cores of one trial.")] = 1,
+    accelerators: Annotated[int, typer.Option(min=0, help="GPUs or TPU chips of a trial.")] = 0,
+    accelerator_type: Annotated[str | None, typer.Option(help="As Ray knows it.")] = None,
+    ray_address: Annotated[
+        str | None, typer.Option(help="Of a running cluster; otherwise Ray starts here.")
+    ] = None,
+    recycle_after: Annotated[
+        int, typer.Option(min=1, help="Trials that one training process runs.")
+    ] = 50,
+    compile_ahead: Annotated[
+        bool,
+        typer.Option(
+            "--compile-ahead",
+            help="Give every slot as many cores again, to compile the next genome on.",
+        ),
+    ] = False,
+    logger: Annotated[
+        list[str] | None, typer.Option(help="tensorboard, mlflow or wandb; repeatable.")
+    ] = None,
+    state_folder: Annotated[
+        Path | None, typer.Option(help="Undelivered results, checkpoints, compiled programs.")
+    ] = None,
+    data_folder: Annotated[Path | None, typer.Option(help="Where data sets lie.")] = None,
+    runner: Annotated[
+        str, typer.Option(help="train, or sleep to measure the dispatcher alone.")
+    ] = "train",
+    url: Url = URL,
+    token: Token = None,
+) -> None:
+    """Pull leases from the controller and train them, until Ctrl-C or SIGTERM."""
+    require_worker_packages("jax", "ray")
+    from brainformer.worker.settings import WorkerSettings
+    from brainformer.worker.tune.dispatcher import run_dispatcher
+
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")
+    given = {"state_folder": state_folder, "data_folder": data_folder}
+    try:
+        settings = WorkerSettings.model_validate(
+            {
+                "url": url,
+                "token": token,
+                "pool": pool,
+                "platform": platform,
+                "slots": slots or max(1, _cores_here() // (cores * (1 + compile_ahead))),
+                "cores": cores,
+                "accelerators": accelerators,
+                "accelerator_type": accelerator_type,
+                "ray_address": ray_address,
+                "recycle_after": recycle_after,
+                "compile_ahead": compile_ahead,
+                "loggers": tuple(logger or ()),
+                "runner": runner,
+                **{name: value for name, value in given.items() if value is not None},
+            }
+        )
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        raise InvalidSpec(first["msg"], pointer="/" + "/".join(map(str, first["loc"]))) from None
+    raise typer.Exit(run_dispatcher(settings))
+
+
+def _cores_here() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

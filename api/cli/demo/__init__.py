@@ -1,0 +1,1 @@
+"""`brainformer demo`: controller, local Ray and worker on this machine, start to export."""

@@ -1,0 +1,203 @@
+"""`brainformer demo`: controller, local Ray and dispatcher on this machine, start to export."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.resources import files
+from pathlib import Path
+from types import FrameType
+from typing import Annotated, Any
+
+import typer
+
+from brainformer.api.cli.commands.export import fetch_export
+from brainformer.api.cli.commands.search import read_spec
+from brainformer.api.cli.commands.worker_packages import require_worker_packages
+from brainformer.api.cli.demo.processes import Family
+from brainformer.api.cli.demo.progress import DemoProgress
+from brainformer.api.cli.terminal.controller_client import DEFAULT_URL, ControllerClient
+from brainformer.api.cli.terminal.exit_codes import SEARCH_FAILED
+from brainformer.api.cli.terminal.output import (
+    number,
+    say,
+    stdout,
+    table,
+    write_atomically,
+)
+from brainformer.api.report.certainty import certainty
+from brainformer.search.errors import ControllerUnreachable, EnvironmentProblem
+from brainformer.search.spec import SearchSpec, parse_spec
+from brainformer.search.status import ENDED
+
+START_SECONDS = 60
+
+
+def demo(
+    folder: Annotated[
+        Path, typer.Option(help="Where the demo keeps its search, logs and export.")
+    ] = Path("demo"),
+    spec: Annotated[
+        Path | None, typer.Option("--file", "-f", help="Another spec.", show_default=False)
+    ] = None,
+    port: Annotated[int, typer.Option(help="0 takes any free port.", min=0, max=65_535)] = 0,
+) -> None:
+    """Search nano blocks on this machine, watch, and export the best one.
+
+    Running it again continues the same search; remove the folder to start over.
+    """
+    wanted = parse_spec(_default_spec() if spec is None else read_spec(spec))
+    _check_ready(folder)
+    family = Family(folder / "logs")
+    with _stopped_at_the_end(family):
+        client = _start_controller(family, folder, port or _free_port())
+        record = _find_or_create(client, wanted)
+        say(f"dashboard: {client.url}/?search={record['id']}")
+        if record["status"] not in ENDED:
+            family.start("worker", ["worker", "--url", client.url, "--pool", "cpu"])
+            record = _follow(client, family, record)
+        _conclude(client, record, folder)
+
+
+def _default_spec() -> str:
+    return (files("brainformer.api.cli.demo") / "demo.yaml").read_text("utf-8")
+
+
+def _check_ready(folder: Path) -> None:
+    """Raises EnvironmentProblem before anything starts if the demo could not end well."""
+    require_worker_packages("jax", "ray")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / ".writable"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise EnvironmentProblem(
+            f"cannot write to {folder}: {error.strerror}", "choose another place with --folder"
+        ) from None
+
+
+@contextmanager
+def _stopped_at_the_end(family: Family) -> Iterator[None]:
+    """Stops the family however the block ends: normally, by Ctrl-C or by SIGTERM."""
+
+    def interrupt(_number: int, _frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    except KeyboardInterrupt:
+        say("\nstopping; run the demo again to continue this search")
+        raise
+    finally:
+        family.stop()
+        signal.signal(signal.SIGTERM, before)
+
+
+def _start_controller(family: Family, folder: Path, port: int) -> ControllerClient:
+    """Returns a client of a controller that has just come up.
+
+    Raises:
+        EnvironmentProblem: it ended by itself; with the last line that it wrote.
+        ControllerUnreachable: it did not answer in time.
+    """
+    database = f"sqlite:///{(folder / 'search.db').resolve()}"
+    family.start("controller", ["serve", "--port", str(port), "--database", database])
+    client = ControllerClient(f"http://127.0.0.1:{port}")
+    deadline = time.monotonic() + START_SECONDS
+    while not client.healthy():
+        _check_alive(family)
+        if time.monotonic() > deadline:
+            raise ControllerUnreachable(client.url, f"no answer within {START_SECONDS} s")
+        time.sleep(0.1)
+    return client
+
+
+def _check_alive(family: Family) -> None:
+    name = family.dead()
+    if name is not None:
+        words = family.last_words(name).removeprefix("error: ")
+        raise EnvironmentProblem(
+            f"the {name} has ended: {words}", f"see {family.logs / name}.log for more"
+        )
+
+
+def _find_or_create(client: ControllerClient, spec: SearchSpec) -> dict[str, Any]:
+    """Returns the search of this name, the one before going on where it was."""
+    for record in client.get("/searches", limit=100)["items"]:
+        if record["name"] == spec.name:
+            say(f"continuing search {record['id']} ({record['status']})")
+            return dict(record)
+    body = spec.model_dump(mode="json")
+    return dict(client.post("/searches", body, Idempotency_Key=f"demo-{spec.name}"))
+
+
+def _follow(client: ControllerClient, family: Family, record: dict[str, Any]) -> dict[str, Any]:
+    """Shows the search's progress until it ends; returns its last state."""
+    with DemoProgress(record) as progress:
+        while record["status"] not in ENDED:
+            _check_alive(family)
+            record = client.get(f"/searches/{record['id']}")
+            progress.update(record, client.get(f"/searches/{record['id']}/trials", sort="-seq"))
+            time.sleep(0.5)
+    return record
+
+
+def _conclude(client: ControllerClient, record: dict[str, Any], folder: Path) -> None:
+    """Prints baseline against best and writes the export."""
+    if record["status"] == "failed" or not record["candidates_finished"]:
+        say(f"the search {record['status']}: {record['reason']}; see {folder / 'logs'}")
+        raise typer.Exit(SEARCH_FAILED)
+    best = client.get(f"/searches/{record['id']}/best")
+    stdout().print(_comparison(client, record, best))
+    say(_verdict(best))
+    file = folder / "best-block.json"
+    write_atomically(file, fetch_export(client, record["id"], None).to_json())
+    say(f"exported {file}; to search anew, remove the folder {folder}")
+
+
+def _comparison(client: ControllerClient, record: dict[str, Any], best: dict[str, Any]) -> Any:
+    """Returns the table baseline against best."""
+    trials = client.get(f"/searches/{record['id']}/trials", kind="baseline", limit=1)["items"]
+    base, trial = best["baseline"] or {}, best["trial"]
+    measured, parameters = trial["measurements"], trials[0] if trials else {}
+    loss = base.get("validation_loss")
+    mean = None if loss is None else loss - best["mean_fitness"]
+    rows = [
+        ("validation loss (nats/token)", loss, measured["validation_loss"], 3),
+        (f"  mean of {base.get('repeats')} and {best['repeats']} runs", loss, mean, 3),
+        ("bits per byte", base.get("bits_per_byte"), measured["bits_per_byte"], 3),
+        ("step time (ms)", base.get("step_time_ms"), measured["step_time_ms"], 1),
+        *(
+            (name.replace("_", " "), parameters.get(name), trial[name], 0)
+            for name in ("parameters", "activated_parameters")
+        ),
+    ]
+    cells = [(name, number(a, digits), number(b, digits)) for name, a, b, digits in rows]
+    return table(("", "GLaM baseline>", f"best (trial {trial['number']})>"), cells)
+
+
+def _verdict(best: dict[str, Any]) -> str:
+    """Returns one honest sentence on whether the best block beats the baseline."""
+    fitness = best["mean_fitness"]
+    confidence = best["confidence"]
+    sure = "" if confidence is None else f", {certainty(confidence)} sure"
+    if fitness > 0:
+        return f"the best block beats the baseline by {fitness:.3f} nats a token{sure}"
+    return f"no block beat the baseline: the best is {-fitness:.3f} nats a token behind{sure}"
+
+
+def _free_port() -> int:
+    """Returns the default port if it is free, else any free one."""
+    for port in (int(DEFAULT_URL.rsplit(":", 1)[1]), 0):
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return int(probe.getsockname()[1])
+    raise EnvironmentProblem("no free port on 127.0.0.1", "choose one with --port")

@@ -1,0 +1,85 @@
+"""The demo's progress: a bar on a terminal, one line a trial elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from types import TracebackType
+from typing import Any, Self
+
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+from brainformer.api.cli.terminal.output import number, say, stderr
+
+FINISHED = ("completed", "pruned", "failed", "cancelled")
+
+
+class DemoProgress:
+    """Shows best so far, trials done and time left; a context manager."""
+
+    def __init__(self, record: dict[str, Any]) -> None:
+        spec = record["spec"]
+        self._total = (
+            spec["limits"]["trials"]
+            + spec["baseline_repeats"]
+            + spec["confirmations"] * spec["confirmation_repeats"]
+        )
+        self._budget_seconds = spec["proxy"]["budget_seconds"]
+        self._started = time.monotonic()
+        self._done_before = _done(record)
+        self._told: set[int] = set()
+        self._bar = Progress(
+            TextColumn("searching"),
+            BarColumn(bar_width=30),
+            MofNCompleteColumn(),
+            TextColumn("trials · {task.fields[best]} · {task.fields[left]}"),
+            console=stderr(),
+            disable=not sys.stderr.isatty(),
+        )
+        self._task = self._bar.add_task("", total=self._total, best="", left="starting Ray ...")
+
+    def __enter__(self) -> Self:
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._bar.stop()
+
+    def update(self, record: dict[str, Any], newest: dict[str, Any]) -> None:
+        """Shows the search's present state; `newest` is its page of last changed trials."""
+        done = _done(record)
+        best = record["best_fitness"]
+        self._bar.update(
+            self._task,
+            completed=done,
+            best="no result yet" if best is None else f"best {best:+.3f} nats on GLaM",
+            left=self._time_left(done, newest),
+        )
+        for trial in reversed(newest["items"]):
+            if trial["status"] in FINISHED and trial["number"] not in self._told:
+                self._told.add(trial["number"])
+                self._tell(trial)
+
+    def _time_left(self, done: int, newest: dict[str, Any]) -> str:
+        if done <= self._done_before:
+            running = any(trial["status"] == "running" for trial in newest["items"])
+            return "first results soon" if running else "starting Ray ..."
+        seconds_a_trial = (time.monotonic() - self._started) / (done - self._done_before)
+        seconds = max(0.0, (self._total - done) * seconds_a_trial)
+        return f"{int(seconds // 60)}:{int(seconds % 60):02d} left"
+
+    def _tell(self, trial: dict[str, Any]) -> None:
+        if not self._bar.disable:
+            return
+        loss = number(trial["measurements"]["validation_loss"])
+        words = trial["message"] if trial["status"] in ("failed", "pruned") else f"loss {loss}"
+        say(f"trial {trial['number']:>3} {trial['kind']:<12} {trial['status']:<9} {words}")
+
+
+def _done(record: dict[str, Any]) -> int:
+    return sum(record["counts"].get(status, 0) for status in FINISHED)

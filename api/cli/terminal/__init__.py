@@ -1,0 +1,1 @@
+"""What commands share: output, options, exit codes, the controller's client."""

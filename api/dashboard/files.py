@@ -1,0 +1,165 @@
+"""The dashboard's files over HTTP: the page at `/`, everything else below `/assets/`.
+
+Nothing comes from a CDN and nothing is built: our own ES modules lie in api/dashboard/page/, and
+plotly.min.js is read from the installed `plotly` package. Every address but the page's own holds
+a version, so browsers keep the files for good and never ask again; the page names the versions.
+Files are looked up in a table made from the folder, never on the disk by the caller's path.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import version
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+from importlib.util import find_spec
+from pathlib import Path
+from types import MappingProxyType
+
+from fastapi import APIRouter, Request, Response
+
+from brainformer.search.errors import EnvironmentProblem, NotFound
+
+MEDIA_TYPES: Mapping[str, str] = MappingProxyType(
+    {
+        ".css": "text/css; charset=utf-8",
+        ".html": "text/html; charset=utf-8",
+        ".js": "text/javascript; charset=utf-8",
+        ".svg": "image/svg+xml",
+    }
+)
+PAGE = "index.html"
+PLOTLY = "plotly.min.js"
+
+# No inline script and no eval; plotly sets style attributes on what it draws and makes its
+# picture exports from blobs.
+CONTENT_SECURITY_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; "
+    "img-src 'self' data: blob:; connect-src 'self'; form-action 'self'; base-uri 'none'; "
+    "frame-ancestors 'none'"
+)
+
+router = APIRouter(include_in_schema=False)
+
+
+@dataclass(frozen=True)
+class Asset:
+    """One file as it is sent: its bytes, the same gzipped, and its digest."""
+
+    body: bytes
+    gzipped: bytes
+    media_type: str
+    digest: str
+
+    @classmethod
+    def of(cls, name: str, body: bytes) -> Asset:
+        """Returns the asset of a file called `name`."""
+        return cls(
+            body=body,
+            gzipped=gzip.compress(body, compresslevel=9, mtime=0),
+            media_type=MEDIA_TYPES[Path(name).suffix],
+            digest=hashlib.sha256(body).hexdigest(),
+        )
+
+
+@router.api_route("/", methods=["GET", "HEAD"], name="dashboard")
+def page(request: Request) -> Response:
+    """Returns the page, checked anew at every visit, so that an upgrade is seen at once."""
+    headers = {
+        "Cache-Control": "no-cache",
+        "Content-Security-Policy": CONTENT_SECURITY_POLICY,
+        "Referrer-Policy": "no-referrer",
+    }
+    return _send(request, _page(), headers)
+
+
+@router.api_route("/assets/{label}/{path:path}", methods=["GET", "HEAD"], name="dashboard_asset")
+def asset(request: Request, label: str, path: str) -> Response:
+    """Returns one file of the version `label`, to be kept by the browser for good.
+
+    Raises:
+        NotFound: no such file, or a version that this controller does not serve.
+    """
+    headers = {"Cache-Control": "public, max-age=31536000, immutable"}
+    if (label, path) == (plotly_label(), PLOTLY):
+        return _send(request, _plotly(), headers)
+    found = _assets().get(path)
+    if found is None or label != assets_label():
+        raise NotFound("dashboard file", f"{label}/{path}")
+    return _send(request, found, headers)
+
+
+@cache
+def assets_label() -> str:
+    """Returns the version of our own files: a digest over all of them."""
+    parts = (f"{name}:{found.digest}" for name, found in sorted(_assets().items()))
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+
+
+@cache
+def plotly_label() -> str:
+    """Returns the version of plotly.min.js: that of the installed package."""
+    return f"plotly-{version('plotly')}"
+
+
+@cache
+def _assets() -> Mapping[str, Asset]:
+    """Returns our own files by their path within api/dashboard/page/."""
+    root = files("brainformer.api.dashboard") / "page"
+    return MappingProxyType(
+        {name: Asset.of(name, item.read_bytes()) for name, item in _walk(root, "")}
+    )
+
+
+@cache
+def _page() -> Asset:
+    html = _assets()[PAGE].body.decode()
+    for mark, label in (("{{assets}}", assets_label()), ("{{plotly}}", plotly_label())):
+        html = html.replace(mark, f"/assets/{label}")
+    return Asset.of(PAGE, html.encode())
+
+
+@cache
+def _plotly() -> Asset:
+    """Returns plotly.min.js: 4.8 MB, gzipped once (1.5 MB) and kept.
+
+    The package is found without being imported: its Python is not needed here.
+
+    Raises:
+        EnvironmentProblem: the package has no such file.
+    """
+    spec = find_spec("plotly")
+    if spec is None or spec.origin is None:
+        raise EnvironmentProblem("plotly is not installed", "install brainformer-search again")
+    path = Path(spec.origin).parent / "package_data" / PLOTLY
+    if not path.is_file():
+        raise EnvironmentProblem(f"plotly has no {PLOTLY}", "install plotly >= 7.0 again")
+    return Asset.of(PLOTLY, path.read_bytes())
+
+
+def _walk(folder: Traversable, prefix: str) -> list[tuple[str, Traversable]]:
+    found: list[tuple[str, Traversable]] = []
+    for item in folder.iterdir():
+        if item.is_dir():
+            found += _walk(item, f"{prefix}{item.name}/")
+        elif Path(item.name).suffix in MEDIA_TYPES:
+            found.append((f"{prefix}{item.name}", item))
+    return found
+
+
+def _send(request: Request, found: Asset, headers: dict[str, str]) -> Response:
+    headers |= {
+        "ETag": f'"{found.digest[:32]}"',
+        "Vary": "Accept-Encoding",
+        "X-Content-Type-Options": "nosniff",
+    }
+    if headers["ETag"] in request.headers.get("if-none-match", ""):
+        return Response(status_code=304, headers=headers)
+    body = found.body
+    if "gzip" in request.headers.get("accept-encoding", ""):
+        body, headers["Content-Encoding"] = found.gzipped, "gzip"
+    return Response(body, media_type=found.media_type, headers=headers)

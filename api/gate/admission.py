@@ -1,0 +1,102 @@
+"""Which searches and genomes this controller takes on: known data, sizes within its caps."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Mapping
+
+from pydantic import ValidationError
+
+from brainformer.api.settings import Settings
+from brainformer.search.cost import cost
+from brainformer.search.cost.largest import largest_genome
+from brainformer.search.errors import InvalidGenome, InvalidSpec, NotFound
+from brainformer.search.proxy.proxy import Proxy
+from brainformer.search.space.genome import Genome
+from brainformer.search.space.space import Space
+from brainformer.search.space.zoo import zoo_genome
+from brainformer.search.spec import SearchSpec
+
+BUILT_IN_DATASETS = ("python-stdlib",)
+
+
+class KnownDataSets:
+    """The data set ids that a search may name: built in, configured, offered by a worker."""
+
+    def __init__(self, configured: Iterable[str]) -> None:
+        self._lock = threading.Lock()
+        self._hashes: dict[str, str | None] = dict.fromkeys((*BUILT_IN_DATASETS, *configured))
+
+    def offer(self, datasets: Mapping[str, str] | None) -> None:
+        """Remembers what a worker says it has."""
+        if not datasets:
+            return
+        with self._lock:
+            for name, digest in datasets.items():
+                if len(self._hashes) < 10_000 or name in self._hashes:
+                    self._hashes[name] = digest
+
+    def all(self) -> dict[str, str | None]:
+        """Returns every id with the hash that a worker gave last."""
+        with self._lock:
+            return dict(sorted(self._hashes.items()))
+
+
+def admit(spec: SearchSpec, settings: Settings, datasets: KnownDataSets) -> None:
+    """Refuses a spec before anything is written.
+
+    Raises:
+        InvalidSpec: an unknown space, zoo genome or data set; a genome beyond the caps.
+    """
+    known = datasets.all()
+    if spec.proxy.dataset not in known:
+        raise InvalidSpec(
+            f"no data set of that name is known here; known: {', '.join(known)}; start a worker "
+            "that has it, or name it in setting datasets",
+            spec.proxy.dataset,
+            "/proxy/dataset",
+        )
+    try:
+        space = spec.resolved_space()
+    except NotFound as error:
+        raise InvalidSpec(error.message, pointer="/space") from None
+    for size in (cost.parameters, cost.memory_bytes):
+        check_size(largest_genome(space, spec.proxy, size), spec.proxy, settings, "/space")
+    check_size(_resolved(spec.baseline, space, "/baseline"), spec.proxy, settings, "/baseline")
+    for index, seed in enumerate(spec.seeds):
+        pointer = f"/seeds/{index}"
+        check_size(_resolved(seed, space, pointer), spec.proxy, settings, pointer)
+
+
+def check_size(genome: Genome, proxy: Proxy, settings: Settings, pointer: str) -> None:
+    """Refuses a genome beyond the caps.
+
+    Raises:
+        InvalidSpec: says how large it is, and which setting caps it.
+    """
+    parameters = cost.parameters(genome, proxy)
+    if parameters > settings.max_parameters:
+        raise InvalidSpec(
+            f"a genome may have at most {settings.max_parameters} parameters here "
+            f"(setting max_parameters), the largest has {parameters}",
+            pointer=pointer,
+        )
+    needed = cost.memory_bytes(genome, proxy)
+    if needed > settings.max_memory_bytes:
+        raise InvalidSpec(
+            f"a training step may need at most {settings.max_memory_bytes} bytes here "
+            f"(setting max_memory_bytes), the largest needs {needed}",
+            pointer=pointer,
+        )
+
+
+def _resolved(named: str | Genome, space: Space, pointer: str) -> Genome:
+    if isinstance(named, Genome):
+        return named
+    try:
+        return zoo_genome(named, space)
+    except (NotFound, InvalidGenome) as error:
+        raise InvalidSpec(error.message, pointer=pointer) from None
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        raise InvalidSpec(f"{named}: {first['msg']}", pointer=pointer) from None

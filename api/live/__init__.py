@@ -1,0 +1,1 @@
+"""What happens now: the event hub, waiting claims, metrics."""

@@ -1,0 +1,138 @@
+"""Prometheus metrics, in a registry of their own."""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from brainformer.search.errors import StorageError
+from brainformer.search.store.records import EventRecord
+
+log = logging.getLogger("brainformer.metrics")
+SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10, 60)
+
+SHARES = (0.1, 0.25, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.925, 0.95, 0.975, 1)
+
+
+class Metrics:
+    """What the controller counts and times."""
+
+    def __init__(self, statistics: Callable[[], Mapping[str, float]]) -> None:
+        self._registry = CollectorRegistry()
+        self._registry.register(StoreStatistics(statistics))
+        self._requests = Counter(
+            "brainformer_http_requests",
+            "Requests answered.",
+            ("method", "route", "status"),
+            registry=self._registry,
+        )
+        self._seconds = Histogram(
+            "brainformer_http_request_seconds",
+            "Time to answer a request; of a stream or a waiting claim, how long it was open.",
+            ("route",),
+            buckets=SECONDS,
+            registry=self._registry,
+        )
+        self._search_seconds = Histogram(
+            "brainformer_search_seconds",
+            "Time of one step of the search: ask grants leases, tell records a result.",
+            ("step",),
+            buckets=SECONDS,
+            registry=self._registry,
+        )
+        self._attempts = Counter(
+            "brainformer_attempts",
+            "Attempts ended, by outcome; every controller of a database sees all of them.",
+            ("outcome",),
+            registry=self._registry,
+        )
+        self._utilisation = Histogram(
+            "brainformer_worker_utilisation",
+            "Of the time for which a trial occupied its worker, the share that it trained.",
+            buckets=SHARES,
+            registry=self._registry,
+        )
+        self.streams = Gauge(
+            "brainformer_event_streams", "Event streams and exports open.", registry=self._registry
+        )
+        self.waiting_claims = Gauge(
+            "brainformer_waiting_claims", "Lease claims that wait.", registry=self._registry
+        )
+
+    def request(self, method: str, route: str, status: int, seconds: float) -> None:
+        """Counts one answered request."""
+        known = method if method in {"GET", "HEAD", "POST", "PATCH", "DELETE"} else "other"
+        self._requests.labels(known, route, str(status)).inc()
+        self._seconds.labels(route).observe(seconds)
+
+    def event(self, event: EventRecord) -> None:
+        """Counts the attempts that ended, whoever ended them."""
+        if event.kind in {"trial.finished", "trial.requeued"}:
+            bare = "released" if event.kind == "trial.requeued" else "cancelled"
+            self._attempts.labels(str(event.data.get("outcome") or bare)).inc()
+
+    def utilisation(self, share: float | None) -> None:
+        """Notes what share of the time for which it occupied its worker a trial has trained."""
+        if share is not None:
+            self._utilisation.observe(share)
+
+    @contextmanager
+    def timed(self, step: str) -> Iterator[None]:
+        """Times a step of the search: "ask" or "tell"."""
+        began = time.perf_counter()
+        try:
+            yield
+        finally:
+            self._search_seconds.labels(step).observe(time.perf_counter() - began)
+
+    def text(self) -> bytes:
+        """Returns everything in Prometheus' text format."""
+        return generate_latest(self._registry)
+
+
+class StoreStatistics(Collector):
+    """Asks the store for its figures at every scrape.
+
+    A key `name` becomes the gauge `brainformer_name`; `name{label="value"}` keeps its label.
+    """
+
+    def __init__(self, statistics: Callable[[], Mapping[str, float]]) -> None:
+        self._statistics = statistics
+
+    def describe(self) -> list[Metric]:
+        """Returns nothing: the names are known at the scrape only."""
+        return []
+
+    def collect(self) -> Iterator[Metric]:
+        """Yields one gauge for each name; `brainformer_database_up` says if there are any."""
+        try:
+            figures: Mapping[str, float] = self._statistics()
+            up = 1.0
+        except StorageError:
+            figures, up = {}, 0.0
+        yield GaugeMetricFamily(
+            "brainformer_database_up", "Whether the database answers.", value=up
+        )
+        families: dict[str, GaugeMetricFamily] = {}
+        for key, value in sorted(figures.items()):
+            name, labels = _parsed(key)
+            family = families.setdefault(
+                name,
+                GaugeMetricFamily(name, f"From the database: {name}.", labels=list(labels)),
+            )
+            family.add_metric(list(labels.values()), value)
+        yield from families.values()
+
+
+def _parsed(key: str) -> tuple[str, dict[str, str]]:
+    """Returns the metric's name and labels for a key of the store's statistics."""
+    name, _, rest = key.partition("{")
+    labels = dict(re.findall(r'(\w+)="([^"]*)"', rest))
+    return "brainformer_" + re.sub(r"\W", "_", name), labels

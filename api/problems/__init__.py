@@ -1,0 +1,1 @@
+"""Errors over HTTP: problem+json (RFC 9457)."""

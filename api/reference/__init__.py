@@ -1,0 +1,1 @@
+"""The interface's own documentation: OpenAPI, examples, Markdown, a page."""

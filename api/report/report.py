@@ -1,0 +1,243 @@
+"""The report of a search: one HTML file that stands alone, without script or foreign address.
+
+Everything in it is read from bounded listings, so that a report of a hundred thousand trials costs
+what one of a hundred does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from html import escape
+
+import yaml
+
+from brainformer.api.report.certainty import certainty
+from brainformer.api.report.svg_scatter import Point, scatter
+from brainformer.search.errors import NotFound
+from brainformer.search.space.genome import Genome
+from brainformer.search.store.contract import SearchStore, TrialFilter
+from brainformer.search.store.records import (
+    BaselineSummary,
+    BestRecord,
+    SearchRecord,
+    TrialRecord,
+)
+from brainformer.search.trials.trial import TrialKind, TrialStatus
+
+TOP = 20
+ANCESTORS = 200
+STYLE = """
+:root { color-scheme: light dark; --line: #8886; --best: #d62728; --mark: #1f77b4; }
+body { font: 15px/1.5 system-ui, sans-serif; max-width: 56rem; margin: 2rem auto; padding: 0 1rem; }
+h1 { margin-bottom: 0; } h2 { margin-top: 2rem; font-size: 1.15rem; }
+table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
+th, td { text-align: right; padding: .2rem .6rem .2rem 0; border-bottom: 1px solid var(--line); }
+th:first-child, td:first-child, .words { text-align: left; }
+pre { overflow-x: auto; padding: .75rem; border: 1px solid var(--line); border-radius: 6px; }
+ol.block { list-style: none; padding: 0; max-width: 30rem; }
+ol.block li { border: 1px solid var(--line); border-left-width: 6px; border-radius: 4px;
+  padding: .2rem .6rem; margin: .2rem 0; }
+li.attention { border-left-color: #1f77b4; } li.feed_forward { border-left-color: #2ca02c; }
+li.moe { border-left-color: #ff7f0e; }
+svg { width: 100%; height: auto; } svg text { font-size: 12px; fill: currentColor; }
+svg .axis { stroke: currentColor; opacity: .5; } svg .guide { stroke: var(--line); }
+svg .dot { fill: var(--mark); opacity: .7; } svg .front { fill: var(--best); }
+"""
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What a report tells, read in a few bounded queries."""
+
+    search: SearchRecord
+    baselines: Sequence[BaselineSummary]
+    best: BestRecord | None
+    top: Sequence[TrialRecord]
+    front: Sequence[TrialRecord]
+    population: Sequence[TrialRecord]
+    ancestry: Sequence[TrialRecord]
+
+
+def read_findings(store: SearchStore, search_id: str) -> Findings:
+    """Returns what the store knows of a search.
+
+    Raises:
+        NotFound: there is no such search.
+    """
+    search = store.get_search(search_id)
+    completed = TrialFilter(
+        statuses=(TrialStatus.COMPLETED,), kinds=(TrialKind.CANDIDATE,), sort="-fitness"
+    )
+    try:
+        best = store.best(search.id)
+    except NotFound:
+        best = None
+    number = None if best is None else best.trial.number
+    return Findings(
+        search=search,
+        baselines=store.baselines(search.id),
+        best=best,
+        top=store.list_trials(search.id, where=completed, limit=TOP).items,
+        front=store.pareto(search.id),
+        population=store.population(search.id),
+        ancestry=() if number is None else store.ancestry(search.id, number, limit=ANCESTORS),
+    )
+
+
+def report_html(findings: Findings) -> str:
+    """Returns the report as one HTML document."""
+    search = findings.search
+    sections = [
+        _summary(findings),
+        _best(findings.best),
+        _plot(findings),
+        _section("Best trials", _trial_table(findings.top)),
+        _section("Baselines", _baseline_table(findings.baselines)),
+        _section("How the best block came about", _ancestry_table(findings.ancestry)),
+        _section("Spec", f"<pre>{escape(_spec(search))}</pre>"),
+    ]
+    return (
+        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
+        f"<title>{escape(search.name)}: search report</title>"
+        f'<meta name="viewport" content="width=device-width"><style>{STYLE}</style></head>'
+        f"<body><h1>{escape(search.name)}</h1>{''.join(sections)}</body></html>"
+    )
+
+
+def _summary(findings: Findings) -> str:
+    search = findings.search
+    counts = ", ".join(
+        f"{count} {status.value}" for status, count in search.counts.items() if count
+    )
+    reason = f" ({escape(search.reason)})" if search.reason else ""
+    return (
+        f"<p>Search <code>{escape(search.id)}</code>, {search.status.value}{reason}. "
+        f"Created {_time(search.created_at)}, last change {_time(search.updated_at)}. "
+        f"Trials: {counts or 'none'}.</p>"
+    )
+
+
+def _best(best: BestRecord | None) -> str:
+    if best is None:
+        return _section("Best block", "<p>No candidate has completed.</p>")
+    trial, sure = best.trial, best.confidence
+    told = "" if sure is None else f", {certainty(sure)} sure to beat the baseline"
+    words = (
+        f"<p>Trial {trial.number}: fitness {best.mean_fitness:.4f} nats a token over "
+        f"{best.repeats} run{'s' if best.repeats > 1 else ''}{told}. "
+        f"Digest <code>{escape(trial.digest)}</code>.</p>"
+    )
+    return _section("Best block", words + block_html(trial.genome))
+
+
+def block_html(genome: Genome) -> str:
+    """Returns the block's sub-layers as a list, from the input upwards."""
+    layers = "".join(
+        f'<li class="{layer["kind"]}">{escape(_told(layer))}</li>'
+        for layer in genome.canonical()["layers"]
+    )
+    return f'<p>Model dim {genome.model_dim}.</p><ol class="block">{layers}</ol>'
+
+
+def _told(layer: dict[str, object]) -> str:
+    fields = ", ".join(f"{name} {value}" for name, value in layer.items() if name != "kind")
+    return f"{layer['kind']}: {fields}".replace("_", " ")
+
+
+def _plot(findings: Findings) -> str:
+    front = {trial.number for trial in findings.front}
+    shown = {t.number: t for t in (*findings.population, *findings.top, *findings.front)}
+    points = [
+        Point(
+            x=trial.measurements.step_time_ms,
+            y=trial.measurements.validation_loss,
+            kind="front" if number in front else "dot",
+            label=f"trial {number}",
+        )
+        for number, trial in sorted(shown.items())
+        if trial.measurements.step_time_ms is not None
+        and trial.measurements.validation_loss is not None
+    ]
+    if not points:
+        return ""
+    lines = [b.validation_loss for b in findings.baselines if b.validation_loss is not None]
+    drawn = scatter(points, x_label="step time, ms", y_label="loss, nats a token", guides=lines)
+    words = "<p>The population, the best and the Pareto front (red); lines are baselines.</p>"
+    return _section("Loss against step time", words + drawn)
+
+
+def _trial_table(trials: Iterable[TrialRecord]) -> str:
+    rows = [
+        [
+            str(trial.number),
+            _number(trial.fitness, 4),
+            _number(trial.measurements.validation_loss, 4),
+            _number(trial.measurements.bits_per_byte, 4),
+            _number(trial.measurements.step_time_ms, 2),
+            f"{trial.activated_parameters:,}",
+            f"{trial.parameters:,}",
+            trial.origin
+            + (f" of {trial.parent_number}" if trial.parent_number is not None else ""),
+        ]
+        for trial in trials
+    ]
+    heads = (
+        "trial",
+        "fitness",
+        "loss",
+        "bits/byte",
+        "step ms",
+        "activated",
+        "parameters",
+        "origin",
+    )
+    return _table(heads, rows)
+
+
+def _baseline_table(baselines: Iterable[BaselineSummary]) -> str:
+    rows = [
+        [
+            b.pool,
+            f"{b.repeats} of {b.needed}",
+            _number(b.validation_loss, 4),
+            _number(b.noise, 4),
+            _number(b.step_time_ms, 2),
+            _number(b.step_time_noise_ms, 2),
+        ]
+        for b in baselines
+    ]
+    return _table(("pool", "repeats", "loss", "noise", "step ms", "noise, ms"), rows)
+
+
+def _ancestry_table(ancestry: Sequence[TrialRecord]) -> str:
+    rows = [[str(t.number), _number(t.fitness, 4), t.mutation or t.origin] for t in ancestry[::-1]]
+    return _table(("trial", "fitness", "mutation"), rows)
+
+
+def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    if not rows:
+        return "<p>None.</p>"
+    head = "".join(f"<th>{escape(name)}</th>" for name in heads)
+    body = "".join(
+        "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows
+    )
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+
+
+def _section(title: str, body: str) -> str:
+    return f"<section><h2>{escape(title)}</h2>{body}</section>"
+
+
+def _spec(search: SearchRecord) -> str:
+    data = search.spec.model_dump(mode="json", exclude_defaults=True)
+    return yaml.safe_dump(data, sort_keys=False, allow_unicode=True)
+
+
+def _number(value: float | None, digits: int) -> str:
+    return "-" if value is None else f"{value:,.{digits}f}"
+
+
+def _time(at: datetime) -> str:
+    return at.strftime("%Y-%m-%d %H:%M UTC")

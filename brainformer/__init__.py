@@ -1,0 +1,1 @@
+"""Discovers better transformer blocks by regularized evolution under a fixed training budget."""

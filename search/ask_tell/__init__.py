@@ -1,0 +1,1 @@
+"""Our evolution with anybody's evaluator, in memory or in SQL."""

@@ -1,0 +1,149 @@
+"""A search in memory, driven by its caller through ask and tell."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from brainformer.search.ask_tell.contract import (
+    AskedTrial,
+    AskTell,
+    Compromise,
+    Standing,
+    by_speed,
+    ranked,
+)
+from brainformer.search.ask_tell.evaluation import Ending
+from brainformer.search.ask_tell.memory_history import MemoryHistory
+from brainformer.search.cost.cost import parameters
+from brainformer.search.errors import IllegalTransition, NotFound
+from brainformer.search.evolution.pareto import ParetoArchive
+from brainformer.search.evolution.proposer import Proposer
+from brainformer.search.space.genome import Genome
+from brainformer.search.spec import SearchSpec
+from brainformer.search.trials.history import Observation, Proposal
+from brainformer.search.trials.reward import Baseline
+from brainformer.search.trials.trial import TrialKind, TrialStatus, training_seed
+
+
+@dataclass
+class _Candidate:
+    """A completed candidate and its fitness over the trial and its confirmations."""
+
+    genome: Genome
+    values: list[float] = field(default_factory=list)
+
+
+class MemorySearch(AskTell):
+    """Keeps everything in this process; ends with it."""
+
+    def __init__(self, spec: SearchSpec) -> None:
+        self.spec = spec
+        self._proposer = Proposer(spec)
+        self._history = MemoryHistory()
+        self._next_number = 0
+        self._open: dict[int, AskedTrial] = {}
+        self._ended: dict[int, TrialStatus] = {}
+        self._candidates: dict[int, _Candidate] = {}
+        self._wished: list[int] = []
+        self._baseline = Baseline(repeats=0)
+        self._archive = ParetoArchive()
+
+    def ask(self) -> AskedTrial:
+        """Returns the next trial: a confirmation that was wished for, or a new genome."""
+        if self._wished:
+            parent = self._wished.pop(0)
+            again = Proposal(self._candidates[parent].genome, "confirmation", parent)
+            return self._opened(again, TrialKind.CONFIRMATION)
+        rng = np.random.default_rng([self.spec.seed, self._next_number])
+        proposal = self._proposer.propose(self._history, rng=rng)
+        self._history.add_proposed(self._next_number, proposal.genome)
+        return self._opened(proposal, TrialKind.CANDIDATE)
+
+    def _opened(self, proposal: Proposal, kind: TrialKind) -> AskedTrial:
+        number = self._next_number
+        self._next_number += 1
+        self._open[number] = AskedTrial(
+            number=number,
+            genome=proposal.genome,
+            kind=kind,
+            seed=training_seed(self.spec.seed, number),
+            origin=proposal.origin,
+            parent=proposal.parent,
+            mutation=proposal.mutation,
+        )
+        return self._open[number]
+
+    def _end(self, number: int, ending: Ending) -> None:
+        asked = self._held(number, ending.status)
+        if ending.fitness is not None:
+            self._keep(asked, ending, ending.fitness)
+        else:
+            self._history.drop(number)
+        del self._open[number]
+        self._ended[number] = ending.status
+
+    def _held(self, number: int, wanted: TrialStatus) -> AskedTrial:
+        if number in self._ended:
+            raise IllegalTransition("trial", number, self._ended[number].value, wanted.value)
+        if number not in self._open:
+            raise NotFound("trial", number)
+        return self._open[number]
+
+    def _keep(self, asked: AskedTrial, ending: Ending, fitness: float) -> None:
+        if asked.kind is TrialKind.CANDIDATE:
+            seen = self._observed(asked, ending, fitness)
+            if ending.cost_told:
+                self._archive.add(seen)
+        if ending.status is TrialStatus.COMPLETED:
+            repeated = asked.parent if asked.kind is TrialKind.CONFIRMATION else None
+            named = asked.number if repeated is None else repeated
+            self._candidates.setdefault(named, _Candidate(asked.genome)).values.append(fitness)
+
+    def _observed(self, asked: AskedTrial, ending: Ending, fitness: float) -> Observation:
+        counted = ending.parameters
+        return self._history.add_finished(
+            asked.number,
+            asked.genome,
+            fitness,
+            pruned=ending.status is TrialStatus.PRUNED,
+            step_time_ms=ending.step_time_ms,
+            parameters=parameters(asked.genome, self.spec.proxy) if counted is None else counted,
+        )
+
+    def pending(self) -> list[AskedTrial]:
+        """Returns the trials that were asked for and not yet told, oldest first."""
+        return list(self._open.values())
+
+    def _set_baseline(self, baseline: Baseline) -> None:
+        self._baseline = baseline
+        self._history.set_noise(baseline.noise)
+
+    def confirm(self, count: int = 3, *, repeats: int = 2) -> int:
+        """Has the best `count` candidates evaluated again; returns how many trials that makes."""
+        wished = [one.number for one in self._fittest(count) for _ in range(repeats)]
+        self._wished += wished
+        return len(wished)
+
+    def best(self, count: int = 1) -> list[Standing]:
+        """Returns the best candidates, confirmed ones first, then by mean fitness."""
+        rows = [(n, one.genome, one.values) for n, one in self._candidates.items()]
+        return ranked(rows, self._baseline)[: max(0, count)]
+
+    def pareto(self) -> list[Compromise]:
+        """Returns the front of completed candidates, fastest first; of equals, the first told."""
+        return by_speed(
+            Compromise(
+                number=seen.number,
+                genome=seen.genome,
+                fitness=seen.fitness,
+                step_time_ms=seen.step_time_ms,
+                parameters=seen.parameters or 0,
+            )
+            for seen in self._archive.members
+        )
+
+    def _fittest(self, count: int) -> list[Standing]:
+        rows = [(n, one.genome, one.values[:1]) for n, one in self._candidates.items()]
+        return ranked(rows, self._baseline)[: max(0, count)]

@@ -1,0 +1,289 @@
+"""A search in SQL, driven by its caller through ask and tell; it goes on after a restart.
+
+The tables are the controller's, so its page and its command line show the search. A trial that was
+asked for stays open until it is told: there is no lease, and the pool keeps dispatchers away.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from sqlalchemy import bindparam, insert, select, update
+
+from brainformer.search.ask_tell.contract import (
+    AskedTrial,
+    AskTell,
+    Compromise,
+    Standing,
+    by_speed,
+    ranked,
+)
+from brainformer.search.ask_tell.evaluation import Ending
+from brainformer.search.errors import Conflict, IllegalTransition, NotFound
+from brainformer.search.spec import ASK_TELL_POOL, SearchSpec
+from brainformer.search.sql.connection.database import Database, Transaction
+from brainformer.search.sql.connection.migration import prepare
+from brainformer.search.sql.connection.tables import baselines, searches, trials
+from brainformer.search.sql.rows.values import read_genome
+from brainformer.search.sql.searches import create
+from brainformer.search.sql.trials.baselines import OF_POOL, as_baseline
+from brainformer.search.sql.trials.completion import best_candidates, confirmed_candidates
+from brainformer.search.sql.trials.creation import new_trial
+from brainformer.search.sql.trials.endings import finish
+from brainformer.search.sql.trials.front import FRONT
+from brainformer.search.sql.trials.history import Memory, SqlHistory
+from brainformer.search.sql.trials.state import SearchState, lock_search
+from brainformer.search.status import ENDED, SearchStatus
+from brainformer.search.store.contract import Actor
+from brainformer.search.trials.history import Observation, Proposal
+from brainformer.search.trials.lease_rules import Settlement
+from brainformer.search.trials.reward import Baseline
+from brainformer.search.trials.trial import (
+    Measurements,
+    Outcome,
+    TrialKind,
+    TrialStatus,
+)
+
+CALLER = Actor(name=ASK_TELL_POOL)
+NAMED = select(searches.c.id, searches.c.spec).where(
+    searches.c.name == bindparam("name"), searches.c.status.notin_(sorted(ENDED))
+)
+NUMBERED = select(trials).where(
+    trials.c.search_id == bindparam("search"), trials.c.number == bindparam("number")
+)
+OF_STATUS = (
+    select(trials)
+    .where(trials.c.search_id == bindparam("search"), trials.c.status == bindparam("status"))
+    .order_by(trials.c.number)
+)
+OUTCOMES = {
+    TrialStatus.COMPLETED: Outcome.COMPLETED,
+    TrialStatus.PRUNED: Outcome.PRUNED,
+    TrialStatus.FAILED: Outcome.ERROR,
+}
+STARTED: dict[str, Any] = {
+    "attempt": 1,
+    "tries": 1,
+    "worker_id": ASK_TELL_POOL,
+    "lease_expires_at": None,
+}
+
+
+def open_sql_search(spec: SearchSpec, url: str) -> SqlSearch:
+    """Returns the search of the spec's name, as it was left, or a new one.
+
+    Args:
+        spec: From `ask_tell_spec`; its `name` names the search in the database.
+        url: `sqlite:///FILE` or `postgresql+psycopg://...`.
+
+    Raises:
+        InvalidSpec: a seed lies outside the space.
+        Conflict: an unfinished search of that name has another spec.
+        StoreLocked: a controller holds the file.
+        StorageUnavailable: the database does not answer.
+    """
+    memory = Memory(spec)  # refuses seeds outside the space before anything is written
+    database = Database(url)
+    try:
+        prepare(database.engine)
+        database.set_clock()
+        with database.write() as tx:
+            search_id = _find_or_create(tx, spec)
+    except BaseException:
+        database.close()
+        raise
+    return SqlSearch(database, search_id, memory)
+
+
+def _find_or_create(tx: Transaction, spec: SearchSpec) -> str:
+    rows = tx.run(NAMED, {"name": spec.name}).all()
+    if not rows:
+        return create(tx, spec, actor=CALLER, idempotency_key=None).id
+    if len(rows) > 1 or SearchSpec.model_validate_json(rows[0].spec) != spec:
+        raise Conflict(
+            f"an unfinished search {spec.name!r} with another spec is there already; "
+            "give the same spec to go on with it, or another name"
+        )
+    return str(rows[0].id)
+
+
+class SqlSearch(AskTell):
+    """Each call is one transaction: what has returned is in the database."""
+
+    def __init__(self, database: Database, search_id: str, memory: Memory) -> None:
+        self.spec = memory.spec
+        self._database = database
+        self._id = search_id
+        self._memory = memory
+
+    def ask(self) -> AskedTrial:
+        """Returns the next trial: a confirmation that was wished for, or a new genome."""
+        with self._database.write() as tx:
+            state = lock_search(tx, self._id)
+            if state.status is not SearchStatus.RUNNING:
+                raise Conflict(f"search {self.spec.name} is {state.status.value}; nothing to ask")
+            asked = self._wished(tx, state) if state["queued"] else None
+            asked = asked or self._proposed(tx, state)
+            state.save()
+        return asked
+
+    def _wished(self, tx: Transaction, state: SearchState) -> AskedTrial | None:
+        row = tx.run(OF_STATUS.limit(1), self._status(TrialStatus.QUEUED)).first()
+        if row is None:
+            return None
+        state.move(TrialStatus.QUEUED, TrialStatus.RUNNING)
+        values = STARTED | {
+            "status": TrialStatus.RUNNING.value,
+            "seq": state.next_seq(),
+            "started_at": tx.now,
+        }
+        tx.change(trials, row.id, values)
+        return _asked(row)
+
+    def _proposed(self, tx: Transaction, state: SearchState) -> AskedTrial:
+        rng = np.random.default_rng([self.spec.seed, state["next_number"]])
+        proposal = self._memory.proposer.propose(SqlHistory(tx, state, self._memory), rng=rng)
+        row = _add(tx, state, TrialKind.CANDIDATE, proposal, running=STARTED)
+        return AskedTrial(
+            number=row["number"],
+            genome=proposal.genome,
+            kind=TrialKind.CANDIDATE,
+            seed=row["seed"],
+            origin=proposal.origin,
+            parent=proposal.parent,
+            mutation=proposal.mutation,
+        )
+
+    def _end(self, number: int, ending: Ending) -> None:
+        outcome = OUTCOMES[ending.status]
+        settled = Settlement(ending.status, outcome, ending.fitness, ending.reason)
+        measured = Measurements(step_time_ms=ending.step_time_ms, parameters=ending.parameters)
+        with self._database.write() as tx:
+            state = lock_search(tx, self._id)
+            row = tx.run(NUMBERED, {"search": self._id, "number": number}).one_or_none()
+            if row is None:
+                raise NotFound("trial", number)
+            if row.status != TrialStatus.RUNNING.value:
+                raise IllegalTransition("trial", number, row.status, settled.status.value)
+            finish(tx, state, row, settled, measured)
+            state.save()
+        if row.kind == TrialKind.CANDIDATE.value and settled.fitness is not None:
+            self._memory.hear(
+                Observation(
+                    number=number,
+                    finished=state["candidates_finished"] - 1,
+                    genome=read_genome(row.genome),
+                    fitness=settled.fitness,
+                    pruned=settled.status is TrialStatus.PRUNED,
+                    step_time_ms=measured.step_time_ms,
+                    parameters=row.parameters
+                    if measured.parameters is None
+                    else measured.parameters,
+                )
+            )
+
+    def pending(self) -> list[AskedTrial]:
+        """Returns the trials that were asked for and not yet told, oldest first."""
+        with self._database.read() as tx:
+            return [_asked(row) for row in tx.run(OF_STATUS, self._status(TrialStatus.RUNNING))]
+
+    def _set_baseline(self, baseline: Baseline) -> None:
+        values = {
+            "repeats": baseline.repeats,
+            "needed": baseline.repeats,
+            "validation_loss": baseline.validation_loss,
+            "noise": baseline.noise,
+        }
+        with self._database.write() as tx:
+            lock_search(tx, self._id)
+            if self._baseline_row(tx) is None:
+                tx.run(insert(baselines), values | {"search_id": self._id, "pool": ASK_TELL_POOL})
+            else:
+                tx.run(update(baselines).where(baselines.c.search_id == self._id).values(values))
+
+    def confirm(self, count: int = 3, *, repeats: int = 2) -> int:
+        """Has the best `count` candidates evaluated again; returns how many trials that makes."""
+        with self._database.write() as tx:
+            state = lock_search(tx, self._id)
+            rows = [row for row in best_candidates(tx, self._id, count) for _ in range(repeats)]
+            for row in rows:
+                again = Proposal(read_genome(row.genome), "confirmation", row.number)
+                _add(tx, state, TrialKind.CONFIRMATION, again)
+            state.save()
+        return len(rows)
+
+    def best(self, count: int = 1) -> list[Standing]:
+        """Returns the best candidates, confirmed ones first, then by mean fitness."""
+        with self._database.read() as tx:
+            repeats = confirmed_candidates(tx, self._id)
+            rows = {row.number: row for row in best_candidates(tx, self._id, count)}
+            for number in repeats.keys() - rows.keys():
+                named = {"search": self._id, "number": number}
+                rows[number] = tx.run(NUMBERED, named).one()
+            row = self._baseline_row(tx)
+        known = Baseline(repeats=0) if row is None else as_baseline(row)
+        candidates = [
+            (number, read_genome(row.genome), [row.fitness, *repeats.get(number, [])])
+            for number, row in rows.items()
+        ]
+        return ranked(candidates, known)[: max(0, count)]
+
+    def pareto(self) -> list[Compromise]:
+        """Returns the front of completed candidates, fastest first; of equals, the first told."""
+        with self._database.read() as tx:
+            rows = tx.run(FRONT, {"search": self._id}).all()
+        return by_speed(
+            Compromise(
+                number=row.number,
+                genome=read_genome(row.genome),
+                fitness=row.fitness,
+                step_time_ms=row.step_time_ms,
+                parameters=row.parameters,
+            )
+            for row in rows
+        )
+
+    def close(self) -> None:
+        """Releases the database; the search stays as it is."""
+        self._database.close()
+
+    def _baseline_row(self, tx: Transaction) -> Any:
+        return tx.run(OF_POOL, {"search": self._id, "pool": ASK_TELL_POOL}).one_or_none()
+
+    def _status(self, status: TrialStatus) -> dict[str, str]:
+        return {"search": self._id, "status": status.value}
+
+
+def _add(
+    tx: Transaction,
+    state: SearchState,
+    kind: TrialKind,
+    proposal: Proposal,
+    *,
+    running: dict[str, Any] | None = None,
+) -> dict[str, Any]:
+    return new_trial(
+        tx,
+        state,
+        kind,
+        proposal.genome,
+        pool=ASK_TELL_POOL,
+        origin=proposal.origin,
+        parent=proposal.parent,
+        mutation=proposal.mutation,
+        running=None if running is None else running | {"started_at": tx.now},
+    )
+
+
+def _asked(row: Any) -> AskedTrial:
+    return AskedTrial(
+        number=row.number,
+        genome=read_genome(row.genome),
+        kind=TrialKind(row.kind),
+        seed=row.seed,
+        origin=row.origin,
+        parent=row.parent_number,
+        mutation=row.mutation,
+    )

@@ -1,0 +1,1 @@
+"""Which genome to try next: tournaments, mutations, random search, Pareto ranks."""

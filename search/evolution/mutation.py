@@ -1,0 +1,248 @@
+"""Mutations: each changes the genome and stays in the space.
+
+An operator is a function in `OPERATORS`; it tells how many changes it can make of a block, so that
+an operator that cannot act is never drawn and never wastes a proposal. Operators work on coded
+genomes (`space/coded_genome.py`); what one did becomes words only for the steps that are reported.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from itertools import accumulate
+from typing import NamedTuple
+
+from brainformer.search.space.coded_genome import Alphabet, Coded
+from brainformer.search.space.genome import Genome, Layer
+from brainformer.search.space.space import (
+    Choice,
+    Dice,
+    Space,
+    random_index,
+)
+
+
+@dataclass(frozen=True)
+class Mutation:
+    """A changed genome and what was done, in one readable phrase."""
+
+    genome: Genome
+    description: str
+
+
+class Step(NamedTuple):
+    """A changed block, and what was done: a phrase with gaps and what fills them."""
+
+    coded: Coded
+    phrase: str
+    words: tuple[Choice, ...]
+
+    @property
+    def description(self) -> str:
+        """What was done, in one readable phrase."""
+        return self.phrase.format(*self.words)
+
+
+# The changes that an operator can make of a block: how many, and what makes the n-th.
+Changes = tuple[int, Callable[[int, Dice], Step]]
+
+
+def change_field(coded: Coded, alphabet: Alphabet) -> Changes:
+    """Returns a change for every field of every sub-layer that has another choice."""
+    names = [alphabet.open_fields[token] for token in coded.tokens]
+
+    def make(at: int, rng: Dice) -> Step:
+        index, at = _place(names, at)
+        token, name = coded.tokens[index], names[index][at]
+        before = getattr(alphabet.layers[token], name)
+        others = alphabet.other_choices(token, name)
+        after = others[random_index(len(others), rng)]
+        changed = _replaced(coded, index, alphabet.changed(token, name, after))
+        words = (alphabet.kind_of[token], index, name, before, after)
+        return Step(changed, "{} {}: {} {} → {}", words)
+
+    return sum(map(len, names)), make
+
+
+def change_kind(coded: Coded, alphabet: Alphabet) -> Changes:
+    """Returns a change of every sub-layer to every other kind."""
+    kinds = [alphabet.kind_of[token] for token in coded.tokens]
+    others = [alphabet.other_kinds.get(kind, alphabet.kinds) for kind in kinds]
+
+    def make(at: int, rng: Dice) -> Step:
+        index, at = _place(others, at)
+        kind = others[index][at]
+        changed = _replaced(coded, index, alphabet.draw(kind=kind, rng=rng))
+        return Step(changed, "sub-layer {}: {} → {}", (index, kinds[index], kind))
+
+    return sum(map(len, others)), make
+
+
+def insert(coded: Coded, alphabet: Alphabet) -> Changes:
+    """Returns an insertion of a random sub-layer at every place, while there is room."""
+    dim, tokens = coded
+
+    def make(at: int, rng: Dice) -> Step:
+        token = alphabet.draw(rng=rng)
+        longer = Coded(dim, (*tokens[:at], token, *tokens[at:]))
+        return Step(longer, "insert {} at {}", (alphabet.kind_of[token], at))
+
+    room = len(tokens) < alphabet.space.max_layers
+    return (len(tokens) + 1 if room else 0), make
+
+
+def delete(coded: Coded, alphabet: Alphabet) -> Changes:
+    """Returns a deletion of every sub-layer, while the block stays long enough."""
+    dim, tokens = coded
+
+    def make(at: int, _rng: Dice) -> Step:
+        shorter = Coded(dim, tokens[:at] + tokens[at + 1 :])
+        return Step(shorter, "delete {} at {}", (alphabet.kind_of[tokens[at]], at))
+
+    long_enough = len(tokens) > alphabet.space.min_layers
+    return (len(tokens) if long_enough else 0), make
+
+
+def swap(coded: Coded, _alphabet: Alphabet) -> Changes:
+    """Returns an exchange of every two sub-layers that differ."""
+    dim, tokens = coded
+    pairs = [
+        (first, second)
+        for first, one in enumerate(tokens)
+        for second in range(first + 1, len(tokens))
+        if tokens[second] != one
+    ]
+
+    def make(at: int, _rng: Dice) -> Step:
+        first, second = pairs[at]
+        turned = list(tokens)
+        turned[first], turned[second] = turned[second], turned[first]
+        return Step(Coded(dim, tuple(turned)), "swap {} and {}", (first, second))
+
+    return len(pairs), make
+
+
+def change_model_dim(coded: Coded, alphabet: Alphabet) -> Changes:
+    """Returns a change to every other model dim."""
+    now, tokens = coded
+    others = [dim for dim in alphabet.space.model_dim if dim != now]
+
+    def make(at: int, _rng: Dice) -> Step:
+        return Step(Coded(others[at], tokens), "model dim {} → {}", (now, others[at]))
+
+    return len(others), make
+
+
+Operator = Callable[[Coded, Alphabet], Changes]
+OPERATORS: dict[str, Operator] = {
+    "change_field": change_field,
+    "change_kind": change_kind,
+    "insert": insert,
+    "delete": delete,
+    "swap": swap,
+    "change_model_dim": change_model_dim,
+}
+DEFAULT_WEIGHTS: dict[str, float] = {
+    "change_field": 3.0,
+    "change_kind": 2.0,
+    "insert": 1.0,
+    "delete": 1.0,
+    "swap": 1.0,
+    "change_model_dim": 1.0,
+}
+
+
+def operator_probabilities(genome: Genome, space: Space) -> dict[str, float]:
+    """Returns the chance of each operator that can act on `genome`; they sum to 1."""
+    alphabet = Alphabet(space)
+    coded = alphabet.code(genome)
+    weights = _weights(alphabet.mutation_weights).items()
+    able = {name: weight for name, weight in weights if OPERATORS[name](coded, alphabet)[0]}
+    total = sum(able.values())
+    return {name: weight / total for name, weight in able.items()}
+
+
+def mutate(genome: Genome, space: Space, *, rng: Dice) -> Mutation | None:
+    """Returns a genome one step away: never the same, never outside the space.
+
+    None where no operator can act: the space holds nothing else, or its weights allow, say,
+    swaps alone and all sub-layers are equal.
+    """
+    alphabet = Alphabet(space)
+    step = mutated(alphabet.code(genome), alphabet, rng=rng)
+    return None if step is None else Mutation(alphabet.genome(step.coded), step.description)
+
+
+def mutated(coded: Coded, alphabet: Alphabet, *, rng: Dice) -> Step | None:
+    """Returns what `mutate` does, of a coded genome."""
+    weights = alphabet.mutation_weights
+    # Drawing again after an operator that cannot act gives those that can their fair shares.
+    while (drawn := _odds(weights))[0]:
+        names, odds = drawn
+        name = names[min(bisect_right(odds, rng.random() * odds[-1]), len(names) - 1)]
+        count, make = OPERATORS[name](coded, alphabet)
+        if count:
+            return make(random_index(count, rng), rng)
+        weights = (*weights, (name, 0.0))
+    return None
+
+
+def _weights(given: Iterable[tuple[str, float]]) -> dict[str, float]:
+    """Returns the weight of each operator that may be drawn, given those that are not default."""
+    weights = DEFAULT_WEIGHTS | dict(given)
+    return {name: weights[name] for name in OPERATORS if weights[name] > 0}
+
+
+@cache
+def _odds(given: tuple[tuple[str, float], ...]) -> tuple[list[str], list[float]]:
+    """Returns the operators that may be drawn, and the sum of the weights up to each."""
+    weights = _weights(given)
+    return list(weights), list(accumulate(weights.values()))
+
+
+def neighbours(genome: Genome, space: Space) -> list[Genome]:
+    """Returns every genome one step away, without repeats."""
+    found: dict[Genome, None] = {}
+    for layers in _neighbour_layers(genome, space):
+        found.setdefault(_with_layers(genome, layers))
+    for dim in space.model_dim:
+        found.setdefault(genome.model_copy(update={"model_dim": dim}))
+    found.pop(genome, None)
+    return list(found)
+
+
+def _neighbour_layers(genome: Genome, space: Space) -> list[tuple[Layer, ...]]:
+    layers = genome.layers
+    every = [layer for kind in space.layers for layer in space.layers_of(kind)]
+    length = len(layers)
+    found = [(*layers[:i], new, *layers[i + 1 :]) for i in range(length) for new in every]
+    if length < space.max_layers:
+        found += [(*layers[:i], new, *layers[i:]) for i in range(length + 1) for new in every]
+    if length > space.min_layers:
+        found += [(*layers[:i], *layers[i + 1 :]) for i in range(length)]
+    for i in range(length):
+        for j in range(i + 1, length):
+            turned = list(layers)
+            turned[i], turned[j] = turned[j], turned[i]
+            found.append(tuple(turned))
+    return found
+
+
+def _with_layers(genome: Genome, layers: tuple[Layer, ...]) -> Genome:
+    return genome.model_copy(update={"layers": layers})
+
+
+def _place(options: Sequence[Sequence[str]], at: int) -> tuple[int, int]:
+    """Returns which sub-layer the n-th of all sub-layers' options is of, and which of its own."""
+    for index, own in enumerate(options):
+        if at < len(own):
+            return index, at
+        at -= len(own)
+    raise IndexError(f"fewer than {at} options are left")
+
+
+def _replaced(coded: Coded, index: int, token: int) -> Coded:
+    dim, tokens = coded
+    return Coded(dim, (*tokens[:index], token, *tokens[index + 1 :]))

@@ -1,0 +1,56 @@
+"""An exported block as one file of source that needs jax and flax alone.
+
+The file is a template with the block's data filled in: it is made to be read and changed, and
+tests hold its logits equal to the model that the search trained.
+"""
+
+from __future__ import annotations
+
+import json
+from importlib.resources import files
+from string import Template
+
+from brainformer.search.export.genome_file import GenomeExport
+
+PROXY_FIELDS = (
+    "blocks",
+    "experts",
+    "head_dim",
+    "vocab_size",
+    "load_balance_weight",
+    "router_z_weight",
+)
+
+
+def flax_source(export: GenomeExport) -> str:
+    """Returns the source of a module with `CONFIG`, `Model` and `next_token_loss`."""
+    template = Template(
+        (files("brainformer.search.export") / "templates" / "flax_model.py.tmpl").read_text("utf-8")
+    )
+    return template.substitute(
+        title=f"The block of trial {export.trial_number} of the search {export.search_name!r}.",
+        origin=f"{_measured(export)}\nGenome {export.digest}.",
+        config=_literal(export),
+    )
+
+
+def _literal(export: GenomeExport) -> str:
+    """Returns what the model is built from as a Python literal, a sub-layer a line."""
+    genome = export.genome.canonical()
+    shared = {name: getattr(export.proxy, name) for name in PROXY_FIELDS}
+    fields = {"model_dim": genome["model_dim"], **shared}
+    lines = [f'    "{name}": {json.dumps(value)},' for name, value in fields.items()]
+    layers = [f"        {json.dumps(layer)}," for layer in genome["layers"]]
+    return "\n".join(["{", *lines, '    "layers": [', *layers, "    ],", "}"])
+
+
+def _measured(export: GenomeExport) -> str:
+    if export.scaled_from:
+        return "Scaled up from the block that the search measured; not trained at this size."
+    loss = export.measurements.validation_loss
+    if loss is None or export.fitness is None:
+        return "Not measured."
+    return (
+        f"Validation loss {loss:.4f} nats a token, fitness {export.fitness:+.4f} (nats better than "
+        "the baseline)."
+    )

@@ -1,0 +1,101 @@
+"""The exported genome file: a block with where it came from, checked by its digest."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from brainformer.search.cost.cost import activated_parameters
+from brainformer.search.cost.scaling import ScaleModelDim, StackNTimes
+from brainformer.search.errors import InvalidGenome, NotFound
+from brainformer.search.proxy.proxy import Proxy
+from brainformer.search.space.genome import Genome
+from brainformer.search.trials.trial import Measurements
+
+
+class GenomeExport(BaseModel):
+    """One exported genome.
+
+    Attributes:
+        digest: SHA-256 of the genome's canonical JSON; `read_export` checks it.
+        proxy: What the trial shared with all others: blocks stacked, experts, head dim, data ...
+        fitness: Nats a token better than the baseline on the same pool.
+        baseline: The baseline's figures on that pool.
+        scaled_from: Digest of the block that was measured, if this one is a scaled copy of it.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format: Literal["brainformer-genome"] = "brainformer-genome"
+    schema_version: Literal[1] = 1
+    digest: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    genome: Genome
+    proxy: Proxy
+    search_id: str
+    search_name: str
+    trial_number: int
+    fitness: float | None = None
+    confidence: float | None = None
+    measurements: Measurements = Measurements()
+    baseline: dict[str, Any] | None = None
+    scaled_from: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
+
+    def to_json(self) -> str:
+        """Returns readable JSON, the genome in its canonical form."""
+        data = self.model_dump(mode="json", exclude_none=True)
+        data["genome"] = self.genome.canonical()
+        return json.dumps(data, indent=2) + "\n"
+
+
+def scale_export(export: GenomeExport, target_parameters: int) -> GenomeExport:
+    """Returns the block wider and stacked so often that it comes nearest to the target.
+
+    Widths grow by the power of two nearest to the cube root of the growth wanted, as the paper's
+    1B and 8B models do (x2 and x4); the number of blocks makes up the rest.
+
+    Args:
+        export: The block as it was found.
+        target_parameters: Activated a token, embeddings apart.
+
+    Raises:
+        InvalidGenome: a width leaves its range.
+        InvalidSpec: the target is not positive, or needs too many blocks.
+    """
+    found = activated_parameters(export.genome, export.proxy)
+    doublings = round(math.log2(max(1, target_parameters) / found) / 3)
+    genome = ScaleModelDim(2.0**doublings)(export.genome)
+    return export.model_copy(
+        update={
+            "genome": genome,
+            "digest": genome.digest,
+            "proxy": StackNTimes(target_parameters)(genome, export.proxy),
+            "scaled_from": export.digest,
+            "fitness": None,
+            "confidence": None,
+            "measurements": Measurements(),
+            "baseline": None,
+        }
+    )
+
+
+def read_export(path: Path) -> GenomeExport:
+    """Returns the genome exported to `path`.
+
+    Raises:
+        NotFound: there is no such file.
+        InvalidGenome: it is not an export, or its digest does not match its genome.
+    """
+    try:
+        export = GenomeExport.model_validate_json(path.read_text("utf-8"))
+    except FileNotFoundError:
+        raise NotFound("file", path) from None
+    except (ValidationError, UnicodeDecodeError) as error:
+        first = str(error).splitlines()[0]
+        raise InvalidGenome(f"{path} is not an exported genome: {first}") from None
+    if export.digest != export.genome.digest:
+        raise InvalidGenome(f"the digest in {path} does not match its genome", export.digest[:12])
+    return export

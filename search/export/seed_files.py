@@ -1,0 +1,148 @@
+"""Genomes to begin a search with: from a file, or the best of earlier searches.
+
+What comes back goes into `SearchSpec.seeds`; zoo names may stand beside it. Resolved once, when the
+spec is written, so that a search never depends on what another one does later.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from brainformer.search.cost.trainable import check_trainable
+from brainformer.search.errors import InvalidGenome, InvalidInput, NotFound
+from brainformer.search.space.genome import Genome, parse_genome
+from brainformer.search.space.zoo import ZOO, resolve_genome, zoo_names
+from brainformer.search.spec import SearchSpec
+from brainformer.search.store.contract import SearchStore, TrialFilter
+from brainformer.search.trials.trial import TrialKind, TrialStatus
+
+Seed = str | Genome
+
+
+def seeds_from_file(path: Path, *, spec: SearchSpec | None = None) -> tuple[Seed, ...]:
+    """Returns the genomes and zoo names in a file, in its order.
+
+    JSON or YAML, one entry or a list of them, or JSON lines, one a line. An entry is a zoo name, a
+    genome, or what holds one as "genome": an exported block, a trial.
+
+    Args:
+        path: The file; .json and .jsonl are read as such, anything else as YAML.
+        spec: Of the search to begin; given one, seeds that it cannot run are refused too.
+
+    Raises:
+        InvalidGenome: names the file, the line or the entry, and what is wrong.
+    """
+    seeds = []
+    for where, entry in _entries(path):
+        seed = _seed(entry, where)
+        if spec is not None:
+            check_seed(seed, spec, where)
+        seeds.append(seed)
+    if not seeds:
+        raise InvalidGenome(f"{path} holds no genome")
+    return tuple(seeds)
+
+
+def best_seeds(store: SearchStore, search_id: str, count: int) -> tuple[Genome, ...]:
+    """Returns the fittest completed candidates of an earlier search, the best first.
+
+    Raises:
+        NotFound: there is no such search.
+    """
+    where = TrialFilter(
+        statuses=(TrialStatus.COMPLETED,), kinds=(TrialKind.CANDIDATE,), sort="-fitness"
+    )
+    page = store.list_trials(search_id, where=where, limit=count)
+    return tuple(trial.genome for trial in page.items)
+
+
+def check_seed(seed: Seed, spec: SearchSpec, where: str) -> None:
+    """Refuses a seed that the search cannot run.
+
+    Args:
+        seed: A zoo name or a genome.
+        spec: Of the search.
+        where: Where the seed comes from, for the message.
+
+    Raises:
+        InvalidGenome: it is unknown, outside the space, or the proxy cannot train it.
+    """
+    space = spec.resolved_space()
+    try:
+        genome = resolve_genome(seed, space)
+        check_trainable(genome, spec.proxy)
+    except (NotFound, InvalidGenome) as error:
+        raise InvalidGenome(f"{where}: {error.message}") from None
+    why = space.objection(genome)
+    if why is not None:
+        raise InvalidGenome(f"{where}: the genome lies outside the space {space.name!r}: {why}")
+
+
+def _entries(path: Path) -> Iterator[tuple[str, Any]]:
+    """Yields what stands in the file, each with where it stands."""
+    text = _text(path)
+    if path.suffix == ".jsonl":
+        for number, line in enumerate(text.splitlines(), 1):
+            if line.strip():
+                where = f"{path}, line {number}"
+                yield where, _json(line, where)
+        return
+    data = _json(text, str(path)) if path.suffix == ".json" else _yaml(text, path)
+    for place, entry in enumerate(data if isinstance(data, list) else [data], 1):
+        yield f"{path}, entry {place}", entry
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text("utf-8")
+    except OSError as error:
+        raise InvalidGenome(f"cannot read the seeds {path}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise InvalidGenome(f"the seeds {path} are not UTF-8 text") from None
+
+
+def _json(text: str, where: str) -> Any:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        place = f"line {error.lineno}, " if "\n" in text.strip() else ""
+        raise InvalidGenome(
+            f"{where}: not JSON: {error.msg} ({place}column {error.colno})"
+        ) from None
+    except RecursionError:
+        raise InvalidGenome(f"{where}: nested too deep") from None
+
+
+def _yaml(text: str, path: Path) -> Any:
+    try:
+        return yaml.safe_load(text)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
+        place = "" if mark is None else f" (line {mark.line + 1}, column {mark.column + 1})"
+        raise InvalidGenome(f"{path}: neither JSON nor YAML: {error.problem}{place}") from None
+    except (yaml.YAMLError, ValueError) as error:
+        why = str(error).partition("\n")[0]
+        raise InvalidGenome(f"{path}: neither JSON nor YAML: {why}") from None
+    except RecursionError:
+        raise InvalidGenome(f"{path}: nested too deep") from None
+
+
+def _seed(entry: Any, where: str) -> Seed:
+    if isinstance(entry, str):
+        if entry not in ZOO:
+            known = ", ".join(zoo_names())
+            raise InvalidGenome(f"{where}: no zoo genome {entry!r}; known: {known}")
+        return entry
+    held = isinstance(entry, dict) and "genome" in entry
+    try:
+        genome = parse_genome(entry["genome"] if held else entry)
+    except InvalidInput as error:
+        raise InvalidGenome(f"{where}: {error.rule}", error.value, error.pointer) from None
+    if held and entry.get("digest", genome.digest) != genome.digest:
+        raise InvalidGenome(f"{where}: the genome does not have the digest stated beside it")
+    return genome

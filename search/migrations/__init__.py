@@ -1,1 +1,0 @@
-"""Alembic's migrations, run from the installed package by `search/migration.py`."""

@@ -1,0 +1,84 @@
+"""Built-in proxies, one a preset space and named after it: tuned once.
+
+A spec may start from one and change what it wants; the figures behind `nano` are in
+docs/experiments.md.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from brainformer.search.errors import NotFound
+from brainformer.search.proxy.proxy import Proxy
+
+PROXIES: dict[str, Proxy] = {
+    # About 100M activated parameters, 32 experts: arXiv:2306.00008, section 3.4 and Table 2.
+    "brainformer-100m32e": Proxy(
+        blocks=3,
+        experts=32,
+        head_dim=64,
+        sequence_length=1024,
+        batch_size=32,
+        optimizer="adafactor",
+        peak_learning_rate=0.01,
+        schedule="inverse_sqrt",
+        warmup_fraction=0.1,
+        validation_tokens=262_144,
+        budget_seconds=600,
+    ),
+    # A two-core machine tells genomes of the `nano` space apart in about ten seconds.
+    "nano": Proxy(
+        blocks=3,
+        experts=8,
+        head_dim=16,
+        sequence_length=64,
+        batch_size=8,
+        optimizer="adam",
+        peak_learning_rate=0.006,
+        schedule="linear",
+        warmup_fraction=0.05,
+        validation_tokens=16_384,
+        budget_seconds=10,
+    ),
+}
+
+
+def load_proxy(name: str) -> Proxy:
+    """Returns the built-in proxy of that name.
+
+    Raises:
+        NotFound: there is none; the message lists what there is.
+    """
+    if name not in PROXIES:
+        raise NotFound("proxy", name, sorted(PROXIES))
+    return PROXIES[name]
+
+
+def resolve_proxy(given: Any, space: Any) -> Any:
+    """Returns the fields of a proxy, what was left out filled in; what names none as it is.
+
+    Args:
+        given: A built-in proxy's name, or a mapping of fields with an optional `preset`.
+        space: The search's space; its name is the preset where none is named.
+    """
+    if isinstance(given, str):
+        given = {"preset": given}
+    if not isinstance(given, dict) or not isinstance(given.get("preset", ""), str):
+        return given
+    default = space if isinstance(space, str) and space in PROXIES else None
+    preset = given.get("preset", default)
+    if preset is not None and preset not in PROXIES:
+        return given
+    base = PROXIES[preset].model_dump() if preset is not None else {}
+    return {**base, **{name: value for name, value in given.items() if name != "preset"}}
+
+
+def check_named(given: Any) -> Any:
+    """Returns what `resolve_proxy` has resolved.
+
+    Raises:
+        ValueError: it names a proxy that is not there.
+    """
+    if isinstance(given, dict) and "preset" in given:
+        raise ValueError(f"no proxy {given['preset']!r}; known: {', '.join(sorted(PROXIES))}")
+    return given

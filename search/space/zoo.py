@@ -1,0 +1,134 @@
+"""The zoo: the named genomes of the literature, in any space.
+
+A zoo genome is written at the scale of Table 2 of arXiv:2306.00008 (d=768, hidden 3072) and moved
+to a space: the model dim is the space's middle choice, hidden dims keep their ratio to it, and
+every field takes the nearest choice that the space offers. What a space does not offer (a kind,
+an activation) stays as the literature has it, so a baseline may lie outside its space.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from brainformer.search.errors import NotFound
+from brainformer.search.space.genome import LAYER_KINDS, Genome, Layer
+from brainformer.search.space.space import Space
+
+REFERENCE_DIM = 768
+LayerPlan = dict[str, Any]
+
+ATTENTION: LayerPlan = {"kind": "attention", "heads": 12}
+DENSE: LayerPlan = {"kind": "feed_forward", "hidden_dim": 3072, "activation": "gated_gelu"}
+EXPERTS: LayerPlan = {
+    "kind": "moe",
+    "hidden_dim": 3072,
+    "activation": "gelu",
+    "gating": "top_2",
+    "capacity_factor": 2,
+}
+CHOSEN_BY_EXPERTS: LayerPlan = {**EXPERTS, "gating": "expert_choice", "capacity_factor": 1}
+NARROW: LayerPlan = {**CHOSEN_BY_EXPERTS, "hidden_dim": 1536, "activation": "gated_gelu"}
+NARROW_DENSE: LayerPlan = {**DENSE, "hidden_dim": 1536}
+
+ZOO: dict[str, list[LayerPlan]] = {
+    # Dense and MoE layers alternate (arXiv:2112.06905); three such blocks are twelve layers.
+    "glam": [ATTENTION, DENSE, ATTENTION, EXPERTS] * 2,
+    "dense_transformer": [ATTENTION, DENSE] * 4,
+    "switch": [ATTENTION, DENSE, ATTENTION, {**EXPERTS, "gating": "top_1"}] * 2,
+    "expert_gating_glam": [ATTENTION, DENSE, ATTENTION, CHOSEN_BY_EXPERTS] * 2,
+    "search_w_top2_approximation": [
+        ATTENTION,
+        {**EXPERTS, "hidden_dim": 2048},
+        DENSE,
+        {**EXPERTS, "hidden_dim": 2048},
+        ATTENTION,
+        DENSE,
+        {**EXPERTS, "hidden_dim": 2048},
+        DENSE,
+    ],
+    "primer": [
+        {**ATTENTION, "conv_width": 3},
+        {"kind": "feed_forward", "hidden_dim": 3072, "activation": "squared_relu"},
+    ]
+    * 4,
+    "sandwich": [ATTENTION, ATTENTION, ATTENTION, DENSE, ATTENTION, DENSE, DENSE, DENSE],
+    "low_rank": [ATTENTION, {**DENSE, "rank": 192}] * 4,
+    # The paper's figures of these blocks are not available as text: built from what it says of
+    # them (more MoE than attention, narrow hidden dims, expert choice with capacity factor 1 and
+    # larger).
+    "brainformer_1_approximation": [
+        ATTENTION,
+        NARROW,
+        NARROW_DENSE,
+        NARROW_DENSE,
+        ATTENTION,
+        NARROW,
+        NARROW_DENSE,
+        NARROW,
+    ],
+    "brainformer_2_approximation": [
+        NARROW,
+        ATTENTION,
+        {**NARROW, "capacity_factor": 2},
+        NARROW_DENSE,
+        {**NARROW, "capacity_factor": 2},
+        ATTENTION,
+        NARROW_DENSE,
+        {**NARROW, "capacity_factor": 2},
+    ],
+}
+
+
+def zoo_names() -> list[str]:
+    """Returns the names in the zoo."""
+    return sorted(ZOO)
+
+
+def zoo_genome(name: str, space: Space) -> Genome:
+    """Returns the named genome at the scale of `space`, its length cut to what the space allows.
+
+    Raises:
+        NotFound: there is none of that name; the message lists what there is.
+    """
+    if name not in ZOO:
+        raise NotFound("zoo genome", name, zoo_names())
+    dim = sorted(space.model_dim)[len(space.model_dim) // 2]
+    plans = ZOO[name][: space.max_layers]
+    while len(plans) < space.min_layers:
+        plans = [*plans, *ZOO[name]][: space.min_layers]
+    return Genome(model_dim=dim, layers=tuple(_fitted(plan, dim, space) for plan in plans))
+
+
+def _fitted(plan: LayerPlan, dim: int, space: Space) -> Layer:
+    """Returns the planned sub-layer with every field at the space's nearest choice."""
+    values = {name: value for name, value in plan.items() if name != "kind"}
+    choices = space.layers.get(plan["kind"], {})
+    for name in ("hidden_dim", "rank"):
+        if name in values:
+            values[name] = max(1, round(values[name] * dim / REFERENCE_DIM))
+    if "heads" in values:
+        values["heads"] = max(1, round(values["heads"] * dim / REFERENCE_DIM))
+    for name, value in values.items():
+        if name in choices:
+            values[name] = _nearest(value, choices[name])
+    return LAYER_KINDS[plan["kind"]].model_validate(values)
+
+
+def _nearest(value: Any, choices: tuple[Any, ...]) -> Any:
+    if value in choices:
+        return value
+    if isinstance(value, str):
+        return value if not choices else _alike(value, choices)
+    return min(choices, key=lambda choice: (abs(choice - value), choice))
+
+
+def _alike(value: str, choices: tuple[str, ...]) -> str:
+    """Returns the choice that shares most words with `value`, the first of equals."""
+    measure: Callable[[str], int] = lambda c: len(set(c.split("_")) & set(value.split("_")))  # noqa: E731
+    return max(choices, key=measure)
+
+
+def resolve_genome(named: str | Genome, space: Space) -> Genome:
+    """Returns the genome itself, or the zoo's of that name in `space`."""
+    return zoo_genome(named, space) if isinstance(named, str) else named

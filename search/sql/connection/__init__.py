@@ -1,0 +1,1 @@
+"""Engines, transactions, tables and their migrations."""

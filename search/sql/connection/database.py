@@ -1,0 +1,248 @@
+"""Transactions, the clock, and who waits for whom.
+
+SQLite: WAL, one writer at a time in the process (a lock) and in the file (BEGIN IMMEDIATE), readers
+on snapshots, one controller per file (an OS lock beside it). PostgreSQL: readers on snapshots,
+writers with row locks, always searches first, then trials, then workers, then the lock of events,
+so that no two transactions wait in a circle.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cache, cached_property
+from typing import Any
+
+from sqlalchemy import Engine, Table, Update, bindparam, func, insert, select, update
+from sqlalchemy.engine import Connection, CursorResult
+from sqlalchemy.exc import (
+    DataError,
+    DBAPIError,
+    IntegrityError,
+    NotSupportedError,
+    ProgrammingError,
+)
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.sql import Executable
+
+from brainformer.search.errors import StorageUnavailable
+from brainformer.search.sql.connection.advisory_locks import AdvisoryLock
+from brainformer.search.sql.connection.engine import (
+    is_memory,
+    lock_beside,
+    make_engine,
+    parse_url,
+    storage_error,
+)
+from brainformer.search.sql.connection.outage import Outage
+from brainformer.search.sql.connection.tables import events, workers
+from brainformer.search.sql.connection.workers_seen import Sightings
+
+BUGS = (DataError, IntegrityError, NotSupportedError, ProgrammingError)  # ours, not the database's
+POSTGRES_CLOCK = "extract(epoch FROM clock_timestamp())::float8"
+ADD_EVENTS = insert(events)
+# The event is numbered after the lock is held.
+_EVENT = ("search_id", "kind", "at", "data")
+_lock = select(func.pg_advisory_xact_lock(int(AdvisoryLock.EVENTS)).label("held")).subquery()
+ADD_FIRST_EVENT = insert(events).from_select(
+    _EVENT,
+    select(*(bindparam(f"of_{name}", type_=events.c[name].type) for name in _EVENT)).select_from(
+        _lock
+    ),
+)
+Clock = Callable[[], float]
+
+
+@cache
+def _row_of(table: Table) -> Update:
+    """Returns an update of one row, by an id named `key`, of whatever columns it is given."""
+    return update(table).where(table.c.id == bindparam("key"))
+
+
+class Transaction:
+    """One transaction: statements, the time, and the events that go in with it."""
+
+    def __init__(self, connection: Connection, database: Database) -> None:
+        self.connection = connection
+        self.postgres = database.postgres
+        self._database = database
+        self._events: list[dict[str, Any]] = []
+        self._sightings = Sightings()
+
+    @cached_property
+    def now(self) -> float:
+        """The database's time, read when it is first asked for: after the wait for a lock."""
+        return self._database.now(self.connection)
+
+    def tell_time(self, now: float) -> None:
+        """Takes the database's time from a statement that read it, if none was read before."""
+        if not self._database.has_given_clock:
+            self.__dict__.setdefault("now", now)
+
+    @cached_property
+    def serving_since(self) -> float:
+        """Since when the database has been written without a break."""
+        return self._database.outage.served(self.now)
+
+    def run(self, statement: Executable, values: Any = None) -> CursorResult[*tuple[Any, ...]]:
+        """Executes a statement."""
+        return self.connection.execute(statement, values)
+
+    def change(self, table: Table, key: Any, values: dict[str, Any]) -> None:
+        """Updates the row of that id.
+
+        The statement is made once: of values, it would take longer to build than to execute.
+        """
+        self.run(_row_of(table), {"key": key, **values})
+
+    def saw(self, worker_id: str, *, pool: str | None = None, finished: int = 0) -> None:
+        """Notes that a worker was heard of, to be written with this transaction."""
+        self._sightings.add(worker_id, pool=pool, finished=finished)
+
+    def emit(self, kind: str, search_id: str | None, **data: Any) -> None:
+        """Adds an event that becomes visible with this transaction."""
+        row = {"search_id": search_id, "kind": kind, "at": self.now, "data": json.dumps(data)}
+        self._events.append(row)
+
+    def flush(self) -> None:
+        """Writes workers and events, last of all.
+
+        On PostgreSQL a lock held to the commit makes numbers visible in rising order: a reader
+        that has seen event n has seen all before it.
+        """
+        self._sightings.write(self.connection, lambda: self.now)
+        if not self._events:
+            return
+        if self.postgres:
+            first = self._events.pop(0)
+            self.run(ADD_FIRST_EVENT, {f"of_{name}": value for name, value in first.items()})
+        if self._events:
+            self.run(ADD_EVENTS, self._events)
+        self._events.clear()
+
+
+class Database:
+    """A database by URL: `sqlite:///file` or `postgresql+psycopg://...`."""
+
+    def __init__(self, url: str, *, clock: Clock | None = None, exclusive: bool = True) -> None:
+        self.url = parse_url(url)
+        self.postgres = self.url.get_backend_name() == "postgresql"
+        self.outage = Outage()
+        self._closed = False
+        self._writer = threading.RLock()
+        self._lock_file: int | None = None
+        self._given_clock = clock
+        if not self.postgres and exclusive:
+            self._lock_file = lock_beside(self.url)
+        try:
+            self._open()
+        except BaseException:
+            self.close()
+            raise
+
+    def _open(self) -> None:
+        self._write_engine = make_engine(self.url, immediate=True)
+        self._memory = is_memory(self.url)
+        self._read_engine: Engine
+        if self.postgres:
+            self._read_engine = self._write_engine.execution_options(
+                isolation_level="REPEATABLE READ", postgresql_readonly=True
+            )
+        else:
+            self._read_engine = self._write_engine if self._memory else make_engine(self.url)
+        self._origin = (time.time(), time.monotonic())
+
+    @property
+    def engine(self) -> Engine:
+        """The engine that writes."""
+        return self._write_engine
+
+    @property
+    def has_given_clock(self) -> bool:
+        """Whether the time is the caller's, not the database's."""
+        return self._given_clock is not None
+
+    def set_clock(self) -> None:
+        """Starts SQLite's clock: never behind what the file has seen, then monotonic.
+
+        A computer clock that was set back while the controller was down would otherwise keep
+        leases alive for as long; one that is set while it runs is never looked at.
+        """
+        if not (self.postgres or self._given_clock):
+            self._origin = (self._newest(), time.monotonic())
+        with self.read() as tx:
+            self.outage.served(tx.now)
+
+    def _newest(self) -> float:
+        """Returns the latest of the computer's time and the times in the file."""
+        with self.read() as tx:
+            seen: list[float | None] = [
+                tx.run(select(events.c.at).order_by(events.c.seq.desc()).limit(1)).scalar(),
+                tx.run(
+                    select(workers.c.last_seen).order_by(workers.c.last_seen.desc()).limit(1)
+                ).scalar(),
+            ]
+        return max([time.time(), *(at for at in seen if at is not None)])
+
+    def now(self, connection: Connection) -> float:
+        """Returns the time, in seconds since 1970."""
+        if self._given_clock is not None:
+            return self._given_clock()
+        if self.postgres:
+            seconds: float = connection.exec_driver_sql(f"SELECT {POSTGRES_CLOCK}").scalar_one()
+            return seconds
+        wall, monotonic = self._origin
+        return wall + time.monotonic() - monotonic
+
+    @contextmanager
+    def write(self) -> Iterator[Transaction]:
+        """Yields a transaction that commits at the end, or leaves nothing behind."""
+        try:
+            if self.postgres:
+                with self._transaction(self._write_engine) as tx:
+                    yield tx
+            else:
+                with self._writer, self._transaction(self._write_engine) as tx:
+                    yield tx
+        except StorageUnavailable as error:
+            self.outage.failed(error.message)
+            raise
+
+    @contextmanager
+    def read(self) -> Iterator[Transaction]:
+        """Yields a transaction that reads one state of the database."""
+        if self._memory:
+            with self._writer, self._transaction(self._read_engine) as tx:
+                yield tx
+        else:
+            with self._transaction(self._read_engine) as tx:
+                yield tx
+
+    @contextmanager
+    def _transaction(self, engine: Engine) -> Iterator[Transaction]:
+        if self._closed:
+            raise StorageUnavailable("this controller is shutting down")
+        try:
+            with engine.begin() as connection:
+                tx = Transaction(connection, self)
+                yield tx
+                tx.flush()
+        except BUGS:
+            raise
+        except (DBAPIError, PoolTimeout) as error:
+            raise storage_error(error) from error
+
+    def close(self) -> None:
+        """Closes connections and gives up the file."""
+        self._closed = True
+        for name in ("_write_engine", "_read_engine"):
+            engine = getattr(self, name, None)
+            if engine is not None:
+                engine.dispose()
+        if self._lock_file is not None:
+            os.close(self._lock_file)
+            self._lock_file = None

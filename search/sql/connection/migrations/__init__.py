@@ -1,0 +1,1 @@
+"""Alembic's migrations, run from the installed package by `search/sql/connection/migration.py`."""

@@ -1,0 +1,1 @@
+"""What people read: pages of trials, ancestors, fronts, activity."""

@@ -1,0 +1,1 @@
+"""Rows as values and as the records that the rest of the system sees."""

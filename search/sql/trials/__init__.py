@@ -1,0 +1,1 @@
+"""What changes trials: claims, heartbeats, results, expiry, completion."""

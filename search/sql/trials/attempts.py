@@ -1,0 +1,142 @@
+"""The attempts of a trial: begun, ended once, and what arrived too late kept beside them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import bindparam, func, insert, select, update
+
+from brainformer.search.errors import LeaseLost
+from brainformer.search.sql.connection.database import Transaction
+from brainformer.search.sql.connection.storable_text import storable
+from brainformer.search.sql.connection.tables import attempts
+from brainformer.search.trials.lease_messages import Receipt, Result
+from brainformer.search.trials.lease_rules import Settlement
+from brainformer.search.trials.trial import Outcome, TrialStatus
+
+REFUSED_KEPT = 16  # late reports of one attempt, all different, that are kept for audit
+HANDED_BACK = "released"  # stands in place of a report's hash
+SAME_REPORT = select(attempts).where(
+    attempts.c.trial_id == bindparam("trial"),
+    attempts.c.attempt == bindparam("number"),
+    attempts.c.report_hash == bindparam("hash"),
+)
+BEGIN = insert(attempts)
+END = update(attempts).where(
+    attempts.c.trial_id == bindparam("trial"),
+    attempts.c.attempt == bindparam("number"),
+    attempts.c.finished_at.is_(None),
+)
+
+
+def begin_attempt(
+    tx: Transaction, *, trial_id: int, attempt: int, worker_id: str, pool: str
+) -> None:
+    """Adds an attempt that starts now."""
+    values = {
+        "trial_id": trial_id,
+        "attempt": attempt,
+        "worker_id": worker_id,
+        "pool": pool,
+        "started_at": tx.now,
+    }
+    tx.run(BEGIN, values)
+
+
+def end_attempt(
+    tx: Transaction,
+    row: Any,
+    settled: Settlement,
+    *,
+    report: str | None = None,
+    traceback: str = "",
+) -> None:
+    """Writes how the present attempt of a trial ended.
+
+    Args:
+        tx: Of the caller.
+        row: The trial's.
+        settled: What becomes of the trial.
+        report: Hash of the worker's report; None if the controller ended the attempt.
+        traceback: From the worker.
+    """
+    values = {
+        "trial": row.id,
+        "number": row.attempt,
+        "outcome": settled.outcome.value,
+        "accepted": report not in {None, HANDED_BACK},
+        "message": storable(settled.message),
+        "traceback": storable(traceback),
+        "report_hash": report,
+        "receipt_status": settled.status.value,
+        "receipt_fitness": settled.fitness,
+        "finished_at": tx.now,
+    }
+    tx.run(END, values)
+
+
+def same_report(tx: Transaction, trial_id: int, attempt: int, report: str) -> Any:
+    """Returns the attempt's row that this very report has written before, None if none."""
+    return tx.run(SAME_REPORT, {"trial": trial_id, "number": attempt, "hash": report}).first()
+
+
+def refuse(
+    tx: Transaction, row: Any, attempt: int, result: Result, report: str
+) -> Receipt | LeaseLost:
+    """Returns the receipt of a report that was recorded before, or why it comes too late.
+
+    The error is returned, not raised, so that what is kept for audit commits.
+    """
+    same = same_report(tx, row.id, attempt, report)
+    if same is not None and same.accepted:
+        return Receipt(
+            trial_id=row.id,
+            attempt=attempt,
+            status=same.receipt_status,
+            fitness=same.receipt_fitness,
+            duplicate=True,
+        )
+    lost = lease_lost(row, attempt)
+    if same is None:
+        _keep(tx, row, attempt, result, report, lost)
+    return lost
+
+
+def lease_lost(row: Any, attempt: int) -> LeaseLost:
+    """Returns the error that says who holds the trial instead."""
+    if row.attempt == attempt:
+        why = f"it is {row.status}"
+    elif row.status == TrialStatus.RUNNING.value:
+        why = f"attempt {row.attempt} holds it now"
+    else:
+        why = f"it is {row.status} after attempt {row.attempt}"
+    return LeaseLost(row.id, attempt, why)
+
+
+def _keep(
+    tx: Transaction, row: Any, attempt: int, result: Result, report: str, lost: LeaseLost
+) -> None:
+    mine = (attempts.c.trial_id == row.id) & (attempts.c.attempt == attempt)
+    if tx.run(select(func.count()).where(mine)).scalar_one() > REFUSED_KEPT:
+        return
+    first = tx.run(select(attempts).where(mine).order_by(attempts.c.id).limit(1)).one()
+    values = {
+        "trial_id": row.id,
+        "attempt": attempt,
+        "worker_id": first.worker_id,
+        "pool": first.pool,
+        "outcome": result.outcome.value,
+        "accepted": False,
+        "message": storable(f"refused, {lost.message}: {result.message}".removesuffix(": ")),
+        "traceback": storable(result.traceback),
+        "report_hash": report,
+        "started_at": first.started_at,
+        "finished_at": tx.now,
+    }
+    tx.run(BEGIN, values)
+    tx.emit("trial.refused", row.search_id, number=row.number, attempt=attempt, reason=lost.message)
+
+
+def cancelled(message: str) -> Settlement:
+    """Returns the end of an attempt whose trial is no longer wanted."""
+    return Settlement(TrialStatus.CANCELLED, Outcome.CANCELLED, None, message)

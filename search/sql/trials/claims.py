@@ -1,0 +1,264 @@
+"""Claims: which trial of which search a worker gets, or which new one is proposed for it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from sqlalchemy import bindparam, func, select, update
+
+from brainformer.search.cost.trainable import check_trainable
+from brainformer.search.errors import InvalidGenome, SpaceExhausted
+from brainformer.search.space.zoo import resolve_genome
+from brainformer.search.sql.connection.database import Transaction
+from brainformer.search.sql.connection.tables import QUEUED, trials
+from brainformer.search.sql.rows.values import at, read_genome
+from brainformer.search.sql.trials.attempts import begin_attempt
+from brainformer.search.sql.trials.baselines import baseline_row, is_complete, open_baseline
+from brainformer.search.sql.trials.completion import conclude, limit_reached
+from brainformer.search.sql.trials.creation import new_trial
+from brainformer.search.sql.trials.expiry import reap_held
+from brainformer.search.sql.trials.history import Memory, SqlHistory
+from brainformer.search.sql.trials.state import (
+    UNFINISHED,
+    SearchState,
+    lock_unfinished,
+    save_all,
+)
+from brainformer.search.status import SearchStatus
+from brainformer.search.trials.history import Proposal
+from brainformer.search.trials.lease_messages import ClaimRequest, Lease
+from brainformer.search.trials.trial import TrialKind, TrialStatus
+
+UNTRAINABLE_TRIES = 64
+COUNT_UNFINISHED = select(func.count()).select_from(UNFINISHED.subquery())
+NEXT = (
+    select(trials)
+    .where(
+        trials.c.search_id == bindparam("search"),
+        QUEUED,
+        func.coalesce(trials.c.pool, bindparam("pool")) == bindparam("pool"),
+    )
+    .order_by(trials.c.kind != TrialKind.BASELINE.value, trials.c.number)
+    .limit(1)
+)
+START = (  # with the columns that _start gives
+    update(trials)
+    .where(trials.c.id == bindparam("key"), trials.c.status == TrialStatus.QUEUED.value)
+    .values(status=TrialStatus.RUNNING.value, outcome=None, message="")
+)
+Memories = dict[str, Memory]
+
+
+def claim_leases(
+    tx: Transaction, request: ClaimRequest, memories: Memories, *, wait: bool
+) -> tuple[list[Lease], bool]:
+    """Grants up to `count` leases, each from the search with the fewest running trials.
+
+    Of several with as few, the one that was served longest ago, so that one slot serves them all.
+
+    Args:
+        tx: Of the caller.
+        request: Who asks, for what pool, with what data.
+        memories: What this process keeps of each search.
+        wait: Whether to wait for searches that another controller holds at the moment.
+
+    Returns:
+        The leases, and whether every search that might serve the worker was looked at.
+    """
+    open_before = 0 if wait or not tx.postgres else tx.run(COUNT_UNFINISHED).scalar_one()
+    states = lock_unfinished(tx, skip_locked=not wait)
+    reap_held(tx, states)
+    open_searches = [state for state in states if _serves(tx, state, request, memories)]
+    leases: list[Lease] = []
+    while open_searches and len(leases) < request.count:
+        state = min(
+            open_searches,
+            key=lambda one: (one["running"], memory_of(memories, one).served, one["ordinal"]),
+        )
+        lease = _grant(tx, state, request, memories)
+        if lease is None:
+            open_searches.remove(state)
+            conclude(tx, state)
+        else:
+            leases.append(lease)
+            memory_of(memories, state).served = 1 + max(
+                one.served
+                for one in list(memories.values())  # other claims may add to it
+            )
+    tx.saw(request.worker_id, pool=request.pool)
+    save_all(states)
+    all_held = len(states) >= open_before
+    if all_held:
+        _forget_ended(memories, states)
+    return leases, all_held
+
+
+def _forget_ended(memories: Memories, unfinished: list[SearchState]) -> None:
+    """Drops what is kept of searches that have ended."""
+    for search_id in set(memories) - {state.id for state in unfinished}:
+        memories.pop(search_id, None)
+
+
+def memory_of(memories: Memories, state: SearchState) -> Memory:
+    """Returns what this process keeps of the search, made anew when its spec has changed."""
+    memory = memories.get(state.id)
+    if memory is None or memory.spec is not state.spec:
+        memory = memories[state.id] = Memory(state.spec)
+    return memory
+
+
+def _serves(tx: Transaction, state: SearchState, request: ClaimRequest, memories: Memories) -> bool:
+    """Returns whether this worker may work on the search: status, pool, and the same data."""
+    spec = state.spec
+    if state.status is not SearchStatus.RUNNING:
+        return False
+    if spec.pools and request.pool not in spec.pools:
+        return False
+    if request.datasets is None:
+        return True
+    name = spec.proxy.dataset
+    expected = state["dataset_hash"]
+    actual = request.datasets.get(name)
+    if actual is not None and expected is None:
+        state.set(dataset_hash=actual)
+        return True
+    if actual == expected and actual is not None:
+        return True
+    refused = memory_of(memories, state).refused
+    if request.worker_id not in refused:  # told once, not with every poll
+        refused.add(request.worker_id)
+        why = "absent" if actual is None else f"hash {actual[:12]}, recorded {str(expected)[:12]}"
+        tx.emit("worker.refused", state.id, worker_id=request.worker_id, dataset=name, reason=why)
+    return False
+
+
+def _grant(
+    tx: Transaction, state: SearchState, request: ClaimRequest, memories: Memories
+) -> Lease | None:
+    if state.status is not SearchStatus.RUNNING:
+        return None
+    pool = request.pool
+    baseline = baseline_row(tx, state.id, pool)
+    if baseline is not None and baseline.failure:
+        return None
+    if baseline is None:
+        if limit_reached(state.spec, state, tx.now):
+            return None  # a pool that comes too late needs no baseline
+        _queue_baseline(tx, state, pool)
+    ready = is_complete(baseline)
+    if state["queued"]:
+        row = tx.run(NEXT, {"search": state.id, "pool": pool}).first()
+        if row is not None and (ready or row.kind == TrialKind.BASELINE.value):
+            return _start(tx, state, row, request)
+    if not ready or limit_reached(state.spec, state, tx.now):
+        return None
+    proposal = _propose(tx, state, memories)
+    return None if proposal is None else _start_new(tx, state, proposal, request)
+
+
+def _queue_baseline(tx: Transaction, state: SearchState, pool: str) -> None:
+    open_baseline(tx, state, pool)
+    space = state.spec.resolved_space()
+    genome = resolve_genome(state.spec.baseline, space)
+    for _ in range(state.spec.baseline_repeats):
+        new_trial(tx, state, TrialKind.BASELINE, genome, pool=pool, origin="baseline")
+
+
+def _propose(tx: Transaction, state: SearchState, memories: Memories) -> Proposal | None:
+    """Returns a new genome that the proxy can train; None when the space has no more."""
+    memory = memory_of(memories, state)
+    history = SqlHistory(tx, state, memory)
+    rng = np.random.default_rng([state.spec.seed, state["next_number"]])
+    try:
+        for _ in range(UNTRAINABLE_TRIES):
+            proposal = memory.proposer.propose(history, rng=rng)
+            try:
+                check_trainable(proposal.genome, state.spec.proxy)
+            except InvalidGenome:
+                continue
+            return proposal
+        raise SpaceExhausted(state["candidates_proposed"], UNTRAINABLE_TRIES)
+    except SpaceExhausted as error:
+        state.set(exhausted=True)
+        tx.emit("search.exhausted", state.id, reason=error.message)
+        return None
+
+
+def _start_new(
+    tx: Transaction, state: SearchState, proposal: Proposal, request: ClaimRequest
+) -> Lease:
+    values = new_trial(
+        tx,
+        state,
+        TrialKind.CANDIDATE,
+        proposal.genome,
+        pool=request.pool,
+        origin=proposal.origin,
+        parent=proposal.parent,
+        mutation=proposal.mutation,
+        running={
+            "attempt": 1,
+            "tries": 1,
+            "worker_id": request.worker_id,
+            "started_at": tx.now,
+            "lease_expires_at": tx.now + state.spec.lease_seconds,
+        },
+    )
+    return _lease(tx, state, values, proposal.genome, request)
+
+
+def _start(tx: Transaction, state: SearchState, row: Any, request: ClaimRequest) -> Lease:
+    started = {
+        "seq": state.next_seq(),
+        "pool": request.pool,
+        "attempt": row.attempt + 1,
+        "tries": row.tries + 1,
+        "worker_id": request.worker_id,
+        "started_at": tx.now,
+        "lease_expires_at": tx.now + row.lease_seconds,
+    }
+    tx.run(START, {"key": row.id, **started})
+    state.move(TrialStatus.QUEUED, TrialStatus.RUNNING)
+    return _lease(tx, state, dict(row._mapping) | started, read_genome(row.genome), request)
+
+
+def _lease(
+    tx: Transaction, state: SearchState, trial: dict[str, Any], genome: Any, request: ClaimRequest
+) -> Lease:
+    spec = state.spec
+    begin_attempt(
+        tx,
+        trial_id=trial["id"],
+        attempt=trial["attempt"],
+        worker_id=request.worker_id,
+        pool=request.pool,
+    )
+    tx.emit(
+        "trial.started",
+        state.id,
+        number=trial["number"],
+        kind_of_trial=trial["kind"],
+        attempt=trial["attempt"],
+        pool=request.pool,
+        seq=state["trial_seq"],
+    )
+    proxy = spec.proxy
+    if state["dataset_hash"] and proxy.dataset_hash is None:
+        proxy = proxy.model_copy(update={"dataset_hash": state["dataset_hash"]})
+    return Lease(
+        lease_id=f"{trial['id']}-{trial['attempt']}",
+        search_id=state.id,
+        search_name=spec.name,
+        trial_id=trial["id"],
+        trial_number=trial["number"],
+        attempt=trial["attempt"],
+        kind=TrialKind(trial["kind"]),
+        pool=request.pool,
+        genome=genome,
+        proxy=proxy,
+        seed=trial["seed"],
+        expires_at=at(trial["lease_expires_at"]),
+        lease_seconds=trial["lease_seconds"],
+        inference_time=spec.inference_time_slack is not None,
+    )

@@ -1,0 +1,79 @@
+"""New trials: one row, one number, one seed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import insert
+
+from brainformer.search.cost.cost import embedding_parameters, stacked_parameters
+from brainformer.search.space.genome import Genome, digest_of
+from brainformer.search.sql.connection.database import Transaction
+from brainformer.search.sql.connection.tables import trials
+from brainformer.search.sql.trials.state import SearchState
+from brainformer.search.trials.trial import TrialKind, TrialStatus, training_seed
+
+INSERT = insert(trials).returning(trials.c.id)
+
+
+def new_trial(
+    tx: Transaction,
+    state: SearchState,
+    kind: TrialKind,
+    genome: Genome,
+    *,
+    pool: str | None,
+    origin: str,
+    parent: int | None = None,
+    mutation: str = "",
+    running: dict[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Adds a trial and returns its row.
+
+    Args:
+        tx: Of the caller.
+        state: The search.
+        kind: Why the trial is run.
+        genome: What is evaluated.
+        pool: Where it must run; None for anywhere.
+        origin: Where the genome comes from: "seed", "mutation" ...
+        parent: Number of the trial that it descends from or repeats.
+        mutation: What was done to the parent.
+        running: Columns of the first attempt, if the trial starts at once; else it is queued.
+    """
+    status = TrialStatus.QUEUED if running is None else TrialStatus.RUNNING
+    number = state.next_number()
+    state.move(None, status)
+    if kind is TrialKind.CANDIDATE:
+        state.add(candidates_proposed=1, candidates_open=1)
+    text = genome.canonical_json()
+    proxy = state.spec.proxy
+    stacked, activated = stacked_parameters(genome, proxy)
+    values: dict[str, Any] = {
+        "search_id": state.id,
+        "number": number,
+        "seq": state.next_seq(),
+        "kind": kind.value,
+        "status": status.value,
+        "pool": pool,
+        "genome": text,
+        "digest": digest_of(text),
+        "origin": origin,
+        "parent_number": parent,
+        "mutation": mutation,
+        "attempt": 0,
+        "tries": 0,
+        "seed": training_seed(state.spec.seed, number),
+        "parameters": stacked + embedding_parameters(genome, proxy),
+        "activated_parameters": activated,
+        "worker_id": None,
+        "created_at": tx.now,
+        "started_at": None,
+        "lease_seconds": state.spec.lease_seconds,
+        "lease_expires_at": None,
+    }
+    values |= running or {}
+    values["id"] = tx.run(INSERT, values).scalar_one()
+    if running is None:
+        tx.emit("trial.created", state.id, number=number, kind_of_trial=kind.value, origin=origin)
+    return values

@@ -1,0 +1,100 @@
+"""Leases that lapse: requeued or failed by whoever looks next, without a leader.
+
+Every claim looks, and every controller from time to time. Looking twice finds nothing the second
+time.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import ColumnElement, and_, bindparam, or_, select
+
+from brainformer.search.sql.connection.database import Transaction
+from brainformer.search.sql.connection.tables import RUNNING, trials
+from brainformer.search.sql.rows.values import read_spec
+from brainformer.search.sql.trials.attempts import end_attempt
+from brainformer.search.sql.trials.completion import conclude, limit_reached
+from brainformer.search.sql.trials.endings import finish, settlement
+from brainformer.search.sql.trials.state import (
+    UNFINISHED,
+    SearchState,
+    lock_unfinished,
+    read_trial,
+)
+from brainformer.search.status import SearchStatus
+from brainformer.search.trials.trial import Measurements, Outcome, TrialStatus
+
+BATCH = 500
+CLOCK_SLACK_SECONDS = 1.0
+LAPSED: ColumnElement[bool] = and_(
+    trials.c.lease_expires_at < bindparam("now"),
+    trials.c.lease_seconds <= bindparam("served_for"),
+)
+# Further ahead than any lease is granted: the clock was set back meanwhile.
+AHEAD: ColumnElement[bool] = (
+    trials.c.lease_expires_at > bindparam("now") + trials.c.lease_seconds + CLOCK_SLACK_SECONDS
+)
+DUE = (
+    select(trials.c.id, trials.c.search_id)
+    .where(RUNNING, or_(LAPSED, AHEAD))
+    .order_by(trials.c.lease_expires_at)
+    .limit(BATCH)
+)
+
+
+def reap(tx: Transaction) -> int:
+    """Requeues or fails trials whose lease has lapsed; returns how many.
+
+    Ends searches, too, whose hours ran out while no worker asked. What another controller holds
+    at the moment is left to it.
+    """
+    ids = {search_id for _, search_id in _due(tx)} | set(_overdue(tx))
+    if not ids:
+        return 0
+    states = lock_unfinished(tx, ids=sorted(ids), skip_locked=True)
+    return reap_held(tx, states)
+
+
+def reap_held(tx: Transaction, states: list[SearchState]) -> int:
+    """Like `reap`, in searches that the caller holds."""
+    held = {state.id: state for state in states}
+    count = 0
+    for trial_id, search_id in _due(tx):
+        if search_id in held:
+            count += _reap_one(tx, held[search_id], trial_id)
+    for state in states:
+        conclude(tx, state)
+        state.save()
+    return count
+
+
+def _due(tx: Transaction) -> list[tuple[int, str]]:
+    values = {"now": tx.now, "served_for": tx.now - tx.serving_since}
+    return [(row.id, row.search_id) for row in tx.run(DUE, values)]
+
+
+def _overdue(tx: Transaction) -> list[str]:
+    """Returns running searches that have reached their hours and wait for nothing."""
+    return [
+        row.id
+        for row in tx.run(UNFINISHED).all()
+        if row.status == SearchStatus.RUNNING.value
+        and not row.candidates_open
+        and not row.confirming
+        and limit_reached(read_spec(row.spec), row._mapping, tx.now)
+    ]
+
+
+def _reap_one(tx: Transaction, state: SearchState, trial_id: int) -> int:
+    row = read_trial(tx, trial_id)
+    if row is None or row.status != TrialStatus.RUNNING.value:
+        return 0  # ended while this transaction waited
+    if row.lease_expires_at >= tx.now:
+        if row.lease_expires_at > tx.now + row.lease_seconds + CLOCK_SLACK_SECONDS:
+            granted = {"lease_expires_at": tx.now + row.lease_seconds}
+            tx.change(trials, trial_id, granted)
+        return 0
+    message = f"no heartbeat from {row.worker_id} for {row.lease_seconds:g} s"
+    settled = settlement(tx, state, row, Outcome.EXPIRED, Measurements(), message)
+    finish(tx, state, row, settled, Measurements())
+    end_attempt(tx, row, settled)
+    return 1

@@ -1,0 +1,134 @@
+"""Progress: extends the lease, keeps the point of the learning curve, judges the trial."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from sqlalchemy import bindparam, update
+
+from brainformer.search.errors import NotFound
+from brainformer.search.sql.connection.database import Transaction
+from brainformer.search.sql.connection.tables import trials
+from brainformer.search.sql.trials.attempts import lease_lost
+from brainformer.search.sql.trials.baselines import pool_baseline
+from brainformer.search.sql.trials.state import TRIAL, SearchState, lock_held_trial
+from brainformer.search.trials.lease_messages import Directive, Progress
+from brainformer.search.trials.lease_rules import parse_lease_id
+from brainformer.search.trials.reward import GO_ON, HURDLE_FRACTION, directive
+from brainformer.search.trials.trial import CurvePoint, TrialKind, TrialStatus
+
+MAX_POINTS = 256
+BEAT = (
+    update(trials)
+    .where(
+        trials.c.id == bindparam("key"),
+        trials.c.attempt == bindparam("holder"),
+        trials.c.status == TrialStatus.RUNNING.value,
+    )
+    .values(lease_expires_at=bindparam("now") + trials.c.lease_seconds)
+)
+
+
+def record_progress(tx: Transaction, lease_id: str, report: Progress) -> Directive:
+    """Extends the lease and answers whether to go on."""
+    if report.point is None:
+        return _beat(tx, *parse_lease_id(lease_id))
+    state, row, attempt, held = lock_held_trial(tx, lease_id)
+    if not held:
+        return _gone(row, attempt)
+    tx.saw(row.worker_id)
+    earlier = [CurvePoint.model_validate(one) for one in json.loads(row.points or "[]")]
+    _keep_point(tx, state, row, earlier, report)
+    state.save()
+    # A point that comes again, its answer lost on the way, is judged as it was the first time.
+    judged = any(
+        one.fraction >= HURDLE_FRACTION and one.validation_loss is not None
+        for one in earlier
+        if one.step < report.point.step
+    )
+    return _judge(tx, state, row, report, report.point, judged=judged)
+
+
+def _beat(tx: Transaction, trial_id: int, attempt: int) -> Directive:
+    """Extends the lease alone; the search is not held, so that heartbeats wait for nobody."""
+    extended = tx.run(BEAT, {"key": trial_id, "holder": attempt, "now": tx.now}).rowcount
+    row = tx.run(TRIAL, {"key": trial_id}).one_or_none()
+    if row is None:
+        raise NotFound("trial", trial_id)
+    if not extended:
+        return _gone(row, attempt)
+    tx.saw(row.worker_id)
+    return GO_ON
+
+
+def _gone(row: Any, attempt: int) -> Directive:
+    if row.status == TrialStatus.CANCELLED.value and row.attempt == attempt:
+        return Directive(action="stop", reason=f"cancelled: {row.message}")
+    if attempt > row.attempt:
+        raise NotFound("lease", f"{row.id}-{attempt}")
+    raise lease_lost(row, attempt)
+
+
+def _keep_point(
+    tx: Transaction, state: SearchState, row: Any, earlier: list[CurvePoint], report: Progress
+) -> None:
+    point = report.point
+    values: dict[str, Any] = {"lease_expires_at": tx.now + row.lease_seconds}
+    if point is not None and all(one.step != point.step for one in earlier):
+        points = thinned([*earlier, point])
+        values["points"] = json.dumps([one.model_dump(exclude_none=True) for one in points])
+        values["seq"] = state.next_seq()
+        if report.step_time_ms is not None:
+            values["step_time_ms"] = report.step_time_ms
+        tx.emit(
+            "trial.progress",
+            state.id,
+            number=row.number,
+            seq=state["trial_seq"],
+            fraction=point.fraction,
+            validation_loss=point.validation_loss,
+        )
+    tx.change(trials, row.id, values)
+
+
+def thinned(points: list[CurvePoint]) -> list[CurvePoint]:
+    """Returns a curve of bounded length: every other point of one that has grown too long.
+
+    The first point behind the hurdle stays, for it says that the trial was judged.
+    """
+    if len(points) <= MAX_POINTS:
+        return points
+    judged = next(
+        (
+            one
+            for one in points
+            if one.fraction >= HURDLE_FRACTION and one.validation_loss is not None
+        ),
+        None,
+    )
+    return [one for index, one in enumerate(points) if index % 2 or one is judged]
+
+
+def _judge(
+    tx: Transaction,
+    state: SearchState,
+    row: Any,
+    report: Progress,
+    point: CurvePoint,
+    *,
+    judged: bool,
+) -> Directive:
+    if row.kind != TrialKind.CANDIDATE.value:
+        return GO_ON
+    baseline = pool_baseline(tx, state.id, row.pool)
+    if baseline is None:
+        return GO_ON
+    return directive(
+        state.spec,
+        baseline,
+        point,
+        judged=judged,
+        step_time_ms=report.step_time_ms,
+        inference_time_ms=report.inference_time_ms,
+    )

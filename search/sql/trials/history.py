@@ -1,0 +1,172 @@
+"""Evolution's view of a search: a window of finished candidates, read once each.
+
+Ranks of completion are given under the search's lock and never change, so what was read once stays
+true, in every controller; a proposal reads only what has finished since the last one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from operator import attrgetter
+from typing import Any
+
+from sqlalchemy import bindparam, select
+
+from brainformer.search.evolution.proposer import Proposer
+from brainformer.search.space.genome import Genome
+from brainformer.search.spec import SearchSpec
+from brainformer.search.sql.connection.database import Transaction
+from brainformer.search.sql.connection.tables import trials
+from brainformer.search.sql.rows.values import read_genome
+from brainformer.search.sql.trials.baselines import OF_SEARCH
+from brainformer.search.sql.trials.state import SearchState
+from brainformer.search.surrogate.screening import MEMORY
+from brainformer.search.trials.history import History, Observation
+from brainformer.search.trials.trial import OPEN, TrialKind, TrialStatus
+
+FINISHED = (
+    select(
+        trials.c.number,
+        trials.c.finished_rank,
+        trials.c.genome,
+        trials.c.fitness,
+        trials.c.status,
+        trials.c.step_time_ms,
+        trials.c.parameters,
+    )
+    .where(trials.c.search_id == bindparam("search"), trials.c.finished_rank >= bindparam("first"))
+    .order_by(trials.c.finished_rank)
+)
+# Asked for by digest alone: with a kind beside it SQLite would go through all candidates.
+TRIED = select(trials.c.digest, trials.c.kind).where(
+    trials.c.search_id == bindparam("search"),
+    trials.c.digest.in_(bindparam("digests", expanding=True)),
+)
+# Of one digest, as most proposals ask: to expand a list takes longer than to look it up.
+TRIED_ONE = select(trials.c.digest, trials.c.kind).where(
+    trials.c.search_id == bindparam("search"), trials.c.digest == bindparam("digest")
+)
+# By one status at a time and by what the kind is not, for the same reason: the index of statuses.
+OTHERS = [kind.value for kind in TrialKind if kind is not TrialKind.CANDIDATE]
+IN_FLIGHT = (
+    select(trials.c.number, trials.c.genome)
+    .where(
+        trials.c.search_id == bindparam("search"),
+        trials.c.status == bindparam("status"),
+        trials.c.kind.not_in(OTHERS),
+    )
+    .order_by(trials.c.number.desc())
+    .limit(bindparam("limit"))
+)
+
+
+class Memory:
+    """What this process keeps of one search between proposals: proposer and window."""
+
+    def __init__(self, spec: SearchSpec) -> None:
+        self.spec = spec
+        self.proposer = Proposer(spec)
+        self.size = max(MEMORY, spec.population_size)
+        self.window: list[Observation] = []
+        self.refused: set[str] = set()
+        self._heard: dict[int, Observation] = {}
+        self.served = 0  # when it was last granted a lease, counted in leases
+
+    @property
+    def seen(self) -> int:
+        """The rank after the last one in the window."""
+        return self.window[-1].finished + 1 if self.window else 0
+
+    def update(self, tx: Transaction, state: SearchState) -> None:
+        """Reads what has finished since the last time."""
+        finished = state["candidates_finished"]
+        if self.seen >= finished:
+            return
+        first = max(self.seen, finished - self.size)
+        heard = [self._heard.get(rank) for rank in range(first, finished)]
+        known = [seen for seen in heard if seen is not None]
+        self._heard.clear()
+        self.window += known if len(known) == len(heard) else _read(tx, state.id, first)
+        del self.window[: -self.size]
+
+    def hear(self, observation: Observation) -> None:
+        """Takes what this process has just committed, so that it need not be read.
+
+        Said again, too late or out of turn, it is read or known already.
+        """
+        if observation.finished >= self.seen:
+            self._heard[observation.finished] = observation
+
+
+def _read(tx: Transaction, search_id: str, first: int) -> list[Observation]:
+    """Returns the candidates that finished from a rank on."""
+    return [
+        Observation(
+            number=row.number,
+            finished=row.finished_rank,
+            genome=read_genome(row.genome),
+            fitness=row.fitness,
+            pruned=row.status == TrialStatus.PRUNED.value,
+            step_time_ms=row.step_time_ms,
+            parameters=row.parameters,
+        )
+        for row in tx.run(FINISHED, {"search": search_id, "first": first})
+        if row.fitness is not None
+    ]
+
+
+class SqlHistory(History):
+    """The history of one search within a transaction."""
+
+    def __init__(self, tx: Transaction, state: SearchState, memory: Memory) -> None:
+        self._tx = tx
+        self._state = state
+        self._memory = memory
+        memory.update(tx, state)
+
+    def proposed(self) -> int:
+        """Returns how many candidates have been proposed so far."""
+        return int(self._state["candidates_proposed"])
+
+    def finished(self) -> int:
+        """Returns how many candidates have completed or been pruned."""
+        return int(self._state["candidates_finished"])
+
+    def population(self, size: int) -> Sequence[Observation]:
+        """Returns the last `size` completed or pruned candidates, oldest first."""
+        return self._memory.window[-size:]
+
+    def recent(self, limit: int) -> Sequence[Observation]:
+        """Returns the last `limit` finished candidates, oldest first."""
+        return self._memory.window[-limit:]
+
+    def in_flight(self, limit: int) -> Sequence[Genome]:
+        """Returns the last `limit` candidates that were proposed and have not ended, by number."""
+        if not self._state["candidates_open"]:
+            return []
+        rows: list[Any] = []
+        for status in OPEN:
+            if self._state[status.value]:
+                named = {"search": self._state.id, "status": status.value, "limit": limit}
+                rows += self._tx.run(IN_FLIGHT, named)
+        rows.sort(key=attrgetter("number"))
+        return [read_genome(row.genome) for row in rows[-limit:]]
+
+    def tried(self, digests: Sequence[str]) -> frozenset[str]:
+        """Returns those of `digests` that were already proposed in this search."""
+        search = {"search": self._state.id}
+        if len(digests) == 1:
+            found = self._tx.run(TRIED_ONE, search | {"digest": digests[0]})
+        else:
+            found = self._tx.run(TRIED, search | {"digests": list(digests)})
+        return frozenset(row.digest for row in found if row.kind == TrialKind.CANDIDATE.value)
+
+    def noise(self) -> float | None:
+        """Returns the baseline's standard deviation, pooled over the pools that know one."""
+        rows = self._tx.run(OF_SEARCH, {"search": self._state.id}).all()
+        known = [(row.noise, row.repeats - 1) for row in rows if row.noise is not None]
+        freedom = sum(weight for _, weight in known)
+        if not freedom:
+            return None
+        pooled = sum(weight * noise**2 for noise, weight in known) / freedom
+        return float(pooled**0.5)

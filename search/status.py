@@ -1,0 +1,54 @@
+"""Where a search stands, and what may follow."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class SearchStatus(StrEnum):
+    """Where a search stands. pause: no new trials; stop: none, and the running ones finish."""
+
+    RUNNING = "running"
+    PAUSED = "paused"
+    STOPPING = "stopping"
+    COMPLETED = "completed"
+    STOPPED = "stopped"
+    CANCELLED = "cancelled"
+    FAILED = "failed"
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing can change it any more."""
+        return not SEARCH_TRANSITIONS[self]
+
+
+SEARCH_TRANSITIONS: dict[SearchStatus, frozenset[SearchStatus]] = {
+    SearchStatus.RUNNING: frozenset(
+        {
+            SearchStatus.PAUSED,
+            SearchStatus.STOPPING,
+            SearchStatus.COMPLETED,
+            SearchStatus.STOPPED,
+            SearchStatus.CANCELLED,
+            SearchStatus.FAILED,
+        }
+    ),
+    SearchStatus.PAUSED: frozenset(
+        {
+            SearchStatus.RUNNING,
+            SearchStatus.STOPPING,
+            SearchStatus.STOPPED,
+            SearchStatus.COMPLETED,
+            SearchStatus.CANCELLED,
+            SearchStatus.FAILED,
+        }
+    ),
+    SearchStatus.STOPPING: frozenset(
+        {SearchStatus.STOPPED, SearchStatus.COMPLETED, SearchStatus.CANCELLED}
+    ),
+    SearchStatus.COMPLETED: frozenset(),
+    SearchStatus.STOPPED: frozenset(),
+    SearchStatus.CANCELLED: frozenset(),
+    SearchStatus.FAILED: frozenset(),
+}
+ENDED = frozenset(status for status in SearchStatus if status.ended)

@@ -1,0 +1,1 @@
+"""The contract of the store, and the frozen records that it returns."""

@@ -1,0 +1,304 @@
+"""The contract of the search's memory; `search/sql/store.py` keeps it.
+
+Every method is one transaction, is safe to call from several threads, and either does all that
+it says or nothing. Times are the database's own. Execution is at least once, recording exactly
+once: a result commits only by compare-and-set on (running, attempt).
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from brainformer.search.spec import Limits, SearchSpec
+from brainformer.search.status import SearchStatus
+from brainformer.search.store.records import (
+    AttemptRecord,
+    BaselineSummary,
+    BestRecord,
+    EventRecord,
+    Page,
+    PoolRecord,
+    SearchRecord,
+    TokenRecord,
+    TrialRecord,
+    WorkerRecord,
+)
+from brainformer.search.trials.lease_messages import (
+    ClaimRequest,
+    Directive,
+    Lease,
+    Progress,
+    Receipt,
+    Result,
+)
+from brainformer.search.trials.trial import TrialKind, TrialStatus
+
+
+@dataclass(frozen=True)
+class Actor:
+    """Who asks, for the audit trail; never holds a secret."""
+
+    name: str
+    request_id: str = ""
+
+
+@dataclass(frozen=True)
+class TrialFilter:
+    """Which trials, in which order.
+
+    Attributes:
+        sort: "number", "-number", "fitness", "-fitness", "step_time_ms", "-step_time_ms",
+            "parameters", "-parameters", "seq", "-seq"; a leading minus is descending. Missing
+            values come last.
+        after_seq: Only trials changed after this sequence number (sorted by seq).
+        curves: Whether learning curves and expert loads are read too.
+    """
+
+    statuses: Sequence[TrialStatus] = ()
+    kinds: Sequence[TrialKind] = ()
+    pool: str | None = None
+    sort: str = "number"
+    after_seq: int | None = None
+    curves: bool = False
+
+
+class SearchStore(ABC):
+    """Searches, trials, leases, events, tokens. Errors are those of `search/errors.py`."""
+
+    # Searches
+
+    @abstractmethod
+    def create_search(
+        self,
+        spec: SearchSpec,
+        *,
+        actor: Actor,
+        idempotency_key: str | None = None,
+    ) -> SearchRecord:
+        """Creates a running search; the same key and spec returns the one made before.
+
+        Raises:
+            IdempotencyMismatch: the key was used with another spec.
+            InvalidSpec: baseline or seeds do not fit the space, or the space is unknown.
+        """
+
+    @abstractmethod
+    def get_search(self, search_id: str) -> SearchRecord:
+        """Returns the search by id or by name: the unfinished one, else the last ended.
+
+        Raises:
+            NotFound: there is none.
+        """
+
+    @abstractmethod
+    def list_searches(
+        self, *, cursor: str | None = None, limit: int = 50, statuses: Sequence[SearchStatus] = ()
+    ) -> Page:
+        """Returns SearchRecords, newest first."""
+
+    @abstractmethod
+    def change_status(
+        self, search_id: str, wanted: SearchStatus, *, actor: Actor, version: int | None = None
+    ) -> SearchRecord:
+        """Pauses, resumes, stops (`stopping`) or cancels a search; asking twice is harmless.
+
+        `stopping` becomes `stopped` when nothing runs; `cancelled` cancels queued and running
+        trials at once: their workers learn it with the next report.
+
+        Raises:
+            IllegalTransition: the search has ended.
+            StaleVersion: `version` is not the present one.
+        """
+
+    @abstractmethod
+    def change_limits(
+        self, search_id: str, limits: Limits, *, actor: Actor, version: int | None = None
+    ) -> SearchRecord:
+        """Replaces the limits of an unfinished search."""
+
+    @abstractmethod
+    def delete_search(self, search_id: str, *, actor: Actor, version: int | None = None) -> None:
+        """Deletes an ended search with its trials and events.
+
+        Raises:
+            Conflict: it has not ended; stop or cancel it first.
+        """
+
+    # Trials
+
+    @abstractmethod
+    def list_trials(
+        self,
+        search_id: str,
+        *,
+        where: TrialFilter = TrialFilter(),
+        cursor: str | None = None,
+        limit: int = 100,
+    ) -> Page:
+        """Returns TrialRecords by keyset; a cursor belongs to one sort order."""
+
+    @abstractmethod
+    def list_trials_json(
+        self,
+        search_id: str,
+        *,
+        where: TrialFilter = TrialFilter(),
+        cursor: str | None = None,
+        limit: int = 100,
+    ) -> tuple[bytes, str | None]:
+        """Returns the page of `list_trials` as JSON, and its `next_cursor`; never with curves.
+
+        For those who would only write the records down again: a third of the time.
+        """
+
+    @abstractmethod
+    def get_trial(self, search_id: str, number: int) -> TrialRecord:
+        """Returns one trial by its number in the search."""
+
+    @abstractmethod
+    def attempts(self, search_id: str, number: int) -> list[AttemptRecord]:
+        """Returns every attempt of a trial, refused reports included."""
+
+    @abstractmethod
+    def ancestry(self, search_id: str, number: int, *, limit: int = 1000) -> list[TrialRecord]:
+        """Returns the trial, its parent, its parent's parent ... to the first ancestor.
+
+        Like `population` and `pareto` without learning curves and expert loads.
+        """
+
+    @abstractmethod
+    def population(self, search_id: str) -> list[TrialRecord]:
+        """Returns the last P completed or pruned candidates, oldest first."""
+
+    @abstractmethod
+    def pareto(self, search_id: str) -> list[TrialRecord]:
+        """Returns the completed candidates that none of their pool beats in loss and step time."""
+
+    @abstractmethod
+    def best(self, search_id: str) -> BestRecord:
+        """Returns the best trial, confirmed ones first.
+
+        Raises:
+            NotFound: no candidate has completed yet.
+        """
+
+    @abstractmethod
+    def baselines(self, search_id: str) -> list[BaselineSummary]:
+        """Returns the baseline's figures, pool by pool."""
+
+    # Leases
+
+    @abstractmethod
+    def claim(self, request: ClaimRequest) -> list[Lease]:
+        """Grants up to `count` leases now; proposes new trials if nothing is queued.
+
+        Fair between searches: the one with the fewest running trials is served first. Baselines
+        of the pool come before its candidates, which wait until they are done.
+        """
+
+    @abstractmethod
+    def progress(self, lease_id: str, report: Progress) -> Directive:
+        """Extends the lease, keeps the point, and says whether to go on.
+
+        A point that is reported again is kept once and gets the answer of the first time.
+
+        Raises:
+            LeaseLost: another attempt holds the trial, or it has ended.
+            NotFound: there never was such a lease.
+        """
+
+    @abstractmethod
+    def result(self, lease_id: str, result: Result) -> Receipt:
+        """Records the end of an attempt, with population and event, in one transaction.
+
+        An identical repeat returns the same receipt with `duplicate` set.
+
+        Raises:
+            LeaseLost: the attempt no longer holds the trial; the report is kept for audit.
+            InvalidMeasurement: completed without a finite validation loss.
+            NotFound: there never was such a lease.
+        """
+
+    @abstractmethod
+    def release(self, lease_id: str) -> None:
+        """Hands an unstarted lease back: queued again, the attempt not counted.
+
+        Asking twice is harmless.
+
+        Raises:
+            LeaseLost: the attempt no longer holds the trial.
+            NotFound: there never was such a lease.
+        """
+
+    @abstractmethod
+    def reap(self) -> int:
+        """Requeues or fails trials whose lease has expired; returns how many. Idempotent.
+
+        No lease expires within its own length of the controller's start or of an outage's end.
+        Ends searches, too, whose hours ran out while no worker asked.
+        """
+
+    # Events, workers
+
+    @abstractmethod
+    def events(
+        self, *, search_id: str | None = None, after: int = 0, limit: int = 500
+    ) -> list[EventRecord]:
+        """Returns events with seq > `after`, oldest first."""
+
+    @abstractmethod
+    def last_event(self, search_id: str | None = None) -> int:
+        """Returns the newest event's seq (0 if there is none)."""
+
+    @abstractmethod
+    def workers(self) -> list[WorkerRecord]:
+        """Returns the workers seen, latest first."""
+
+    @abstractmethod
+    def pools(self) -> list[PoolRecord]:
+        """Returns the pools seen."""
+
+    # Tokens and audit
+
+    @abstractmethod
+    def create_token(
+        self,
+        name: str,
+        scopes: Sequence[str],
+        *,
+        expires_in_seconds: float | None,
+        actor: Actor,
+    ) -> tuple[TokenRecord, str]:
+        """Creates a token; the secret is returned here only and kept as a SHA-256."""
+
+    @abstractmethod
+    def find_token(self, secret: str) -> TokenRecord | None:
+        """Returns the live token of this secret, in constant time; None if there is none."""
+
+    @abstractmethod
+    def list_tokens(self) -> list[TokenRecord]:
+        """Returns all tokens, without secrets."""
+
+    @abstractmethod
+    def revoke_token(self, token_id: int, *, actor: Actor) -> TokenRecord:
+        """Revokes a token at once; asking twice is harmless."""
+
+    @abstractmethod
+    def audit(self, *, cursor: str | None = None, limit: int = 100) -> Page:
+        """Returns AuditRecords, newest first."""
+
+    # Care
+
+    @abstractmethod
+    def check(self) -> None:
+        """Returns if the database answers and its schema is current; raises StorageError."""
+
+    @abstractmethod
+    def statistics(self) -> dict[str, float]:
+        """Returns figures for /metrics: trials by status and outcome, oldest lease age ..."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Releases connections and the SQLite lock."""

@@ -1,0 +1,192 @@
+"""Frozen snapshots of what the store holds, as REST, the dashboard and the CLI see it."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from brainformer.search.space.genome import Genome
+from brainformer.search.spec import SearchSpec
+from brainformer.search.status import SearchStatus
+from brainformer.search.trials.trial import (
+    Measurements,
+    Outcome,
+    TrialKind,
+    TrialStatus,
+)
+
+
+class Record(BaseModel):
+    """Base of the snapshots."""
+
+    model_config = ConfigDict(frozen=True)
+
+
+class SearchRecord(Record):
+    """A search and where it stands. `version` rises with every change (ETag)."""
+
+    id: str
+    name: str
+    status: SearchStatus
+    reason: str = ""
+    spec: SearchSpec
+    version: int
+    created_at: datetime
+    updated_at: datetime
+    finished_at: datetime | None = None
+    counts: dict[TrialStatus, int]
+    candidates_finished: int
+    candidates_proposed: int
+    baseline: BaselineSummary | None = None
+    best_trial_number: int | None = None
+    best_fitness: float | None = None
+
+
+class BaselineSummary(Record):
+    """The baseline on one pool. Losses in nats a token; `noise` is their standard deviation.
+
+    `failure` says why the pool takes no part: its baseline cannot run there.
+    """
+
+    pool: str
+    repeats: int
+    needed: int
+    validation_loss: float | None = None
+    bits_per_byte: float | None = None
+    step_time_ms: float | None = None
+    inference_time_ms: float | None = None
+    noise: float | None = None
+    step_time_noise_ms: float | None = None
+    hurdle_loss: float | None = None
+    failure: str = ""
+
+
+class TrialRecord(Record):
+    """One trial of one search. `seq` rises with every change of any trial of the search.
+
+    To leave the population by age is no change: `in_population` holds as of the reading.
+    """
+
+    id: int
+    search_id: str
+    number: int
+    seq: int
+    kind: TrialKind
+    status: TrialStatus
+    pool: str | None = None
+    genome: Genome
+    digest: str
+    origin: str = ""
+    parent_number: int | None = None
+    mutation: str = ""
+    attempt: int = 0
+    seed: int
+    outcome: Outcome | None = None
+    message: str = ""
+    fitness: float | None = None
+    in_population: bool = False
+    measurements: Measurements = Measurements()
+    worker_id: str | None = None
+    parameters: int
+    activated_parameters: int
+    created_at: datetime
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    lease_expires_at: datetime | None = None
+
+
+class AttemptRecord(Record):
+    """One attempt of a trial, kept for audit: late and superseded results included."""
+
+    trial_id: int
+    attempt: int
+    worker_id: str
+    pool: str
+    outcome: Outcome | None = None
+    accepted: bool = False
+    message: str = ""
+    traceback: str = ""
+    started_at: datetime
+    finished_at: datetime | None = None
+
+
+class BestRecord(Record):
+    """The best trial, and with what confidence it beats the baseline.
+
+    Attributes:
+        confirmed: Whether it was re-run with fresh seeds.
+        mean_fitness: Over the trial and its confirmations, in nats a token.
+        confidence: Probability that its true fitness is above 0, None where unknown.
+    """
+
+    trial: TrialRecord
+    baseline: BaselineSummary | None = None
+    confirmed: bool = False
+    repeats: int = 1
+    mean_fitness: float
+    confidence: float | None = None
+
+
+class EventRecord(Record):
+    """Something that happened. `seq` is the event stream's id and rises without end."""
+
+    seq: int
+    search_id: str | None
+    kind: str
+    at: datetime
+    data: dict[str, Any]
+
+
+class WorkerRecord(Record):
+    """A worker that has claimed leases."""
+
+    worker_id: str
+    pool: str
+    first_seen: datetime
+    last_seen: datetime
+    running: int
+    finished: int
+
+
+class PoolRecord(Record):
+    """A kind of hardware and who works on it."""
+
+    pool: str
+    workers: int
+    running: int
+
+
+class TokenRecord(Record):
+    """A token without its secret; `prefix` is its first characters."""
+
+    id: int
+    name: str
+    prefix: str
+    scopes: tuple[str, ...]
+    created_at: datetime
+    expires_at: datetime | None = None
+    revoked_at: datetime | None = None
+    last_used_at: datetime | None = None
+
+
+class AuditRecord(Record):
+    """Who did what, and when."""
+
+    id: int
+    at: datetime
+    actor: str
+    action: str
+    target: str
+    request_id: str = ""
+
+
+class Page(Record):
+    """One page of a listing; `next_cursor` is None at the end."""
+
+    items: tuple[Any, ...]
+    next_cursor: str | None = None
+
+
+SearchRecord.model_rebuild()

@@ -1,0 +1,1 @@
+"""A Gaussian process that chooses among mutated children."""

@@ -1,0 +1,1 @@
+"""What a trial is: statuses, measurements, the messages of its lease, and its reward."""

@@ -1,0 +1,81 @@
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from brainformer.api.cli.main import app
+from tests.api.rest_site import ROOT, client
+
+
+@pytest.fixture
+def brainformer(tmp_path: Path):
+    """Runs a token command on a database in the folder; returns its result."""
+    database = f"sqlite:///{tmp_path / 'rest.db'}"
+
+    def run(*arguments: str):
+        return CliRunner().invoke(app, ["token", *arguments, "--database", database])
+
+    return run
+
+
+def test_a_secret_is_on_stdout_alone_and_opens_the_door(brainformer, tmp_path):
+    made = brainformer("create", "ann", "--scope", "read", "--scope", "worker")
+    assert made.exit_code == 0
+    secret = made.stdout.strip()
+    assert "\n" not in secret
+    assert secret not in made.stderr
+    assert "not shown again" in made.stderr
+    with client(tmp_path) as http:
+        headers = {"Authorization": f"Bearer {secret}"}
+        assert http.get(f"{ROOT}/searches", headers=headers).status_code == 200
+        assert http.get(f"{ROOT}/tokens", headers=headers).status_code == 403
+
+
+def test_tokens_are_listed_without_secrets(brainformer):
+    secret = json.loads(brainformer("create", "ann", "-s", "read", "--json").stdout)["secret"]
+    brainformer("create", "bob", "-s", "admin", "--days", "3")
+    table = brainformer("list").stdout
+    assert "ann" in table
+    assert "until" in table
+    assert secret not in table
+    rows = json.loads(brainformer("list", "--json").stdout)
+    assert [row["name"] for row in rows] == ["ann", "bob"]
+    assert all("secret" not in row for row in rows)
+
+
+def test_a_revoked_token_opens_nothing(brainformer, tmp_path):
+    secret = brainformer("create", "ann", "-s", "read").stdout.strip()
+    assert brainformer("revoke", "1").exit_code == 0
+    assert "revoked" in brainformer("list").stdout
+    with client(tmp_path) as http:
+        headers = {"Authorization": f"Bearer {secret}"}
+        assert http.get(f"{ROOT}/searches", headers=headers).status_code == 401
+
+
+def test_tokens_are_made_and_revoked_while_a_controller_runs(brainformer, tmp_path):
+    with client(tmp_path, token_cache_seconds=0) as http:
+        assert http.get(f"{ROOT}/searches").status_code == 200
+        made = brainformer("create", "ann", "-s", "read")
+        assert made.exit_code == 0, made.stderr
+        headers = {"Authorization": f"Bearer {made.stdout.strip()}"}
+        assert http.get(f"{ROOT}/searches").status_code == 401
+        assert http.get(f"{ROOT}/searches", headers=headers).status_code == 200
+        assert brainformer("revoke", "1").exit_code == 0
+        assert http.get(f"{ROOT}/searches", headers=headers).status_code == 401
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("create", "ann", "-s", "root"), "scopes are"),
+        (("create", "ann", "-s", "read", "--days", "0"), "lives"),
+        (("create", "", "-s", "read"), "name"),
+        (("revoke", "7"), "no token 7"),
+    ],
+)
+def test_wrong_use_is_told_and_makes_nothing(brainformer, arguments, words):
+    result = brainformer(*arguments)
+    assert result.exit_code != 0
+    assert words in str(result.exception)
+    assert json.loads(brainformer("list", "--json").stdout) == []

@@ -1,0 +1,143 @@
+"""How the dashboard's files are served, and rules that all of them keep."""
+
+from __future__ import annotations
+
+import gzip
+import re
+from html.parser import HTMLParser
+
+import pytest
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+
+from brainformer.api.dashboard.files import assets_label, plotly_label, router
+from brainformer.search.errors import NotFound
+from tests.repository import REPOSITORY
+
+FOLDER = REPOSITORY / "api" / "dashboard" / "page"
+MODULES = sorted(FOLDER.glob("*.js"))
+
+
+@pytest.fixture(scope="module")
+def client():
+    app = FastAPI()
+    app.include_router(router)
+    return TestClient(app)
+
+
+class _Tags(HTMLParser):
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.feed(html)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+
+
+def _addresses(html: str) -> list[str]:
+    found = []
+    for _, attributes in _Tags(html).tags:
+        found += [attributes[n] for n in ("src", "href", "data-plotly") if attributes.get(n)]
+    return [address for address in found if not address.startswith("#")]
+
+
+def test_page_is_checked_at_every_visit_and_answers_304_when_it_is_the_same(client):
+    first = client.get("/")
+    assert first.status_code == 200
+    assert first.headers["cache-control"] == "no-cache"
+    again = client.get("/", headers={"If-None-Match": first.headers["etag"]})
+    assert (again.status_code, again.content) == (304, b"")
+
+
+def test_everything_that_the_page_names_is_versioned_and_kept_for_good(client):
+    addresses = _addresses(client.get("/").text)
+    assert f"/assets/{plotly_label()}/plotly.min.js" in addresses
+    assert len(addresses) >= 5
+    for address in addresses:
+        answer = client.get(address)
+        assert answer.status_code == 200, address
+        assert answer.headers["cache-control"] == "public, max-age=31536000, immutable"
+        assert answer.headers["x-content-type-options"] == "nosniff"
+
+
+def test_plotly_is_that_of_the_installed_package_and_arrives_gzipped(client):
+    address = f"/assets/{plotly_label()}/plotly.min.js"
+    with client.stream("GET", address, headers={"Accept-Encoding": "gzip"}) as answer:
+        raw = b"".join(answer.iter_raw())
+        assert answer.headers["content-encoding"] == "gzip"
+    assert len(raw) < 2_000_000
+    assert gzip.decompress(raw)[:200].count(b"plotly.js v") == 1
+    plain = client.get(address, headers={"Accept-Encoding": "identity"})
+    assert "content-encoding" not in plain.headers
+    assert plain.content == gzip.decompress(raw)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "/assets/0000000000000000/app.js",
+        "/assets/{label}/missing.js",
+        "/assets/{label}/..%2f..%2fdashboard_files.py",
+        "/assets/{label}/%2e%2e/__init__.py",
+        "/assets/{label}//etc/passwd",
+        "/assets/{label}/plotly.min.js",
+    ],
+)
+def test_other_versions_and_other_files_are_not_there(client, address):
+    with pytest.raises(NotFound):
+        client.get(address.replace("{label}", assets_label()))
+
+
+def test_policy_allows_no_inline_script_no_eval_and_no_frames(client):
+    policy = client.get("/").headers["content-security-policy"]
+    rules = dict(rule.strip().split(" ", 1) for rule in policy.split(";"))
+    assert rules["default-src"] == "'none'"
+    assert rules["script-src"] == "'self'"
+    assert rules["frame-ancestors"] == "'none'"
+    assert "unsafe-eval" not in policy
+
+
+def test_page_has_no_inline_code_and_names_no_other_host():
+    tags = _Tags((FOLDER / "index.html").read_text()).tags
+    for tag, attributes in tags:
+        assert tag != "style"
+        assert tag != "script" or attributes.get("src"), "inline script"
+        assert not [name for name in attributes if name.startswith("on") or name == "style"]
+        for name in ("src", "href"):
+            assert not re.match(r"(https?:)?//", attributes.get(name) or "")
+
+
+def test_every_control_of_the_page_has_a_name():
+    html = (FOLDER / "index.html").read_text()
+    labelled = set(re.findall(r'<label[^>]* for="([\w-]+)"', html))
+    for tag, attributes in _Tags(html).tags:
+        if tag in {"input", "select"}:
+            assert attributes["id"] in labelled
+        if tag in {"section", "dialog"} and "id" not in attributes:
+            assert "aria-labelledby" in attributes
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda path: path.stem)
+def test_module_has_a_header_and_never_turns_text_into_markup(module):
+    text = module.read_text()
+    assert text.startswith("// "), "a module opens with what it is"
+    assert len(text.splitlines()) <= 400
+    forbidden = r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\(|new Function|https?://(?!www\.w3\.org)"
+    assert re.findall(forbidden, text) == []
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda path: path.stem)
+def test_module_imports_names_that_their_modules_export(module):
+    imports = re.findall(
+        r"^import (?:\* as \w+|\{([^}]+)\}) from \"\./([\w.]+)\"", module.read_text(), re.MULTILINE
+    )
+    for names, target in imports:
+        exported = set(
+            re.findall(
+                r"^export (?:async )?(?:function|class|const) (\w+)",
+                (FOLDER / target).read_text(),
+                re.MULTILINE,
+            )
+        )
+        assert {name.strip() for name in names.split(",") if name.strip()} <= exported, target

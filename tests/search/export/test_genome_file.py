@@ -1,0 +1,72 @@
+"""Exports: whole, checked by their digest."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from brainformer.search.cost.cost import activated_parameters
+from brainformer.search.errors import InvalidGenome, NotFound
+from brainformer.search.export.genome_file import GenomeExport, read_export, scale_export
+from brainformer.search.proxy.proxy import Proxy
+from brainformer.search.space.genome import parse_genome
+from tests.search.space.test_genome import EXAMPLE
+
+
+def _export() -> GenomeExport:
+    genome = parse_genome(EXAMPLE)
+    return GenomeExport(
+        digest=genome.digest,
+        genome=genome,
+        proxy=Proxy(),
+        search_id="s-1",
+        search_name="a",
+        trial_number=7,
+        fitness=0.1,
+    )
+
+
+def test_an_export_reads_back_as_it_was(tmp_path: Path) -> None:
+    path = tmp_path / "block.json"
+    path.write_text(_export().to_json())
+    assert read_export(path) == _export()
+
+
+def test_a_changed_genome_does_not_pass(tmp_path: Path) -> None:
+    data = json.loads(_export().to_json())
+    data["genome"]["model_dim"] = 512
+    path = tmp_path / "block.json"
+    path.write_text(json.dumps(data))
+    with pytest.raises(InvalidGenome, match="digest"):
+        read_export(path)
+
+
+def test_what_is_no_export_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "block.json"
+    with pytest.raises(NotFound):
+        read_export(path)
+    path.write_text("{}")
+    with pytest.raises(InvalidGenome, match="not an exported genome"):
+        read_export(path)
+
+
+@pytest.mark.parametrize("growth", [1, 8, 60])
+def test_a_scaled_export_comes_near_the_target_and_says_what_it_was(growth: int) -> None:
+    export = _export()
+    target = growth * activated_parameters(export.genome, export.proxy)
+    scaled = scale_export(export, target)
+    reached = activated_parameters(scaled.genome, scaled.proxy)
+    one_block = reached / scaled.proxy.blocks
+    assert abs(reached - target) <= one_block
+    assert scaled.scaled_from == export.digest
+    assert scaled.digest == scaled.genome.digest
+    assert scaled.fitness is None
+
+
+def test_the_paper_s_targets_take_its_width_factors() -> None:
+    export = _export()
+    found = activated_parameters(export.genome, export.proxy)
+    widths = [scale_export(export, found * growth).genome.model_dim for growth in (1, 10, 80)]
+    assert [width // export.genome.model_dim for width in widths] == [1, 2, 4]

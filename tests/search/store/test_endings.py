@@ -1,0 +1,179 @@
+"""How a search ends: limits, confirmations, the best with its confidence."""
+
+from __future__ import annotations
+
+import pytest
+
+from brainformer.search.errors import NotFound
+from brainformer.search.spec import Limits
+from brainformer.search.status import SearchStatus
+from brainformer.search.trials.lease_messages import Lease
+from brainformer.search.trials.trial import Outcome, TrialKind, TrialStatus
+from tests.search.store.site import ME, Site, failed
+
+HOUR = 3600.0
+
+
+def drain(site: Site, loss: float = 2.0) -> list[Lease]:
+    """Runs whatever is granted, one after another, until nothing is."""
+    leases = []
+    while granted := site.claim():
+        site.finish(granted[0], loss)
+        leases += granted
+    return leases
+
+
+def test_a_search_completes_after_its_number_of_candidates(site: Site) -> None:
+    search_id = site.started(limits={"trials": 3})
+    assert len(drain(site)) == 3
+    ended = site.search(search_id)
+    assert (ended.status, ended.reason) == (SearchStatus.COMPLETED, "limit reached")
+    assert ended.finished_at is not None
+
+
+def test_baselines_and_confirmations_do_not_count_towards_the_limit(site: Site) -> None:
+    search_id = site.create(
+        limits={"trials": 3}, baseline_repeats=2, confirmations=2, confirmation_repeats=2
+    )
+    kinds = [lease.kind for lease in drain(site)]
+    assert kinds == [TrialKind.BASELINE] * 2 + [TrialKind.CANDIDATE] * 3 + (
+        [TrialKind.CONFIRMATION] * 4
+    )
+    assert site.status(search_id) is SearchStatus.COMPLETED
+
+
+def test_a_search_past_its_hours_grants_no_new_candidate(site: Site) -> None:
+    search_id = site.started(limits={"hours": 2})
+    lease = site.claim_one()
+    for _ in range(5):
+        site.clock.advance(0.4 * HOUR)
+        site.beat(lease)
+    assert site.claim() == []
+    assert site.status(search_id) is SearchStatus.RUNNING
+    site.finish(lease)
+    assert site.status(search_id) is SearchStatus.COMPLETED
+
+
+def test_a_search_past_its_hours_ends_though_no_worker_asks(site: Site) -> None:
+    search_id = site.started(limits={"hours": 2})
+    site.run(1)
+    site.clock.advance(2 * HOUR)
+    site.store.reap()
+    assert site.status(search_id) is SearchStatus.COMPLETED
+
+
+def test_a_search_past_its_hours_does_not_wait_for_baselines_that_nobody_needs(
+    site: Site,
+) -> None:
+    search_id = site.started(limits={"hours": 2}, baseline_repeats=3)
+    lease = site.claim_one(pool="spot")
+    assert lease.kind is TrialKind.BASELINE
+    site.clock.advance(2 * HOUR)
+    site.store.reap()
+    site.clock.advance(61)
+    for _ in range(3):
+        site.store.reap()
+        site.claim()
+    ended = site.search(search_id)
+    queued, running = ended.counts[TrialStatus.QUEUED], ended.counts[TrialStatus.RUNNING]
+    assert (ended.status, queued, running) == (SearchStatus.COMPLETED, 0, 0)
+
+
+def test_a_limit_reached_during_a_pause_ends_the_search_when_it_resumes(site: Site) -> None:
+    search_id = site.started(limits={"trials": 1}, confirmations=1)
+    lease = site.claim_one()
+    site.store.change_status(search_id, SearchStatus.PAUSED, actor=ME)
+    site.finish(lease)
+    assert site.status(search_id) is SearchStatus.PAUSED
+    site.store.change_status(search_id, SearchStatus.RUNNING, actor=ME)
+    assert [one.kind for one in drain(site)] == [TrialKind.CONFIRMATION] * 2
+    assert site.status(search_id) is SearchStatus.COMPLETED
+
+
+def test_a_lowered_limit_ends_a_search_that_is_past_it(site: Site) -> None:
+    search_id = site.started()
+    site.run(3)
+    lowered = site.store.change_limits(search_id, Limits(trials=2), actor=ME)
+    assert lowered.status is SearchStatus.COMPLETED
+
+
+def test_a_raised_limit_lets_the_search_go_on_and_confirm_what_it_finds(site: Site) -> None:
+    search_id = site.started(limits={"trials": 2}, confirmations=1, confirmation_repeats=1)
+    site.run(2)
+    site.store.change_limits(search_id, Limits(trials=4), actor=ME)
+    kinds = [lease.kind for lease in drain(site, loss=1.0)]
+    assert kinds.count(TrialKind.CANDIDATE) == 2
+    parents = [one.parent_number for one in site.trials(search_id, kinds=[TrialKind.CONFIRMATION])]
+    assert len(parents) == len(set(parents)) == 2
+    assert site.status(search_id) is SearchStatus.COMPLETED
+
+
+def test_failed_candidates_count_towards_the_limit(site: Site) -> None:
+    search_id = site.started(limits={"trials": 2})
+    for _ in range(2):
+        site.store.result(site.claim_one().lease_id, failed(Outcome.DIVERGED))
+    assert site.status(search_id) is SearchStatus.COMPLETED
+    with pytest.raises(NotFound):
+        site.store.best(search_id)
+
+
+def test_the_best_are_confirmed_on_their_own_pool_with_fresh_seeds(site: Site) -> None:
+    search_id = site.started(limits={"trials": 4}, confirmations=2, confirmation_repeats=2)
+    leases = site.run(4, loss=lambda number: 2.0 + number / 10)
+    assert site.claim(pool="h200") == []
+    confirming = site.claim(count=8)
+    by_number = {lease.trial_number: lease for lease in leases}
+    parents = [site.trial(lease).parent_number for lease in confirming]
+    assert parents == [1, 1, 2, 2]
+    for lease, parent in zip(confirming, parents, strict=True):
+        assert parent is not None
+        assert lease.genome == by_number[parent].genome
+    seeds = {lease.seed for lease in [*leases, *confirming]}
+    assert len(seeds) == 8
+    assert site.status(search_id) is SearchStatus.RUNNING
+
+
+def test_a_lucky_winner_loses_to_one_that_confirms(site: Site) -> None:
+    search_id = site.create(
+        limits={"trials": 2}, baseline_repeats=2, confirmations=2, confirmation_repeats=2
+    )
+    for loss in (3.01, 2.99):
+        site.finish(site.claim_one(), loss)
+    site.run(2, loss=lambda number: 1.0 if number == 2 else 2.0)
+    before = site.store.best(search_id)
+    assert (before.trial.number, before.confirmed, before.repeats) == (2, False, 1)
+    for lease in site.claim(count=4):
+        site.finish(lease, 2.6 if site.trial(lease).parent_number == 2 else 2.0)
+    best = site.store.best(search_id)
+    assert (best.trial.number, best.confirmed, best.repeats) == (3, True, 3)
+    assert best.mean_fitness == pytest.approx(1.0)
+    assert best.confidence is not None
+    assert best.confidence > 0.99
+    ended = site.search(search_id)
+    assert (ended.best_trial_number, ended.best_fitness) == (3, pytest.approx(1.0))
+
+
+def test_without_repeats_there_is_no_confidence(site: Site) -> None:
+    search_id = site.started(limits={"trials": 1})
+    site.run(1)
+    assert site.store.best(search_id).confidence is None
+
+
+def test_a_confirmation_that_fails_does_not_keep_the_search_open(site: Site) -> None:
+    search_id = site.started(limits={"trials": 1}, confirmations=1, confirmation_repeats=2)
+    site.run(1)
+    first, second = site.claim(count=2)
+    site.store.result(first.lease_id, failed(Outcome.DIVERGED))
+    site.store.result(second.lease_id, failed(Outcome.PRUNED))
+    assert site.status(search_id) is SearchStatus.COMPLETED
+    assert not site.store.best(search_id).confirmed
+
+
+def test_a_search_stopped_among_its_confirmations_keeps_the_best_so_far(site: Site) -> None:
+    search_id = site.started(limits={"trials": 2}, confirmations=2, confirmation_repeats=1)
+    site.run(2, loss=lambda number: 2.0 + number / 10)
+    site.finish(site.claim_one(), 2.0)
+    stopped = site.store.change_status(search_id, SearchStatus.STOPPING, actor=ME)
+    assert stopped.status is SearchStatus.STOPPED
+    assert stopped.best_trial_number == 1
+    assert stopped.counts[TrialStatus.QUEUED] == 0

@@ -1,0 +1,171 @@
+"""Fitness, hurdle, constraint and confidence, relative to the baseline."""
+
+from __future__ import annotations
+
+import math
+import random
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from brainformer.search.trials.reward import (
+    Baseline,
+    confidence,
+    directive,
+    fitness,
+    infeasible,
+    loss_at_hurdle,
+    step_time_limit,
+    summarise,
+)
+from brainformer.search.trials.trial import Measurements
+from tests.search.store.site import measured, point, spec
+
+BASELINE = Baseline(
+    repeats=3,
+    validation_loss=3.0,
+    step_time_ms=20.0,
+    inference_time_ms=5.0,
+    noise=0.01,
+    step_time_noise_ms=0.5,
+    hurdle_loss=4.0,
+    hurdle_noise=0.05,
+)
+losses = st.floats(0.1, 10.0)
+
+
+def judge(fraction: float, loss: float | None, **more: Any) -> str:
+    given_ = {"judged": False, "step_time_ms": None, "inference_time_ms": None} | more
+    rules = spec(step_time_slack=0.1, inference_time_slack=0.0)
+    return directive(rules, BASELINE, point(fraction, loss), **given_).action
+
+
+@given(losses)
+def test_fitness_is_nats_better_than_the_baseline(loss: float) -> None:
+    assert fitness(BASELINE, measured(loss)) == 3.0 - loss
+
+
+def test_the_baseline_itself_has_fitness_zero() -> None:
+    assert fitness(BASELINE, measured(3.0)) == 0.0
+
+
+@given(losses, losses)
+def test_a_lower_loss_is_never_less_fit(one: float, other: float) -> None:
+    low, high = sorted((one, other))
+    first, second = fitness(BASELINE, measured(low)), fitness(BASELINE, measured(high))
+    assert first is not None
+    assert second is not None
+    assert first >= second
+
+
+def test_repeats_are_summarised_by_mean_and_sample_deviation() -> None:
+    repeats = [measured(loss, step_time_ms=10 * loss) for loss in (2.0, 3.0, 4.0)]
+    summary = summarise(repeats)
+    assert summary.repeats == 3
+    assert summary.validation_loss == pytest.approx(3.0)
+    assert summary.noise == pytest.approx(1.0)
+    assert (summary.step_time_ms, summary.step_time_noise_ms) == pytest.approx((30.0, 10.0))
+    assert summary.hurdle_loss is None
+
+
+def test_one_repeat_tells_nothing_of_the_noise() -> None:
+    assert summarise([measured(2.0)]).noise is None
+
+
+@pytest.mark.parametrize(
+    ("curve", "expected"),
+    [
+        ([], None),
+        ([(0.1, 5.0)], None),
+        ([(0.25, 4.0)], 4.0),
+        ([(0.2, 5.0), (0.3, 4.0)], 4.5),
+        ([(0.3, 4.0), (0.2, 5.0)], 4.5),
+        ([(0.0, 6.0), (0.2, 5.0), (0.3, 4.0), (1.0, 2.0)], 4.5),
+        ([(0.3, 4.0), (1.0, 2.0)], 4.0),
+        ([(1.0, 2.0)], None),  # the end of training would make the hurdle impossible
+        ([(0.2, None), (0.3, 4.0)], 4.0),
+    ],
+)
+def test_the_loss_at_the_hurdle_lies_between_the_points_around_it(
+    curve: list[tuple[float, float | None]], expected: float | None
+) -> None:
+    found = loss_at_hurdle([point(*one) for one in curve])
+    assert found == (None if expected is None else pytest.approx(expected))
+
+
+def test_the_step_time_limit_allows_slack_and_two_deviations() -> None:
+    assert step_time_limit(spec(step_time_slack=0.1), BASELINE) == pytest.approx(20 * 1.1 + 2 * 0.5)
+    assert step_time_limit(spec(step_time_slack=None), BASELINE) is None
+
+
+@pytest.mark.parametrize(
+    ("step", "inference", "broken"),
+    [
+        (23.0, 5.0, ""),
+        (23.1, 5.0, "step time"),
+        (23.0, 5.1, "inference time"),
+        (None, None, ""),
+    ],
+)
+def test_constraints_name_what_is_broken(
+    step: float | None, inference: float | None, broken: str
+) -> None:
+    rules = spec(step_time_slack=0.1, inference_time_slack=0.0)
+    reason = infeasible(rules, BASELINE, step_time_ms=step, inference_time_ms=inference)
+    assert (broken in reason) if broken else reason == ""
+
+
+@pytest.mark.parametrize(
+    ("fraction", "loss", "more", "action"),
+    [
+        (0.24, 9.0, {"step_time_ms": 99.0}, "continue"),  # too early to judge
+        (0.25, 4.1, {}, "continue"),  # within two deviations
+        (0.25, 4.11, {}, "stop"),
+        (0.9, 4.11, {}, "stop"),
+        (0.9, 4.11, {"judged": True}, "continue"),
+        (0.25, None, {}, "continue"),
+        (0.25, 1.0, {"step_time_ms": 23.1}, "stop"),
+        (0.9, 1.0, {"step_time_ms": 23.1, "judged": True}, "stop"),
+        (0.25, 1.0, {"inference_time_ms": 5.1}, "stop"),
+    ],
+)
+def test_a_report_is_answered_by_rule(
+    fraction: float, loss: float | None, more: dict[str, Any], action: str
+) -> None:
+    assert judge(fraction, loss, **more) == action
+
+
+def test_confidence_is_that_of_students_two_sample_test() -> None:
+    rng = random.Random(0)
+    ours = [0.03 + rng.gauss(0, 0.01) for _ in range(4)]
+    theirs = [rng.gauss(0, 0.01) for _ in range(5)]
+    noise = float(stats.tstd(theirs))
+    mean = sum(theirs) / len(theirs)
+    found = confidence([one - mean for one in ours], Baseline(repeats=5, noise=noise))
+    test = stats.ttest_ind(ours, theirs, alternative="greater")
+    assert found == pytest.approx(1 - test.pvalue)
+
+
+def test_confidence_is_half_for_what_equals_the_baseline_and_unknown_without_repeats() -> None:
+    assert confidence([0.0, 0.0], BASELINE) == pytest.approx(0.5)
+    assert confidence([0.1], Baseline(repeats=1)) is None
+    assert confidence([0.1, 0.1], Baseline(repeats=2, noise=0.0)) == 1.0
+    assert confidence([-0.1, -0.1], Baseline(repeats=2, noise=0.0)) == 0.0
+
+
+@given(st.lists(st.floats(-1, 1), min_size=1, max_size=9))
+def test_confidence_is_a_probability(values: list[float]) -> None:
+    found = confidence(values, BASELINE)
+    assert found is not None
+    assert 0 <= found <= 1
+    assert not math.isnan(found)
+
+
+def test_the_sums_of_the_largest_measurements_are_finite() -> None:
+    summary = summarise([Measurements(validation_loss=sign * 1e30) for sign in (1, -1, 1)])
+    assert summary.noise is not None
+    assert math.isfinite(summary.noise)
+    assert math.isfinite(fitness(summary, measured(-1e30)) or 0.0)

@@ -1,0 +1,1 @@
+"""Data sets on a worker's machine: prepared, opened, offered with every claim."""

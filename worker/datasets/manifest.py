@@ -1,0 +1,110 @@
+"""The manifest of a data set: its shards, their contents' hashes, one hash over all."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+from typing import Annotated, Literal
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from brainformer.search.errors import InvalidData
+from brainformer.search.proxy.proxy import Name
+
+MANIFEST = "manifest.json"
+Tokens = npt.NDArray[np.unsignedinteger]
+Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+ShardName = Annotated[str, Field(pattern=r"^[a-z]+-[0-9]{5}\.npy$")]
+
+
+def default_data_folder() -> Path:
+    """Returns the per-user folder of data sets."""
+    cache = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    return Path(cache) / "brainformer" / "datasets"
+
+
+class Shard(BaseModel):
+    """One file of tokens; `text_bytes` is the UTF-8 length of the text that it came from."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    file: ShardName
+    tokens: Annotated[int, Field(ge=0)]
+    text_bytes: Annotated[int, Field(ge=0)]
+    sha256: Digest
+
+
+class Manifest(BaseModel):
+    """What a data set holds."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format_version: Literal[1] = 1
+    id: Name
+    tokenizer: Literal["bytes", "huggingface", "sentencepiece"]
+    tokenizer_sha256: str = ""
+    vocab_size: Annotated[int, Field(ge=1)]
+    documents: Annotated[int, Field(ge=0)]
+    train: tuple[Shard, ...]
+    validation: tuple[Shard, ...]
+    hash: Digest
+
+    def expected_hash(self) -> str:
+        """Returns the hash over the tokenizer and the shards' contents, in order."""
+        parts = [self.tokenizer, self.tokenizer_sha256, str(self.vocab_size)]
+        parts += [f"train:{shard.sha256}" for shard in self.train]
+        parts += [f"validation:{shard.sha256}" for shard in self.validation]
+        return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+    @property
+    def train_tokens(self) -> int:
+        """Tokens to train on."""
+        return sum(shard.tokens for shard in self.train)
+
+    @property
+    def validation_tokens(self) -> int:
+        """Tokens held out."""
+        return sum(shard.tokens for shard in self.validation)
+
+    @property
+    def bytes_per_token(self) -> float:
+        """UTF-8 bytes a token over the validation split; 1 for byte tokens."""
+        text = sum(shard.text_bytes for shard in self.validation)
+        return text / max(1, self.validation_tokens)
+
+
+def read_manifest(place: Path) -> Manifest:
+    """Returns the manifest in a data set's folder.
+
+    Raises:
+        InvalidData: it is unreadable, breaks a rule, or its hash is not that of its shards.
+    """
+    path = place / MANIFEST
+    try:
+        manifest = Manifest.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise InvalidData(f"{path}: cannot be read: {error.strerror}") from None
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise InvalidData(f"{path}: {where}: {first['msg']}") from None
+    if manifest.hash != manifest.expected_hash():
+        raise InvalidData(f"{path}: its hash is not that of the shards that it lists")
+    return manifest
+
+
+def content_digest(tokens: Tokens) -> str:
+    """Returns the SHA-256 of the tokens as little-endian numbers of their own width."""
+    contiguous = np.ascontiguousarray(tokens, tokens.dtype.newbyteorder("<"))
+    return hashlib.sha256(contiguous.view(np.uint8).data).hexdigest()
+
+
+def token_dtype(vocab_size: int) -> np.dtype[np.unsignedinteger]:
+    """Returns the narrowest type that holds every token."""
+    for dtype in (np.uint8, np.uint16):
+        if vocab_size <= np.iinfo(dtype).max + 1:
+            return np.dtype(dtype)
+    return np.dtype(np.uint32)

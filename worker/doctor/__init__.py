@@ -1,0 +1,1 @@
+"""What a machine offers to trials, and whether it can run them."""

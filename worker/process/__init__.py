@@ -1,0 +1,1 @@
+"""Processes that train: their environment, cores, start and end."""

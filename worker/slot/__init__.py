@@ -1,0 +1,1 @@
+"""A slot's conversation with the controller: claims, heartbeats, results."""

@@ -1,0 +1,1 @@
+"""The budget's clock: calibration, step times, and what counts as training."""

@@ -1,0 +1,1 @@
+"""One genome trained for one budget: program, optimiser, evaluation, checkpoints."""

@@ -1,0 +1,1 @@
+"""Ray and Ray Tune: the dispatcher, its actors and searchers."""

@@ -1,0 +1,175 @@
+"""The dispatcher: one per Ray cluster, a Tune run fed by leases, bounded and then begun anew."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from types import FrameType
+from typing import Any
+
+from brainformer.search.errors import EnvironmentProblem
+from brainformer.search.trials.lease_messages import Result
+from brainformer.search.trials.trial import Outcome
+from brainformer.worker.settings import WorkerSettings
+from brainformer.worker.slot.controller_client import LeaseClient
+from brainformer.worker.slot.outbox import Outbox
+from brainformer.worker.timing.calibration import cores
+from brainformer.worker.tune.cleanup import discard_old_checkpoints, prune_compiled
+from brainformer.worker.tune.ray_session import start_ray, trial_resources
+
+log = logging.getLogger(__name__)
+LOGGERS = {
+    "tensorboard": ("tensorboardX", "ray.tune.logger", "TBXLoggerCallback"),
+    "mlflow": ("mlflow", "ray.air.integrations.mlflow", "MLflowLoggerCallback"),
+    "wandb": ("wandb", "ray.air.integrations.wandb", "WandbLoggerCallback"),
+}
+
+
+def run_dispatcher(settings: WorkerSettings) -> int:
+    """Runs leases until SIGTERM or SIGINT; returns 0 after a clean drain.
+
+    Draining hands unstarted leases back; running trials save themselves and come back as
+    preempted within ten seconds.
+
+    Raises:
+        EnvironmentProblem: Ray is not installed or does not start, a folder is not writable or
+            the slots need more cores than there are.
+    """
+    _check_cores(settings)
+    settings.make_folders()
+    callbacks = _logger_callbacks(settings)
+    ended = threading.Event()
+    ray = start_ray(settings)
+    with _Signals(ended):  # from here on: Ray takes SIGTERM for itself when it starts
+        client = LeaseClient(settings.url, settings.token)
+        outbox = Outbox(settings.outbox_folder, client, inherits=True)
+        try:
+            while not ended.is_set():
+                discard_old_checkpoints(settings.checkpoints_folder)
+                prune_compiled(settings.cache_folder)
+                _run(settings, outbox, ended, callbacks)
+        finally:
+            outbox.close()
+            client.close()
+            ray.shutdown()
+    return 0
+
+
+def _check_cores(settings: WorkerSettings) -> None:
+    """Raises EnvironmentProblem if timed trials would have to share a core."""
+    if settings.ray_address or settings.platform != "cpu" or settings.runner != "train":
+        return
+    wanted, there = settings.slots * settings.slot_cores, cores()
+    if wanted > there:
+        raise EnvironmentProblem(
+            f"{settings.slots} slots of {settings.slot_cores} cores need {wanted} cores, there "
+            f"are {there}",
+            "choose fewer slots or cores: two timed trials must not share one",
+        )
+
+
+class _Signals:
+    """While inside, SIGTERM and SIGINT set an event instead of ending the process."""
+
+    def __init__(self, event: threading.Event) -> None:
+        self._event = event
+        self._before: dict[signal.Signals, Any] = {}
+
+    def __enter__(self) -> None:
+        # Tune would take SIGINT for itself.
+        os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"
+        for number in (signal.SIGTERM, signal.SIGINT):
+            self._before[number] = signal.signal(number, self._set)
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _set(self, _number: int, _frame: FrameType | None) -> None:
+        self._event.set()
+
+
+def _run(
+    settings: WorkerSettings,
+    outbox: Outbox,
+    ended: threading.Event,
+    callbacks: list[Any],
+) -> None:
+    """Runs one bounded Tune run."""
+    from ray import tune
+
+    from brainformer.worker.tune.futures import let_go_of_resolved_futures
+    from brainformer.worker.tune.trainable import LeaseTrainable
+    from brainformer.worker.tune.turn_searcher import Drained, TurnSearcher
+
+    let_go_of_resolved_futures()
+
+    def report_death(search_id: str, lease_id: str) -> None:
+        message = "the trial's actor died; see the worker's log"
+        result = Result(outcome=Outcome.ERROR, message=message)
+        outbox.put(lease_id, search_id, result, wait=False)
+
+    end = time.monotonic() + settings.run_seconds
+    searcher = TurnSearcher(
+        left=lambda: 0.0 if ended.is_set() else end - time.monotonic(), on_death=report_death
+    )
+    trainable = tune.with_parameters(LeaseTrainable, settings=settings)
+    with _storage(settings) as folder:
+        tuner = tune.Tuner(
+            tune.with_resources(trainable, trial_resources(settings)),
+            tune_config=tune.TuneConfig(
+                search_alg=searcher,
+                num_samples=-1,
+                # Tune keeps an actor for reuse only while another turn waits for one.
+                max_concurrent_trials=settings.slots * (2 if settings.loggers else 1),
+                reuse_actors=True,
+            ),
+            run_config=tune.RunConfig(
+                name=f"{settings.pool}-{datetime.now(UTC):%Y%m%d-%H%M%S}",
+                storage_path=folder,
+                stop=Drained(ended.is_set),
+                callbacks=callbacks,
+                verbose=0,
+                log_to_file=False,
+            ),
+        )
+        tuner.fit()
+
+
+def _logger_callbacks(settings: WorkerSettings) -> list[Any]:
+    """Returns Tune's own loggers that were asked for.
+
+    Raises:
+        EnvironmentProblem: the package behind one is not installed.
+    """
+    from importlib import import_module
+    from importlib.util import find_spec
+
+    callbacks = []
+    for name in settings.loggers:
+        package, module, attribute = LOGGERS[name]
+        if find_spec(package) is None:
+            raise EnvironmentProblem(
+                f"{package} is not installed", f"pip install {package}, or leave out {name}"
+            )
+        make: Callable[..., Any] = getattr(import_module(module), attribute)
+        callbacks.append(make(project="brainformer") if name == "wandb" else make())
+    return callbacks
+
+
+@contextmanager
+def _storage(settings: WorkerSettings) -> Iterator[str]:
+    """Yields where Tune writes: a folder that goes, unless loggers want it kept."""
+    if settings.loggers:
+        settings.tune_folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        yield str(settings.tune_folder)
+        return
+    with tempfile.TemporaryDirectory(prefix="brainformer-tune-") as folder:
+        yield folder

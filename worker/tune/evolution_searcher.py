@@ -1,0 +1,98 @@
+"""A Ray Tune Searcher over our evolution, for people with a Tune job of their own.
+
+The dispatcher does not use it: there the controller proposes, and Tune only runs leases. Callbacks
+may come twice after a crash of the driver (Tune suggests some trials again), so a trial that has
+ended is not told a second time.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ray.tune.search import Searcher
+
+from brainformer.search.ask_tell.contract import AskedTrial, AskTell
+from brainformer.search.errors import InvalidMeasurement, SpaceExhausted
+
+
+class EvolutionSearcher(Searcher):  # type: ignore[misc]
+    """Suggests `{"genome": canonical JSON data, "seed": int}` and learns from what is reported.
+
+    Args:
+        search: In memory, or in SQL to go on after a restart. What it has pending is suggested
+            first: those trials were lost with the driver that asked for them.
+        metric: Name of the reported figure.
+        mode: "max" or "min".
+        pruned: Name of a reported flag: true where the genome breaks a constraint.
+        step_time_ms: Name of the reported step time, for the choice by several objectives.
+        parameters: Name of the reported number of parameters, for the same.
+    """
+
+    def __init__(
+        self,
+        search: AskTell,
+        *,
+        metric: str = "fitness",
+        mode: str = "max",
+        pruned: str = "pruned",
+        step_time_ms: str | None = None,
+        parameters: str | None = None,
+    ) -> None:
+        super().__init__(metric=metric, mode=mode)
+        self._search = search
+        self._sign = 1.0 if mode == "max" else -1.0
+        self._pruned = pruned
+        self._costs = {"step_time_ms": step_time_ms, "parameters": parameters}
+        self._lost = search.pending()
+        self._trials: dict[str, AskedTrial] = {}
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+        """Returns the next genome, FINISHED when the space is exhausted."""
+        if trial_id in self._trials:
+            return _config(self._trials[trial_id])
+        try:
+            trial = self._lost.pop(0) if self._lost else self._search.ask()
+        except SpaceExhausted:
+            return str(Searcher.FINISHED)
+        self._trials[trial_id] = trial
+        return _config(trial)
+
+    def on_trial_complete(
+        self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
+    ) -> None:
+        """Tells what the trial's last result was; without a finite figure it has failed."""
+        trial = self._trials.pop(trial_id, None)
+        if trial is None:
+            return
+        reported = {} if error or result is None else result
+        try:
+            self._tell(trial, reported)
+        except InvalidMeasurement as refused:
+            self._search.fail(trial, "the trial failed" if error else refused.message)
+
+    def _tell(self, trial: AskedTrial, reported: dict[str, Any]) -> None:
+        if reported.get(self._pruned):
+            self._search.tell(trial, pruned=True)
+            return
+        value: Any = reported.get(self.metric)
+        try:
+            fitness = self._sign * float(value)
+        except (TypeError, ValueError):
+            raise InvalidMeasurement(f"no finite {self.metric!r} was reported", value) from None
+        costs: dict[str, Any] = {
+            name: reported.get(metric) for name, metric in self._costs.items() if metric
+        }
+        self._search.tell(trial, fitness, **costs)
+
+    def save(self, checkpoint_path: str) -> None:
+        """Saves nothing: the search is the truth, and one in SQL outlives the driver."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Restores nothing, for the same reason."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}
+
+
+def _config(trial: AskedTrial) -> dict[str, Any]:
+    return {"genome": trial.genome.canonical(), "seed": trial.seed, "number": trial.number}

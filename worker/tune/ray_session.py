@@ -1,0 +1,62 @@
+"""Ray: started on this machine or joined, and what one trial reserves of it."""
+
+from __future__ import annotations
+
+import logging
+import os
+from typing import Any
+
+from brainformer.search.errors import EnvironmentProblem
+from brainformer.worker.settings import WorkerSettings
+
+OBJECT_STORE_BYTES = 100 * 2**20
+
+
+def trial_resources(settings: WorkerSettings) -> dict[str, float]:
+    """Returns what Ray reserves for one trial."""
+    resources: dict[str, float] = {"cpu": settings.slot_cores}
+    if settings.platform == "gpu":
+        resources["gpu"] = settings.accelerators
+    if settings.platform == "tpu":
+        resources["TPU"] = settings.accelerators
+    if settings.accelerator_type:
+        resources[f"accelerator_type:{settings.accelerator_type}"] = 0.001
+    return resources
+
+
+def start_ray(settings: WorkerSettings) -> Any:
+    """Returns the ray module, joined to a cluster or with one started on this machine."""
+    os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
+    # Ray would put its workers, and with them every timed trial, 15 behind all else (decision 78).
+    os.environ.setdefault("RAY_worker_niceness", "0")
+    os.environ.setdefault("TUNE_MAX_PENDING_TRIALS_PG", str(settings.slots))
+    if settings.ray_address is None:  # nobody looks at them: 3 KB a Tune step in Ray's own store
+        os.environ.setdefault("RAY_task_events_report_interval_ms", "0")
+    try:
+        import ray
+    except ImportError:
+        raise EnvironmentProblem(
+            "Ray is not installed", "install the worker's packages: brainformer-search[cpu]"
+        ) from None
+    local: dict[str, Any] = {}
+    if settings.ray_address is None:
+        local = {
+            "num_cpus": settings.slots * settings.slot_cores,
+            "include_dashboard": False,
+            "object_store_memory": OBJECT_STORE_BYTES,
+        }
+    try:
+        ray.init(
+            address=settings.ray_address or "local",
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            **local,
+        )
+    except (ConnectionError, RuntimeError, ValueError, OSError) as error:
+        raise EnvironmentProblem(
+            f"Ray does not start: {str(error).strip().splitlines()[0]}",
+            "check --ray-address, or leave it out to start Ray on this machine",
+        ) from None
+    return ray
