@@ -36,10 +36,10 @@ from brainformer.search.sql.connection.engine import (
     lock_beside,
     make_engine,
     parse_url,
-    storage_error,
 )
 from brainformer.search.sql.connection.outage import Outage
 from brainformer.search.sql.connection.tables import events, workers
+from brainformer.search.sql.connection.troubles import storage_error
 from brainformer.search.sql.connection.workers_seen import Sightings
 
 BUGS = (DataError, IntegrityError, NotSupportedError, ProgrammingError)  # ours, not the database's
@@ -235,7 +235,7 @@ class Database:
                 with self._writer, self._transaction(self._write_engine) as tx:
                     yield tx
         except StorageUnavailable as error:
-            self.outage.failed(error.message)
+            self.outage.failed(error)
             raise
 
     @contextmanager

@@ -21,7 +21,6 @@ from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection, StaticPo
 from brainformer.search.errors import (
     EnvironmentProblem,
     InvalidInput,
-    StorageUnavailable,
     StoreLocked,
 )
 
@@ -119,26 +118,6 @@ def _spoke(connection: DBAPIConnection) -> bool:
     waiting = select.poll()
     waiting.register(connection.fileno(), select.POLLIN)
     return bool(waiting.poll(0))
-
-
-def storage_error(error: Exception) -> StorageUnavailable:
-    """Returns the error that says in words why the database did not serve."""
-    cause = getattr(error, "orig", None) or error
-    said = str(cause).strip().splitlines()[0] if str(cause).strip() else type(cause).__name__
-    known = {
-        "disk is full": "the disk is full; free some space, nothing was lost",
-        "No space left": "the disk is full; free some space, nothing was lost",
-        "readonly database": "the file or its folder is read-only; give write permission",
-        "unable to open": "the file cannot be opened; check its folder and permissions",
-        "disk I/O error": "the disk reports an input/output error",
-        "malformed": "the file is not a sound SQLite database; restore a backup",
-        "not a database": "the file is not a SQLite database",
-        "locked": "another process holds the database",
-    }
-    for sign, words in known.items():
-        if sign in said:
-            return StorageUnavailable(words)
-    return StorageUnavailable(said)
 
 
 def lock_beside(url: URL) -> int | None:
