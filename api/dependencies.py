@@ -29,6 +29,7 @@ from brainformer.api.logs import request_id
 from brainformer.api.problems.problem import HttpProblem
 from brainformer.api.settings import Settings
 from brainformer.search.store.contract import Actor, SearchStore
+from brainformer.search.trials.lease_id import LEASE_ID_PATTERN
 
 
 @dataclass(frozen=True)
@@ -118,7 +119,7 @@ SearchId = Annotated[
     ),
 ]
 TrialNumber = Annotated[int, Path(ge=0, le=2**31 - 1, description="The trial's number.")]
-LeaseId = Annotated[str, Path(pattern=r"^[0-9]{1,15}-[0-9]{1,9}$", description="As claimed.")]
+ClaimedLease = Annotated[str, Path(pattern=f"^{LEASE_ID_PATTERN}$", description="As claimed.")]
 Cursor = Annotated[
     str | None,
     Query(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import uuid
 from collections.abc import Sequence
-from typing import Any
 
 from sqlalchemy import delete, func, insert, select, text
 
@@ -28,8 +27,9 @@ from brainformer.search.sql.connection.database import Transaction
 from brainformer.search.sql.connection.storable_text import storable
 from brainformer.search.sql.connection.tables import searches
 from brainformer.search.sql.rows.records import baseline_summary, search_record
+from brainformer.search.sql.rows.table_rows import SearchRow
 from brainformer.search.sql.tokens import note
-from brainformer.search.sql.trials.baselines import OF_SEARCH
+from brainformer.search.sql.trials.baselines import baseline_rows
 from brainformer.search.sql.trials.cancellation import cancel_open
 from brainformer.search.sql.trials.completion import conclude, limit_reached
 from brainformer.search.sql.trials.state import BY_ID, SearchState, lock_search
@@ -86,14 +86,14 @@ def create(
     if idempotency_key is not None:
         if not 0 < len(idempotency_key) <= KEY_LENGTH or "\0" in idempotency_key:
             raise InvalidInput(f"an idempotency key has 1 to {KEY_LENGTH} characters")
-        made = tx.run(
-            select(searches).where(searches.c.idempotency_key == idempotency_key)
-        ).one_or_none()
+        made = tx.first(
+            SearchRow, select(searches).where(searches.c.idempotency_key == idempotency_key)
+        )
         if made is not None:
             if made.spec_hash != digest:
                 raise IdempotencyMismatch(idempotency_key)
             return to_record(tx, made)
-    last = tx.run(select(func.max(searches.c.ordinal))).scalar()
+    last: int | None = tx.run(select(func.max(searches.c.ordinal))).scalar()
     search_id = uuid.uuid4().hex
     values = {
         "id": search_id,
@@ -110,10 +110,10 @@ def create(
     tx.run(insert(searches), values)
     tx.emit("search.created", search_id, name=spec.name)
     note(tx, actor, "search.create", search_id)
-    return to_record(tx, tx.run(BY_ID, {"key": search_id}).one())
+    return to_record(tx, tx.one(SearchRow, BY_ID, {"key": search_id}))
 
 
-def to_record(tx: Transaction, row: Any) -> SearchRecord:
+def to_record(tx: Transaction, row: SearchRow) -> SearchRecord:
     """Returns the search's record with the baseline of its first pool."""
     summaries = summaries_of(tx, row.id)
     return search_record(row, summaries[0] if summaries else None)
@@ -121,22 +121,22 @@ def to_record(tx: Transaction, row: Any) -> SearchRecord:
 
 def summaries_of(tx: Transaction, search_id: str) -> list[BaselineSummary]:
     """Returns the baseline's figures, complete pools first."""
-    rows = tx.run(OF_SEARCH, {"search": search_id}).all()
+    rows = baseline_rows(tx, search_id)
     ordered = sorted(rows, key=lambda row: (row.repeats < row.needed, row.pool))
     return [baseline_summary(row) for row in ordered]
 
 
-def find(tx: Transaction, named: str) -> Any:
+def find(tx: Transaction, named: str) -> SearchRow:
     """Returns the row by id or by name; an unfinished search comes before ended ones."""
     named = storable(named)
-    row = tx.run(BY_ID, {"key": named}).one_or_none()
+    row = tx.first(SearchRow, BY_ID, {"key": named})
     if row is not None:
         return row
     bearers = select(searches).where(searches.c.name == named).limit(2)
-    rows = tx.run(bearers.where(searches.c.status.notin_(sorted(ENDED)))).all()
+    rows = tx.all(SearchRow, bearers.where(searches.c.status.notin_(sorted(ENDED))))
     if len(rows) > 1:
         raise NotFound("single unfinished search", f"{named}; several bear the name, use the id")
-    rows = rows or tx.run(bearers.order_by(searches.c.ordinal.desc())).all()
+    rows = rows or tx.all(SearchRow, bearers.order_by(searches.c.ordinal.desc()))
     if not rows:
         raise NotFound("search", named)
     return rows[0]
@@ -151,7 +151,7 @@ def listing(
         query = query.where(searches.c.ordinal < whole_cursor(cursor))
     if statuses:
         query = query.where(searches.c.status.in_([status.value for status in statuses]))
-    rows = tx.run(query).all()
+    rows = tx.all(SearchRow, query)
     more = str(rows[limit - 1].ordinal) if len(rows) > limit else None
     return Page(items=tuple(to_record(tx, row) for row in rows[:limit]), next_cursor=more)
 
@@ -169,8 +169,8 @@ def whole_cursor(cursor: str) -> int:
 
 def _held(tx: Transaction, named: str, version: int | None) -> SearchState:
     state = lock_search(tx, find(tx, named).id)
-    if version is not None and version != state["version"]:
-        raise StaleVersion("search", state.id, version, state["version"])
+    if version is not None and version != state.version:
+        raise StaleVersion("search", state.id, version, state.version)
     return state
 
 
@@ -195,7 +195,7 @@ def change_status(
         conclude(tx, state)
         note(tx, actor, f"search.{wanted.value}", state.id)
         state.save()
-    return to_record(tx, tx.run(BY_ID, {"key": state.id}).one())
+    return to_record(tx, tx.one(SearchRow, BY_ID, {"key": state.id}))
 
 
 def change_limits(
@@ -207,15 +207,14 @@ def change_limits(
         raise IllegalTransition("search", state.id, state.status.value, "running")
     spec = state.spec.model_copy(update={"limits": limits})
     if spec != state.spec:
-        state.set(spec=spec.model_dump_json())
-        state.spec = spec
-        if state["confirming"] and not limit_reached(spec, state, tx.now):
+        state.change_spec(spec)
+        if state.confirming and not limit_reached(spec, state, tx.now):
             state.set(confirming=False)  # there is more to try, and to confirm after it
         tx.emit("search.limits", state.id, trials=limits.trials, hours=limits.hours)
         note(tx, actor, "search.limits", state.id)
         conclude(tx, state)
         state.save()
-    return to_record(tx, tx.run(BY_ID, {"key": state.id}).one())
+    return to_record(tx, tx.one(SearchRow, BY_ID, {"key": state.id}))
 
 
 def remove(tx: Transaction, named: str, *, actor: Actor, version: int | None) -> str:

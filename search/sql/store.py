@@ -13,15 +13,7 @@ from brainformer.search.sql.connection.database import Clock, Database
 from brainformer.search.sql.connection.migration import check_connection, prepare
 from brainformer.search.sql.reading import activity, listings
 from brainformer.search.sql.rows.records import baseline_summary, trial_record, youngest_outside
-from brainformer.search.sql.trials import (
-    claims,
-    endings,
-    expiry,
-    heartbeats,
-)
-from brainformer.search.sql.trials import (
-    completion as conclusion,
-)
+from brainformer.search.sql.trials import claims, completion, endings, expiry, heartbeats
 from brainformer.search.status import SearchStatus
 from brainformer.search.store.contract import Actor, SearchStore, TrialFilter
 from brainformer.search.store.records import (
@@ -36,6 +28,7 @@ from brainformer.search.store.records import (
     TrialRecord,
     WorkerRecord,
 )
+from brainformer.search.trials.lease_id import LeaseId
 from brainformer.search.trials.lease_messages import (
     ClaimRequest,
     Directive,
@@ -183,17 +176,16 @@ class SqlStore(SearchStore):
         """Returns the best trial, confirmed ones first."""
         with self._database.read() as tx:
             search = searches.find(tx, search_id)
-            found = conclusion.best_of(tx, search.id)
-            if found is None:
+            best = completion.best_of(tx, search.id)
+            if best is None:
                 raise NotFound("completed candidate in search", search.id)
-            row, values, sure, pool = found
             return BestRecord(
-                trial=trial_record(row, youngest_outside(search)),
-                baseline=None if pool is None else baseline_summary(pool),
-                confirmed=len(values) > 1,
-                repeats=len(values),
-                mean_fitness=sum(values) / len(values),
-                confidence=sure,
+                trial=trial_record(best.row, youngest_outside(search)),
+                baseline=None if best.baseline is None else baseline_summary(best.baseline),
+                confirmed=len(best.values) > 1,
+                repeats=len(best.values),
+                mean_fitness=best.mean_fitness,
+                confidence=best.confidence,
             )
 
     def baselines(self, search_id: str) -> list[BaselineSummary]:
@@ -215,12 +207,12 @@ class SqlStore(SearchStore):
     def progress(self, lease_id: str, report: Progress) -> Directive:
         """Extends the lease, keeps the point, and says whether to go on."""
         with self._database.write() as tx:
-            return heartbeats.record_progress(tx, lease_id, report)
+            return heartbeats.record_progress(tx, LeaseId.parse(lease_id), report)
 
     def result(self, lease_id: str, result: Result) -> Receipt:
         """Records the end of an attempt, with population and event, in one transaction."""
         with self._database.write() as tx:
-            receipt = endings.record_result(tx, lease_id, result)
+            receipt = endings.record_result(tx, LeaseId.parse(lease_id), result)
         if isinstance(receipt, LeaseLost):
             raise receipt
         return receipt
@@ -228,7 +220,7 @@ class SqlStore(SearchStore):
     def release(self, lease_id: str) -> None:
         """Hands an unstarted lease back: queued again, the attempt not counted."""
         with self._database.write() as tx:
-            endings.release_lease(tx, lease_id)
+            endings.release_lease(tx, LeaseId.parse(lease_id))
 
     def reap(self) -> int:
         """Requeues or fails trials whose lease has expired; returns how many. Idempotent."""

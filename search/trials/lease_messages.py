@@ -47,7 +47,7 @@ class ClaimRequest(Message):
 class Lease(Message):
     """The right of one attempt to run one trial until `expires_at` (the database's clock).
 
-    `lease_id` is "<trial_id>-<attempt>". Progress and heartbeats extend it by `lease_seconds`.
+    `lease_id` is a `LeaseId` in text. Progress and heartbeats extend it by `lease_seconds`.
     """
 
     lease_id: str

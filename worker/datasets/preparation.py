@@ -1,12 +1,11 @@
-"""Preparation of data sets: text, JSONL and Parquet files into token shards with a manifest."""
+"""Preparation of data sets: documents into token shards with a manifest."""
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -21,10 +20,14 @@ from brainformer.worker.datasets.manifest import (
     default_data_folder,
     token_dtype,
 )
+from brainformer.worker.datasets.readers.documents import read_documents
+from brainformer.worker.datasets.readers.limits import DOCUMENT_BYTES
+from brainformer.worker.datasets.readers.sources import Format
 from brainformer.worker.datasets.stdlib_text import BUILT_IN, is_validation
 from brainformer.worker.datasets.tokenizers import Tokenizer, load_tokenizer
 
 SHARD_TOKENS = 2**26
+FEW_DOCUMENTS = 20
 DATASET_ID = re.compile(r"^[a-z0-9][a-z0-9._-]{0,63}$")
 
 
@@ -34,6 +37,9 @@ def prepare_dataset(
     *,
     tokenizer: str = "bytes",
     text_field: str = "text",
+    format: Format = Format.AUTO,  # noqa: A002 (the option's name)
+    end_token: str | None = None,
+    max_document_bytes: int = DOCUMENT_BYTES,
     validation_share: float = 0.05,
     folder: Path | None = None,
     shard_tokens: int = SHARD_TOKENS,
@@ -46,9 +52,12 @@ def prepare_dataset(
 
     Args:
         dataset_id: The new data set's id; an old one of that id is replaced at the end.
-        files: `.jsonl`, `.parquet`, anything else is text.
+        files: Files, folders, or `-` for the standard input.
         tokenizer: "bytes", a tokenizers `.json` or a SentencePiece `.model`.
         text_field: The JSONL key or Parquet column that holds the text.
+        format: Of all files; by default each one's name tells.
+        end_token: See `load_tokenizer`.
+        max_document_bytes: Most bytes of UTF-8 that one document may have.
         validation_share: Expected share of documents that is held out.
         folder: Where data sets lie; the per-user folder by default.
         shard_tokens: Largest number of tokens in a shard.
@@ -66,8 +75,8 @@ def prepare_dataset(
         raise InvalidData("validation_share must lie between 0 and 1", validation_share)
     return write_dataset(
         dataset_id,
-        _documents(files, text_field),
-        tokenizer=load_tokenizer(tokenizer),
+        read_documents(files, text_field=text_field, format=format, max_bytes=max_document_bytes),
+        tokenizer=load_tokenizer(tokenizer, end_token),
         held_out=lambda text: is_validation(text, validation_share),
         folder=folder or default_data_folder(),
         shard_tokens=shard_tokens,
@@ -114,14 +123,20 @@ def write_dataset(
         for name, made in shards.items():
             if not made:
                 raise InvalidData(
-                    f"data set {dataset_id}: the {name} split is empty; give more documents "
-                    "or another validation share",
-                    count,
+                    f"data set {dataset_id}: the {name} split is empty, for a document belongs to "
+                    f"one split whole and there are {count} of them; {_more(count)}"
                 )
         manifest = _manifest(dataset_id, tokenizer, count, shards)
         (place / MANIFEST).write_text(manifest.model_dump_json(indent=1), "utf-8")
         _move(place, folder / dataset_id, replace=replace)
     return manifest
+
+
+def _more(documents: int) -> str:
+    """Returns what to do about an empty split."""
+    if documents < FEW_DOCUMENTS:
+        return "a text file is one document: give more files, or JSONL with a document a line"
+    return "choose another --validation-share"
 
 
 class _SplitWriter:
@@ -201,58 +216,3 @@ def _move(made: Path, place: Path, *, replace: bool) -> None:
             if place.exists():
                 shutil.rmtree(place)  # left half-written by a foreign hand
             made.rename(place)
-
-
-def _documents(files: Sequence[Path], text_field: str) -> Iterator[str]:
-    for path in files:
-        if not path.is_file():
-            raise InvalidData(f"{path}: there is no such file")
-        if path.suffix == ".jsonl":
-            yield from _jsonl(path, text_field)
-        elif path.suffix == ".parquet":
-            yield from _parquet(path, text_field)
-        else:
-            yield _text(path)
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_bytes().decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise InvalidData(f"{path}: text must be UTF-8; byte {error.start} is not") from None
-
-
-def _jsonl(path: Path, text_field: str) -> Iterator[str]:
-    with path.open("rb") as file:
-        for number, line in enumerate(file, start=1):
-            if not line.strip():
-                continue
-            try:
-                row = json.loads(line.decode("utf-8"))
-            except UnicodeDecodeError:
-                raise InvalidData(f"{path}: line {number} must be UTF-8") from None
-            except json.JSONDecodeError as error:
-                raise InvalidData(f"{path}: line {number} is not JSON: {error.msg}") from None
-            text = row.get(text_field) if isinstance(row, dict) else None
-            if not isinstance(text, str):
-                raise InvalidData(f"{path}: line {number} needs a string under {text_field!r}")
-            yield text
-
-
-def _parquet(path: Path, text_field: str) -> Iterator[str]:
-    from pyarrow import ArrowException
-    from pyarrow.parquet import ParquetFile
-
-    try:
-        with ParquetFile(path) as file:
-            if text_field not in file.schema_arrow.names:
-                raise InvalidData(
-                    f"{path}: needs a column {text_field!r}; it has {file.schema_arrow.names}"
-                )
-            for batch in file.iter_batches(columns=[text_field]):
-                for text in batch.column(0).to_pylist():
-                    if not isinstance(text, str):
-                        raise InvalidData(f"{path}: column {text_field!r} must hold strings")
-                    yield text
-    except (ArrowException, OSError) as error:
-        raise InvalidData(f"{path}: is not a readable Parquet file: {error}") from None

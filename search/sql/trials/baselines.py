@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Any
+from typing import TypeGuard
 
 from sqlalchemy import bindparam, insert, select, update
 
 from brainformer.search.sql.connection.database import Transaction
 from brainformer.search.sql.connection.storable_text import storable
 from brainformer.search.sql.connection.tables import baselines, trials
+from brainformer.search.sql.rows.table_rows import BaselineRow, TrialRow
 from brainformer.search.sql.rows.values import read_measurements
 from brainformer.search.sql.trials.cancellation import cancel_open
 from brainformer.search.sql.trials.state import SearchState
@@ -24,12 +25,17 @@ OF_POOL = select(baselines).where(
 OF_SEARCH = select(baselines).where(baselines.c.search_id == bindparam("search"))
 
 
-def baseline_row(tx: Transaction, search_id: str, pool: str) -> Any:
+def baseline_row(tx: Transaction, search_id: str, pool: str) -> BaselineRow | None:
     """Returns the pool's row, None before its first claim."""
-    return tx.run(OF_POOL, {"search": search_id, "pool": pool}).one_or_none()
+    return tx.first(BaselineRow, OF_POOL, {"search": search_id, "pool": pool})
 
 
-def as_baseline(row: Any) -> Baseline:
+def baseline_rows(tx: Transaction, search_id: str) -> list[BaselineRow]:
+    """Returns the rows of all pools."""
+    return tx.all(BaselineRow, OF_SEARCH, {"search": search_id})
+
+
+def as_baseline(row: BaselineRow) -> Baseline:
     """Returns the figures that rewards are relative to."""
     return Baseline(
         repeats=row.repeats,
@@ -44,7 +50,7 @@ def as_baseline(row: Any) -> Baseline:
     )
 
 
-def is_complete(row: Any) -> bool:
+def is_complete(row: BaselineRow | None) -> TypeGuard[BaselineRow]:
     """Returns whether candidates may run on this pool."""
     return row is not None and row.repeats >= row.needed
 
@@ -61,8 +67,10 @@ def open_baseline(tx: Transaction, state: SearchState, pool: str) -> None:
     tx.run(insert(baselines), values)
 
 
-def baseline_ended(tx: Transaction, state: SearchState, row: Any, settled: Settlement) -> None:
+def baseline_ended(tx: Transaction, state: SearchState, row: TrialRow, settled: Settlement) -> None:
     """Draws the consequences of a baseline trial's end for its pool."""
+    if row.pool is None:
+        return  # never of a baseline: it is queued for a pool
     if settled.status is TrialStatus.COMPLETED:
         _refresh(tx, state, row.pool)
     elif settled.status is TrialStatus.FAILED and state.status is not SearchStatus.STOPPING:
@@ -86,8 +94,7 @@ def _give_up_pool(tx: Transaction, state: SearchState, pool: str, reason: str) -
     tx.emit("pool.failed", state.id, pool=pool, reason=reason)
     message = "the baseline cannot run on this pool"
     cancel_open(tx, state, message, kind=TrialKind.BASELINE, pool=pool)
-    pools = tx.run(OF_SEARCH, {"search": state.id}).all()
-    if all(one.failure for one in pools):
+    if all(one.failure for one in baseline_rows(tx, state.id)):
         state.enter(SearchStatus.FAILED, reason)
         cancel_open(tx, state, "the search failed")
 

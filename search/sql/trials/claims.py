@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 from sqlalchemy import bindparam, func, select, update
 
 from brainformer.search.cost.trainable import check_trainable
 from brainformer.search.errors import InvalidGenome, SpaceExhausted
+from brainformer.search.space.genome import Genome
 from brainformer.search.space.zoo import resolve_genome
 from brainformer.search.sql.connection.database import Transaction
 from brainformer.search.sql.connection.tables import QUEUED, trials
+from brainformer.search.sql.rows.table_rows import TrialRow
 from brainformer.search.sql.rows.values import at, read_genome
 from brainformer.search.sql.trials.attempts import begin_attempt
 from brainformer.search.sql.trials.baselines import baseline_row, is_complete, open_baseline
@@ -27,6 +29,7 @@ from brainformer.search.sql.trials.state import (
 )
 from brainformer.search.status import SearchStatus
 from brainformer.search.trials.history import Proposal
+from brainformer.search.trials.lease_id import LeaseId
 from brainformer.search.trials.lease_messages import ClaimRequest, Lease
 from brainformer.search.trials.trial import TrialKind, TrialStatus
 
@@ -48,6 +51,17 @@ START = (  # with the columns that _start gives
     .values(status=TrialStatus.RUNNING.value, outcome=None, message="")
 )
 Memories = dict[str, Memory]
+
+
+class Started(NamedTuple):
+    """A trial whose next attempt begins: what its lease tells of it."""
+
+    lease: LeaseId
+    number: int
+    kind: TrialKind
+    genome: Genome
+    seed: int
+    lease_seconds: float
 
 
 def claim_leases(
@@ -74,7 +88,7 @@ def claim_leases(
     while open_searches and len(leases) < request.count:
         state = min(
             open_searches,
-            key=lambda one: (one["running"], memory_of(memories, one).served, one["ordinal"]),
+            key=lambda one: (one.running, memory_of(memories, one).served, one.ordinal),
         )
         lease = _grant(tx, state, request, memories)
         if lease is None:
@@ -118,7 +132,7 @@ def _serves(tx: Transaction, state: SearchState, request: ClaimRequest, memories
     if request.datasets is None:
         return True
     name = spec.proxy.dataset
-    expected = state["dataset_hash"]
+    expected = state.dataset_hash
     actual = request.datasets.get(name)
     if actual is not None and expected is None:
         state.set(dataset_hash=actual)
@@ -147,8 +161,8 @@ def _grant(
             return None  # a pool that comes too late needs no baseline
         _queue_baseline(tx, state, pool)
     ready = is_complete(baseline)
-    if state["queued"]:
-        row = tx.run(NEXT, {"search": state.id, "pool": pool}).first()
+    if state.queued:
+        row = tx.first(TrialRow, NEXT, {"search": state.id, "pool": pool})
         if row is not None and (ready or row.kind == TrialKind.BASELINE.value):
             return _start(tx, state, row, request)
     if not ready or limit_reached(state.spec, state, tx.now):
@@ -169,7 +183,7 @@ def _propose(tx: Transaction, state: SearchState, memories: Memories) -> Proposa
     """Returns a new genome that the proxy can train; None when the space has no more."""
     memory = memory_of(memories, state)
     history = SqlHistory(tx, state, memory)
-    rng = np.random.default_rng([state.spec.seed, state["next_number"]])
+    rng = np.random.default_rng([state.spec.seed, state.next_number])
     try:
         for _ in range(UNTRAINABLE_TRIES):
             proposal = memory.proposer.propose(history, rng=rng)
@@ -178,7 +192,7 @@ def _propose(tx: Transaction, state: SearchState, memories: Memories) -> Proposa
             except InvalidGenome:
                 continue
             return proposal
-        raise SpaceExhausted(state["candidates_proposed"], UNTRAINABLE_TRIES)
+        raise SpaceExhausted(state.candidates_proposed, UNTRAINABLE_TRIES)
     except SpaceExhausted as error:
         state.set(exhausted=True)
         tx.emit("search.exhausted", state.id, reason=error.message)
@@ -188,7 +202,8 @@ def _propose(tx: Transaction, state: SearchState, memories: Memories) -> Proposa
 def _start_new(
     tx: Transaction, state: SearchState, proposal: Proposal, request: ClaimRequest
 ) -> Lease:
-    values = new_trial(
+    seconds = state.spec.lease_seconds
+    trial = new_trial(
         tx,
         state,
         TrialKind.CANDIDATE,
@@ -202,63 +217,63 @@ def _start_new(
             "tries": 1,
             "worker_id": request.worker_id,
             "started_at": tx.now,
-            "lease_expires_at": tx.now + state.spec.lease_seconds,
+            "lease_expires_at": tx.now + seconds,
         },
     )
-    return _lease(tx, state, values, proposal.genome, request)
+    lease = LeaseId(trial.id, 1)
+    kind, genome = TrialKind.CANDIDATE, proposal.genome
+    started = Started(lease, trial.number, kind, genome, trial.seed, seconds)
+    return _granted(tx, state, started, request)
 
 
-def _start(tx: Transaction, state: SearchState, row: Any, request: ClaimRequest) -> Lease:
-    started = {
-        "seq": state.next_seq(),
+def _start(tx: Transaction, state: SearchState, row: TrialRow, request: ClaimRequest) -> Lease:
+    attempt = row.attempt + 1
+    values = {
+        "seq": state.take_seq(),
         "pool": request.pool,
-        "attempt": row.attempt + 1,
+        "attempt": attempt,
         "tries": row.tries + 1,
         "worker_id": request.worker_id,
         "started_at": tx.now,
         "lease_expires_at": tx.now + row.lease_seconds,
     }
-    tx.run(START, {"key": row.id, **started})
+    tx.run(START, {"key": row.id, **values})
     state.move(TrialStatus.QUEUED, TrialStatus.RUNNING)
-    return _lease(tx, state, dict(row._mapping) | started, read_genome(row.genome), request)
+    lease = LeaseId(row.id, attempt)
+    kind, genome = TrialKind(row.kind), read_genome(row.genome)
+    started = Started(lease, row.number, kind, genome, row.seed, row.lease_seconds)
+    return _granted(tx, state, started, request)
 
 
-def _lease(
-    tx: Transaction, state: SearchState, trial: dict[str, Any], genome: Any, request: ClaimRequest
-) -> Lease:
-    spec = state.spec
-    begin_attempt(
-        tx,
-        trial_id=trial["id"],
-        attempt=trial["attempt"],
-        worker_id=request.worker_id,
-        pool=request.pool,
-    )
+def _granted(tx: Transaction, state: SearchState, trial: Started, request: ClaimRequest) -> Lease:
+    """Returns the lease of a trial that has just been started, with its attempt and event."""
+    spec, lease = state.spec, trial.lease
+    begin_attempt(tx, lease, worker_id=request.worker_id, pool=request.pool)
     tx.emit(
         "trial.started",
         state.id,
-        number=trial["number"],
-        kind_of_trial=trial["kind"],
-        attempt=trial["attempt"],
+        number=trial.number,
+        kind_of_trial=trial.kind.value,
+        attempt=lease.attempt,
         pool=request.pool,
-        seq=state["trial_seq"],
+        seq=state.trial_seq,
     )
     proxy = spec.proxy
-    if state["dataset_hash"] and proxy.dataset_hash is None:
-        proxy = proxy.model_copy(update={"dataset_hash": state["dataset_hash"]})
+    if state.dataset_hash and proxy.dataset_hash is None:
+        proxy = proxy.model_copy(update={"dataset_hash": state.dataset_hash})
     return Lease(
-        lease_id=f"{trial['id']}-{trial['attempt']}",
+        lease_id=str(lease),
         search_id=state.id,
         search_name=spec.name,
-        trial_id=trial["id"],
-        trial_number=trial["number"],
-        attempt=trial["attempt"],
-        kind=TrialKind(trial["kind"]),
+        trial_id=lease.trial_id,
+        trial_number=trial.number,
+        attempt=lease.attempt,
+        kind=trial.kind,
         pool=request.pool,
-        genome=genome,
+        genome=trial.genome,
         proxy=proxy,
-        seed=trial["seed"],
-        expires_at=at(trial["lease_expires_at"]),
-        lease_seconds=trial["lease_seconds"],
+        seed=trial.seed,
+        expires_at=at(tx.now + trial.lease_seconds),
+        lease_seconds=trial.lease_seconds,
         inference_time=spec.inference_time_slack is not None,
     )

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import NamedTuple
 
 from sqlalchemy import select
 
 from brainformer.search.spec import ASK_TELL_POOL, SearchSpec
 from brainformer.search.sql.connection.database import Transaction
 from brainformer.search.sql.connection.tables import trials
+from brainformer.search.sql.rows.table_rows import BaselineRow, SearchRow, TrialRow
 from brainformer.search.sql.rows.values import read_genome
 from brainformer.search.sql.trials.baselines import as_baseline, baseline_row
 from brainformer.search.sql.trials.cancellation import cancel_open
@@ -19,41 +20,56 @@ from brainformer.search.trials.reward import confidence
 from brainformer.search.trials.trial import TrialKind, TrialStatus
 
 
-class Counted(Protocol):
-    """Columns of a search by name."""
+class Best(NamedTuple):
+    """The best trial of a search.
 
-    def __getitem__(self, name: str, /) -> Any: ...
+    Attributes:
+        row: The trial's.
+        values: Its fitness, and that of its confirmations.
+        confidence: Probability that its true fitness is above 0, None where unknown.
+        baseline: Of its pool; None if there is none.
+    """
+
+    row: TrialRow
+    values: list[float]
+    confidence: float | None
+    baseline: BaselineRow | None
+
+    @property
+    def mean_fitness(self) -> float:
+        """Over the trial and its confirmations."""
+        return sum(self.values) / len(self.values)
 
 
-def limit_reached(spec: SearchSpec, row: Counted, now: float) -> bool:
+def limit_reached(spec: SearchSpec, search: SearchRow | SearchState, now: float) -> bool:
     """Returns whether no further candidate is to be proposed.
 
     Hours count from the search's creation, pauses included.
 
     Args:
         spec: Of the search.
-        row: Its columns.
+        search: Its row or its state.
         now: The database's time.
     """
     limits = spec.limits
-    if row["exhausted"]:
+    if search.exhausted:
         return True
-    if limits.trials is not None and row["candidates_proposed"] >= limits.trials:
+    if limits.trials is not None and search.candidates_proposed >= limits.trials:
         return True
-    return limits.hours is not None and now >= row["created_at"] + 3600 * limits.hours
+    return limits.hours is not None and now >= search.created_at + 3600 * limits.hours
 
 
 def conclude(tx: Transaction, state: SearchState) -> None:
     """Takes the search to its next stage if this one is over."""
-    if state.status is SearchStatus.STOPPING and not state["running"]:
+    if state.status is SearchStatus.STOPPING and not state.running:
         choose_best(tx, state)
-        state.enter(SearchStatus.STOPPED, state["reason"])
+        state.enter(SearchStatus.STOPPED, state.reason)
         return
-    if state.status is not SearchStatus.RUNNING or state["candidates_open"]:
+    if state.status is not SearchStatus.RUNNING or state.candidates_open:
         return
     if not limit_reached(state.spec, state, tx.now):
         return
-    if not state["confirming"]:
+    if not state.confirming:
         state.set(confirming=True)
         # No candidate will need the baseline of a pool that came too late.
         cancel_open(
@@ -64,9 +80,9 @@ def conclude(tx: Transaction, state: SearchState) -> None:
             kind=TrialKind.BASELINE,
         )
         _queue_confirmations(tx, state)
-    if not state["queued"] and not state["running"]:
+    if not state.queued and not state.running:
         choose_best(tx, state)
-        reason = "every genome within reach was tried" if state["exhausted"] else "limit reached"
+        reason = "every genome within reach was tried" if state.exhausted else "limit reached"
         state.enter(SearchStatus.COMPLETED, reason)
 
 
@@ -92,7 +108,7 @@ def _queue_confirmations(tx: Transaction, state: SearchState) -> None:
             )
 
 
-def best_candidates(tx: Transaction, search_id: str, count: int) -> list[Any]:
+def best_candidates(tx: Transaction, search_id: str, count: int) -> list[TrialRow]:
     """Returns the fittest completed candidates, best first; of equals, the one proposed first."""
     if count < 1:
         return []
@@ -107,7 +123,7 @@ def best_candidates(tx: Transaction, search_id: str, count: int) -> list[Any]:
         .order_by(trials.c.fitness.desc(), trials.c.number)
         .limit(count)
     )
-    return list(tx.run(fittest).all())
+    return tx.all(TrialRow, fittest)
 
 
 def confirmed_candidates(tx: Transaction, search_id: str) -> dict[int, list[float]]:
@@ -126,44 +142,41 @@ def confirmed_candidates(tx: Transaction, search_id: str) -> dict[int, list[floa
     return found
 
 
-def best_of(tx: Transaction, search_id: str) -> tuple[Any, list[float], float | None, Any] | None:
-    """Returns the best trial's row, its fitness values, the confidence and its baseline's row.
+def best_of(tx: Transaction, search_id: str) -> Best | None:
+    """Returns the best trial; None while no candidate has completed.
 
     Confirmed trials are compared by the mean over the trial and its confirmations.
     """
     repeats = confirmed_candidates(tx, search_id)
-    top: list[tuple[float, int, Any, list[float]]] = []
     if repeats:
-        rows = tx.run(
-            select(trials).where(
-                trials.c.search_id == search_id, trials.c.number.in_(sorted(repeats))
-            )
+        confirmed = select(trials).where(
+            trials.c.search_id == search_id, trials.c.number.in_(sorted(repeats))
         )
-        for row in rows:
-            values = [row.fitness, *repeats[row.number]]
-            top.append((sum(values) / len(values), -row.number, row, values))
+        rows = tx.all(TrialRow, confirmed)
     else:
-        top = [
-            (row.fitness, -row.number, row, [row.fitness])
-            for row in best_candidates(tx, search_id, 1)
-        ]
-    if not top:
+        rows = best_candidates(tx, search_id, 1)
+    found = [
+        (row, [row.fitness, *repeats.get(row.number, [])])
+        for row in rows
+        if row.fitness is not None
+    ]
+    if not found:
         return None
-    _, _, row, values = max(top, key=lambda one: one[:2])
-    pool = baseline_row(tx, search_id, row.pool)
+    row, values = max(found, key=lambda one: (sum(one[1]) / len(one[1]), -one[0].number))
+    pool = None if row.pool is None else baseline_row(tx, search_id, row.pool)
     sure = None if pool is None else confidence(_gains(values, pool), as_baseline(pool))
-    return row, values, sure, pool
+    return Best(row, values, sure, pool)
 
 
-def _gains(values: list[float], pool: Any) -> list[float]:
+def _gains(values: list[float], pool: BaselineRow) -> list[float]:
     """Returns by how much fitness is above the baseline: as it is, but for ask and tell's own."""
-    told = pool.pool == ASK_TELL_POOL and pool.validation_loss is not None
-    return [value + pool.validation_loss for value in values] if told else values
+    if pool.pool != ASK_TELL_POOL or pool.validation_loss is None:
+        return values
+    return [value + pool.validation_loss for value in values]
 
 
 def choose_best(tx: Transaction, state: SearchState) -> None:
     """Writes the best trial, by its confirmed mean, on the search's row."""
-    found = best_of(tx, state.id)
-    if found is not None:
-        row, values, _, _ = found
-        state.set(best_number=row.number, best_fitness=sum(values) / len(values))
+    best = best_of(tx, state.id)
+    if best is not None:
+        state.set(best_number=best.row.number, best_fitness=best.mean_fitness)

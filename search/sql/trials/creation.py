@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import NamedTuple
 
 from sqlalchemy import insert
 
 from brainformer.search.cost.cost import embedding_parameters, stacked_parameters
 from brainformer.search.space.genome import Genome, digest_of
-from brainformer.search.sql.connection.database import Transaction
+from brainformer.search.sql.connection.database import Transaction, Values
 from brainformer.search.sql.connection.tables import trials
 from brainformer.search.sql.trials.state import SearchState
 from brainformer.search.trials.trial import TrialKind, TrialStatus, training_seed
 
 INSERT = insert(trials).returning(trials.c.id)
+
+
+class NewTrial(NamedTuple):
+    """What was given to a new trial."""
+
+    id: int
+    number: int
+    seed: int
 
 
 def new_trial(
@@ -26,9 +34,9 @@ def new_trial(
     origin: str,
     parent: int | None = None,
     mutation: str = "",
-    running: dict[str, Any] | None = None,
-) -> dict[str, Any]:
-    """Adds a trial and returns its row.
+    running: Values | None = None,
+) -> NewTrial:
+    """Adds a trial.
 
     Args:
         tx: Of the caller.
@@ -42,17 +50,18 @@ def new_trial(
         running: Columns of the first attempt, if the trial starts at once; else it is queued.
     """
     status = TrialStatus.QUEUED if running is None else TrialStatus.RUNNING
-    number = state.next_number()
+    number = state.take_number()
     state.move(None, status)
     if kind is TrialKind.CANDIDATE:
         state.add(candidates_proposed=1, candidates_open=1)
     text = genome.canonical_json()
     proxy = state.spec.proxy
     stacked, activated = stacked_parameters(genome, proxy)
-    values: dict[str, Any] = {
+    seed = training_seed(state.spec.seed, number)
+    values: dict[str, object] = {
         "search_id": state.id,
         "number": number,
-        "seq": state.next_seq(),
+        "seq": state.take_seq(),
         "kind": kind.value,
         "status": status.value,
         "pool": pool,
@@ -63,7 +72,7 @@ def new_trial(
         "mutation": mutation,
         "attempt": 0,
         "tries": 0,
-        "seed": training_seed(state.spec.seed, number),
+        "seed": seed,
         "parameters": stacked + embedding_parameters(genome, proxy),
         "activated_parameters": activated,
         "worker_id": None,
@@ -73,7 +82,7 @@ def new_trial(
         "lease_expires_at": None,
     }
     values |= running or {}
-    values["id"] = tx.run(INSERT, values).scalar_one()
+    trial_id: int = tx.run(INSERT, values).scalar_one()
     if running is None:
         tx.emit("trial.created", state.id, number=number, kind_of_trial=kind.value, origin=origin)
-    return values
+    return NewTrial(trial_id, number, seed)

@@ -270,10 +270,10 @@ def test_a_failed_preparation_keeps_the_old_data_set(jsonl, folder, tmp_path):
     assert open_dataset("mine", folder).manifest == before
 
 
-def test_one_document_cannot_fill_two_splits(folder, tmp_path):
+def test_one_document_cannot_fill_two_splits_and_what_would_is_said(folder, tmp_path):
     path = tmp_path / "one.txt"
     path.write_text("only one")
-    with pytest.raises(InvalidData, match="split is empty"):
+    with pytest.raises(InvalidData, match=r"split is empty.* JSONL with a document a line"):
         prepare_dataset("mine", [path], folder=folder)
 
 
