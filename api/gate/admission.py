@@ -15,7 +15,7 @@ from brainformer.search.proxy.proxy import Proxy
 from brainformer.search.space.genome import Genome
 from brainformer.search.space.space import Space
 from brainformer.search.space.zoo import zoo_genome
-from brainformer.search.spec import SearchSpec
+from brainformer.search.spec import Rival, SearchSpec
 
 BUILT_IN_DATASETS = ("python-stdlib",)
 
@@ -62,7 +62,8 @@ def admit(spec: SearchSpec, settings: Settings, datasets: KnownDataSets) -> None
         raise InvalidSpec(error.message, pointer="/space") from None
     for size in (cost.parameters, cost.memory_bytes):
         check_size(largest_genome(space, spec.proxy, size), spec.proxy, settings, "/space")
-    check_size(_resolved(spec.baseline, space, "/baseline"), spec.proxy, settings, "/baseline")
+    for rival in _rivals(spec):
+        check_size(rival.genome, spec.proxy, settings, "/baseline")
     for index, seed in enumerate(spec.seeds):
         pointer = f"/seeds/{index}"
         check_size(_resolved(seed, space, pointer), spec.proxy, settings, pointer)
@@ -88,6 +89,13 @@ def check_size(genome: Genome, proxy: Proxy, settings: Settings, pointer: str) -
             f"(setting max_memory_bytes), the largest needs {needed}",
             pointer=pointer,
         )
+
+
+def _rivals(spec: SearchSpec) -> list[Rival]:
+    try:
+        return spec.rivals()
+    except (NotFound, InvalidGenome) as error:
+        raise InvalidSpec(error.message, pointer="/baseline") from None
 
 
 def _resolved(named: str | Genome, space: Space, pointer: str) -> Genome:

@@ -9,6 +9,7 @@ import numpy as np
 from brainformer.search.ask_tell.contract import (
     AskedTrial,
     AskTell,
+    Candidate,
     Compromise,
     Standing,
     by_speed,
@@ -29,10 +30,12 @@ from brainformer.search.trials.trial import TrialKind, TrialStatus, training_see
 
 @dataclass
 class _Candidate:
-    """A completed candidate and its fitness over the trial and its confirmations."""
+    """A completed candidate: its own fitness, and that of its confirmations."""
 
     genome: Genome
-    values: list[float] = field(default_factory=list)
+    fitness: float
+    fresh: list[float | None] = field(default_factory=list)
+    asked: int = 0
 
 
 class MemorySearch(AskTell):
@@ -54,30 +57,41 @@ class MemorySearch(AskTell):
         """Returns the next trial: a confirmation that was wished for, or a new genome."""
         if self._wished:
             parent = self._wished.pop(0)
-            again = Proposal(self._candidates[parent].genome, "confirmation", parent)
-            return self._opened(again, TrialKind.CONFIRMATION)
+            candidate = self._candidates[parent]
+            again = Proposal(candidate.genome, "confirmation", parent)
+            candidate.asked += 1
+            return self._opened(again, TrialKind.CONFIRMATION, repeat=candidate.asked - 1)
         rng = np.random.default_rng([self.spec.seed, self._next_number])
         proposal = self._proposer.propose(self._history, rng=rng)
         self._history.add_proposed(self._next_number, proposal.genome)
         return self._opened(proposal, TrialKind.CANDIDATE)
 
-    def _opened(self, proposal: Proposal, kind: TrialKind) -> AskedTrial:
+    def _opened(
+        self, proposal: Proposal, kind: TrialKind, *, repeat: int | None = None
+    ) -> AskedTrial:
         number = self._next_number
         self._next_number += 1
         self._open[number] = AskedTrial(
             number=number,
             genome=proposal.genome,
             kind=kind,
-            seed=training_seed(self.spec.seed, number),
+            seed=training_seed(self.spec.seed, number)
+            if repeat is None
+            else self.repeat_seed(repeat),
             origin=proposal.origin,
             parent=proposal.parent,
             mutation=proposal.mutation,
+            repeat=repeat,
         )
         return self._open[number]
 
     def _end(self, number: int, ending: Ending) -> None:
         asked = self._held(number, ending.status)
-        if ending.fitness is not None:
+        if asked.kind is TrialKind.CONFIRMATION:
+            completed = ending.status is TrialStatus.COMPLETED
+            fresh = self._candidates[asked.parent if asked.parent is not None else -1].fresh
+            fresh.append(ending.fitness if completed else None)
+        elif ending.fitness is not None:
             self._keep(asked, ending, ending.fitness)
         else:
             self._history.drop(number)
@@ -92,14 +106,11 @@ class MemorySearch(AskTell):
         return self._open[number]
 
     def _keep(self, asked: AskedTrial, ending: Ending, fitness: float) -> None:
-        if asked.kind is TrialKind.CANDIDATE:
-            seen = self._observed(asked, ending, fitness)
-            if ending.cost_told:
-                self._archive.add(seen)
+        seen = self._observed(asked, ending, fitness)
+        if ending.cost_told:
+            self._archive.add(seen)
         if ending.status is TrialStatus.COMPLETED:
-            repeated = asked.parent if asked.kind is TrialKind.CONFIRMATION else None
-            named = asked.number if repeated is None else repeated
-            self._candidates.setdefault(named, _Candidate(asked.genome)).values.append(fitness)
+            self._candidates[asked.number] = _Candidate(asked.genome, fitness)
 
     def _observed(self, asked: AskedTrial, ending: Ending, fitness: float) -> Observation:
         counted = ending.parameters
@@ -128,8 +139,11 @@ class MemorySearch(AskTell):
 
     def best(self, count: int = 1) -> list[Standing]:
         """Returns the best candidates, confirmed ones first, then by mean fitness."""
-        rows = [(n, one.genome, one.values) for n, one in self._candidates.items()]
-        return ranked(rows, self._baseline)[: max(0, count)]
+        found = [
+            Candidate(number, one.genome, one.fitness, one.fresh)
+            for number, one in self._candidates.items()
+        ]
+        return ranked(found, self._baseline)[: max(0, count)]
 
     def pareto(self) -> list[Compromise]:
         """Returns the front of completed candidates, fastest first; of equals, the first told."""
@@ -145,5 +159,7 @@ class MemorySearch(AskTell):
         )
 
     def _fittest(self, count: int) -> list[Standing]:
-        rows = [(n, one.genome, one.values[:1]) for n, one in self._candidates.items()]
-        return ranked(rows, self._baseline)[: max(0, count)]
+        found = [
+            Candidate(number, one.genome, one.fitness) for number, one in self._candidates.items()
+        ]
+        return ranked(found, self._baseline)[: max(0, count)]

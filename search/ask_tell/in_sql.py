@@ -12,6 +12,7 @@ from sqlalchemy import bindparam, insert, select, update
 from brainformer.search.ask_tell.contract import (
     AskedTrial,
     AskTell,
+    Candidate,
     Compromise,
     Standing,
     by_speed,
@@ -27,9 +28,10 @@ from brainformer.search.sql.rows.table_rows import SearchRow, TrialRow
 from brainformer.search.sql.rows.values import read_genome
 from brainformer.search.sql.searches import create
 from brainformer.search.sql.trials.baselines import as_baseline, baseline_row
-from brainformer.search.sql.trials.completion import best_candidates, confirmed_candidates
+from brainformer.search.sql.trials.completion import best_candidates
 from brainformer.search.sql.trials.creation import NewTrial, new_trial
 from brainformer.search.sql.trials.endings import finish
+from brainformer.search.sql.trials.finalists import confirmations
 from brainformer.search.sql.trials.front import FRONT
 from brainformer.search.sql.trials.history import Memory, SqlHistory
 from brainformer.search.sql.trials.state import SearchState, lock_search
@@ -39,6 +41,7 @@ from brainformer.search.trials.history import Observation, Proposal
 from brainformer.search.trials.lease_rules import Settlement
 from brainformer.search.trials.reward import Baseline
 from brainformer.search.trials.trial import (
+    OPEN,
     Measurements,
     Outcome,
     TrialKind,
@@ -207,25 +210,28 @@ class SqlSearch(AskTell):
         """Has the best `count` candidates evaluated again; returns how many trials that makes."""
         with self._database.write() as tx:
             state = lock_search(tx, self._id)
-            rows = [row for row in best_candidates(tx, self._id, count) for _ in range(repeats)]
+            known = confirmations(tx, self._id)
+            rows = best_candidates(tx, self._id, count)
             for row in rows:
                 again = Proposal(read_genome(row.genome), "confirmation", row.number)
-                _add(tx, state, TrialKind.CONFIRMATION, again)
+                first = len(known.get(row.number, ()))
+                for repeat in range(first, first + repeats):
+                    _add(tx, state, TrialKind.CONFIRMATION, again, repeat=repeat)
             state.save()
-        return len(rows)
+        return len(rows) * repeats
 
     def best(self, count: int = 1) -> list[Standing]:
         """Returns the best candidates, confirmed ones first, then by mean fitness."""
         with self._database.read() as tx:
-            repeats = confirmed_candidates(tx, self._id)
+            again = confirmations(tx, self._id)
             rows = {row.number: row for row in best_candidates(tx, self._id, count)}
-            for number in repeats.keys() - rows.keys():
+            for number in again.keys() - rows.keys():
                 named = {"search": self._id, "number": number}
                 rows[number] = tx.one(TrialRow, NUMBERED, named)
             pool = baseline_row(tx, self._id, ASK_TELL_POOL)
         known = Baseline(repeats=0) if pool is None else as_baseline(pool)
         candidates = [
-            (number, read_genome(row.genome), [row.fitness, *repeats.get(number, [])])
+            Candidate(number, read_genome(row.genome), row.fitness, _fresh(again.get(number, [])))
             for number, row in rows.items()
             if row.fitness is not None
         ]
@@ -255,12 +261,22 @@ class SqlSearch(AskTell):
         return {"search": self._id, "status": status.value}
 
 
+def _fresh(repeats: list[TrialRow]) -> list[float | None]:
+    """Returns what the confirmations that have ended were told; None for one that failed."""
+    return [
+        one.fitness if one.status == TrialStatus.COMPLETED.value else None
+        for one in repeats
+        if one.status not in OPEN
+    ]
+
+
 def _add(
     tx: Transaction,
     state: SearchState,
     kind: TrialKind,
     proposal: Proposal,
     *,
+    repeat: int | None = None,
     running: Values | None = None,
 ) -> NewTrial:
     return new_trial(
@@ -272,6 +288,7 @@ def _add(
         origin=proposal.origin,
         parent=proposal.parent,
         mutation=proposal.mutation,
+        repeat=repeat,
         running=None if running is None else {**running, "started_at": tx.now},
     )
 
@@ -285,4 +302,5 @@ def _asked(row: TrialRow) -> AskedTrial:
         origin=row.origin,
         parent=row.parent_number,
         mutation=row.mutation,
+        repeat=row.repeat,
     )

@@ -48,8 +48,8 @@ def paired_p_value(better: Losses, worse: Losses) -> float | None:
     if None in first or None in second:
         return _rank_sum(_ordered(first), _ordered(second))
     gains = [b - a for a, b in zip(_known(first), _known(second), strict=True)]
-    mean, deviation = _mean(gains), standard_deviation(gains) or 0.0
-    return _tail(mean, deviation / math.sqrt(count), count - 1)
+    deviation = standard_deviation(gains) or 0.0
+    return _tail(mean(gains), deviation / math.sqrt(count), count - 1)
 
 
 def holm(values: Mapping[Key, float]) -> dict[Key, float]:
@@ -85,8 +85,20 @@ def standard_deviation(values: Sequence[float]) -> float | None:
     """Returns the sample standard deviation; None for fewer than two values."""
     if len(values) < FEWEST_RUNS:
         return None
-    mean = _mean(values)
-    return math.sqrt(sum((value - mean) ** 2 for value in values) / (len(values) - 1))
+    middle = mean(values)
+    return math.sqrt(sum((value - middle) ** 2 for value in values) / (len(values) - 1))
+
+
+def sample_like(count: int, middle: float, deviation: float | None) -> list[float]:
+    """Returns values of this number, mean and deviation: all that Welch's test looks at.
+
+    For runs of which only these are known; without a deviation, or with one value, none at all.
+    """
+    if deviation is None or count < FEWEST_RUNS:
+        return []
+    places = [at - (count - 1) / 2 for at in range(count)]
+    unit = math.sqrt(sum(place * place for place in places) / (count - 1))
+    return [middle + deviation * place / unit for place in places]
 
 
 def gain_interval(
@@ -99,7 +111,7 @@ def gain_interval(
     if len(block) < FEWEST_RUNS or len(rival) < FEWEST_RUNS or None in block or None in rival:
         return None
     own, other = _known(block), _known(rival)
-    gain = _mean(other) - _mean(own)
+    gain = mean(other) - mean(own)
     error, freedom = _welch_error(own, other)
     half = float(stdtrit(freedom, 0.5 + level / 2)) * error if error else 0.0
     return gain - half, gain + half
@@ -107,7 +119,7 @@ def gain_interval(
 
 def _welch(block: list[float], rival: list[float]) -> float:
     error, freedom = _welch_error(block, rival)
-    return _tail(_mean(rival) - _mean(block), error, freedom)
+    return _tail(mean(rival) - mean(block), error, freedom)
 
 
 def _welch_error(block: list[float], rival: list[float]) -> tuple[float, float]:
@@ -139,9 +151,9 @@ def _rank_sum(block: list[float], rival: list[float]) -> float:
 
     observed = score(range(own))
     if math.comb(size, own) > MOST_ARRANGEMENTS:
-        mean = own * (size - own) / 2
-        deviation = math.sqrt(mean * (size + 1) / 6)
-        return 0.5 * math.erfc((observed - mean) / deviation / math.sqrt(2))
+        middle = own * (size - own) / 2
+        deviation = math.sqrt(middle * (size + 1) / 6)
+        return 0.5 * math.erfc((observed - middle) / deviation / math.sqrt(2))
     scores = [score(chosen) for chosen in combinations(range(size), own)]
     return sum(one >= observed - 1e-9 for one in scores) / len(scores)
 
@@ -158,5 +170,6 @@ def _known(losses: Losses) -> list[float]:
     return [loss for loss in losses if loss is not None]
 
 
-def _mean(values: Sequence[float]) -> float:
+def mean(values: Sequence[float]) -> float:
+    """Returns the mean of at least one value."""
     return math.fsum(values) / len(values)

@@ -20,6 +20,7 @@ from brainformer.search.errors import (
     StaleVersion,
 )
 from brainformer.search.evolution.proposer import Proposer
+from brainformer.search.space.genome import Genome
 from brainformer.search.space.zoo import resolve_genome
 from brainformer.search.spec import Limits, SearchSpec
 from brainformer.search.sql.connection.advisory_locks import AdvisoryLock
@@ -57,10 +58,15 @@ def check_spec(spec: SearchSpec) -> None:
         space = spec.resolved_space()
     except NotFound as error:
         raise InvalidSpec(error.message, pointer="/space") from None
-    for pointer, named in [
-        ("/baseline", spec.baseline),
+    try:
+        rivals = spec.rivals()
+    except (NotFound, InvalidGenome) as error:
+        raise InvalidSpec(error.message, pointer="/baseline") from None
+    named_genomes: list[tuple[str, str | Genome]] = [
+        *(("/baseline", rival.genome) for rival in rivals),
         *((f"/seeds/{index}", seed) for index, seed in enumerate(spec.seeds)),
-    ]:
+    ]
+    for pointer, named in named_genomes:
         try:
             genome = resolve_genome(named, space)
             check_trainable(genome, spec.proxy)

@@ -12,7 +12,9 @@ from brainformer.search.sql import searches, tokens
 from brainformer.search.sql.connection.database import Clock, Database
 from brainformer.search.sql.connection.migration import check_connection, prepare
 from brainformer.search.sql.reading import activity, listings
-from brainformer.search.sql.rows.records import baseline_summary, trial_record, youngest_outside
+from brainformer.search.sql.reading.best import best_record
+from brainformer.search.sql.rows.records import trial_record, youngest_outside
+from brainformer.search.sql.rows.values import read_spec
 from brainformer.search.sql.trials import claims, completion, endings, expiry, heartbeats
 from brainformer.search.status import SearchStatus
 from brainformer.search.store.contract import Actor, SearchStore, TrialFilter
@@ -176,17 +178,10 @@ class SqlStore(SearchStore):
         """Returns the best trial, confirmed ones first."""
         with self._database.read() as tx:
             search = searches.find(tx, search_id)
-            best = completion.best_of(tx, search.id)
+            best = completion.best_of(tx, search.id, read_spec(search.spec))
             if best is None:
                 raise NotFound("completed candidate in search", search.id)
-            return BestRecord(
-                trial=trial_record(best.row, youngest_outside(search)),
-                baseline=None if best.baseline is None else baseline_summary(best.baseline),
-                confirmed=len(best.values) > 1,
-                repeats=len(best.values),
-                mean_fitness=best.mean_fitness,
-                confidence=best.confidence,
-            )
+            return best_record(best, trial_record(best.row, youngest_outside(search)))
 
     def baselines(self, search_id: str) -> list[BaselineSummary]:
         """Returns the baseline's figures, pool by pool."""

@@ -29,7 +29,7 @@ from brainformer.api.cli.terminal.output import (
     stdout,
     table,
 )
-from brainformer.api.report.certainty import certainty
+from brainformer.api.report.certainty import verdict_sentence
 from brainformer.search.errors import ControllerUnreachable, InvalidSpec
 from brainformer.search.spec import parse_spec
 from brainformer.search.status import ENDED
@@ -118,10 +118,7 @@ def list_searches(url: Url = URL, token: Token = None, as_json: AsJson = False) 
     elif not records:
         say("no searches yet; launch one with 'brainformer search create -f SPEC'")
     else:
-        rows = [
-            (r["id"], r["name"], r["status"], _progress(r), number(r["best_fitness"]))
-            for r in records
-        ]
+        rows = [(r["id"], r["name"], r["status"], _progress(r), _best_fitness(r)) for r in records]
         stdout().print(table(("id", "name", "status", "trials>", "best fitness>"), rows))
 
 
@@ -140,7 +137,7 @@ def show(search: SearchName, url: Url = URL, token: Token = None, as_json: AsJso
         ("status", record["status"] + (f" ({record['reason']})" if record["reason"] else "")),
         ("candidates", _progress(record)),
         ("trials", counts or "none yet"),
-        ("best fitness", number(record["best_fitness"])),
+        ("best fitness", _best_fitness(record)),
         ("best trial", _best(client, record)),
     ]
     stdout().print(table(("", ""), rows))
@@ -183,9 +180,7 @@ def watch(search: SearchName, url: Url = URL, token: Token = None, as_json: AsJs
                 raise
             say("the connection dropped; trying again ...")
             time.sleep(min(2.0**failures / 4, 15))
-    say(
-        f"search {record['name']} {record['status']}, best fitness {number(record['best_fitness'])}"
-    )
+    say(f"search {record['name']} {record['status']}, best fitness {_best_fitness(record)}")
     if record["status"] == "failed":
         raise typer.Exit(SEARCH_FAILED)
 
@@ -241,15 +236,22 @@ def _act(client: ControllerClient, search: str, action: str, *, as_json: bool) -
 
 
 def _best(client: ControllerClient, record: dict[str, Any]) -> str:
-    """Returns the best trial's number, over how many runs, and how sure it beats the baseline."""
+    """Returns the best trial's number, and what its fresh runs say."""
     if record["best_trial_number"] is None:
         return "-"
     best = client.get(f"/searches/{record['id']}/best")
-    runs = "1 run" if best["repeats"] == 1 else f"{best['repeats']} runs"
-    told = [str(best["trial"]["number"]), runs]
-    if best["confidence"] is not None:
-        told.append(f"{certainty(best['confidence'])} sure to beat the baseline")
-    return ", ".join(told)
+    return f"{best['trial']['number']}: {verdict_sentence(best)}"
+
+
+def _best_fitness(record: dict[str, Any]) -> str:
+    """Returns the mean of the fresh runs with its deviation, or the single run as such."""
+    value, runs = record["best_fitness"], record["best_repeats"]
+    if value is None:
+        return "-"
+    if not runs:
+        return f"{number(value)} (single run)"
+    spread = "" if record["best_deviation"] is None else f" ± {number(record['best_deviation'])}"
+    return f"{number(value)}{spread} ({runs} run{'' if runs == 1 else 's'})"
 
 
 def _compromise(trial: dict[str, Any]) -> tuple[str, ...]:

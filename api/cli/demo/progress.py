@@ -22,7 +22,7 @@ class DemoProgress:
         self._total = (
             spec["limits"]["trials"]
             + spec["baseline_repeats"]
-            + spec["confirmations"] * spec["confirmation_repeats"]
+            + spec["confirmations"] * spec["confirmation_repeats"]  # at least
         )
         self._budget_seconds = spec["proxy"]["budget_seconds"]
         self._started = time.monotonic()

@@ -79,6 +79,11 @@ searches = Table(
     Column("confirming", Boolean, nullable=False, server_default=FALSE),
     Column("best_number", Integer),
     Column("best_fitness", Double),
+    Column("best_deviation", Double),
+    _count("best_repeats"),
+    Column("kind", String(16), nullable=False, server_default="search"),
+    Column("parent_id", String(32), index=True),  # of a certificate or a promotion: its search
+    Column("plan", Text),
 )
 
 baselines = Table(
@@ -102,6 +107,8 @@ baselines = Table(
     Column("step_time_noise_ms", Double),
     Column("hurdle_loss", Double),
     Column("hurdle_noise", Double),
+    Column("rival", Text),
+    Column("rival_proxy", Text),
 )
 
 trials = Table(
@@ -138,6 +145,10 @@ trials = Table(
     Column("finished_at", Double),
     Column("lease_seconds", Double, nullable=False),
     Column("lease_expires_at", Double),
+    Column("repeat", Integer),
+    Column("proxy", Text),
+    Column("label", String(64), nullable=False, server_default=""),
+    Column("imported", Boolean, nullable=False, server_default=FALSE),
     UniqueConstraint("search_id", "number"),
     Index("ix_trials_seq", "search_id", "seq"),
     Index("ix_trials_fitness", "search_id", "fitness", "number"),

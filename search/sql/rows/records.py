@@ -30,6 +30,7 @@ def baseline_summary(row: BaselineRow) -> BaselineSummary:
         step_time_noise_ms=row.step_time_noise_ms,
         hurdle_loss=row.hurdle_loss,
         failure=row.failure,
+        rival=None if row.rival is None else read_genome(row.rival),
     )
 
 
@@ -55,6 +56,8 @@ def search_record(row: SearchRow, baseline: BaselineSummary | None) -> SearchRec
         baseline=baseline,
         best_trial_number=row.best_number,
         best_fitness=row.best_fitness,
+        best_deviation=row.best_deviation,
+        best_repeats=row.best_repeats,
     )
 
 
@@ -89,6 +92,9 @@ def plain_columns(row: TrialRow, youngest_outside: int) -> dict[str, object]:
         "mutation": row.mutation,
         "attempt": row.attempt,
         "seed": row.seed,
+        "repeat": row.repeat,
+        "label": row.label,
+        "imported": row.imported,
         "outcome": row.outcome,
         "message": row.message,
         "fitness": row.fitness,

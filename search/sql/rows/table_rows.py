@@ -41,6 +41,11 @@ class SearchRow(NamedTuple):
     confirming: bool
     best_number: int | None
     best_fitness: float | None
+    best_deviation: float | None
+    best_repeats: int
+    kind: str
+    parent_id: str | None
+    plan: str | None
 
 
 class BaselineRow(NamedTuple):
@@ -59,6 +64,8 @@ class BaselineRow(NamedTuple):
     step_time_noise_ms: float | None
     hurdle_loss: float | None
     hurdle_noise: float | None
+    rival: str | None
+    rival_proxy: str | None
 
 
 class TrialRow(NamedTuple):
@@ -95,6 +102,10 @@ class TrialRow(NamedTuple):
     finished_at: float | None
     lease_seconds: float
     lease_expires_at: float | None
+    repeat: int | None
+    proxy: str | None
+    label: str
+    imported: bool
 
 
 class AttemptRow(NamedTuple):

@@ -8,6 +8,7 @@ from functools import lru_cache
 
 from pydantic_core import from_json
 
+from brainformer.search.proxy.proxy import Proxy
 from brainformer.search.space.genome import LAYER_KINDS, Genome, Layer
 from brainformer.search.spec import SearchSpec
 from brainformer.search.trials.trial import CurvePoint, Measurements
@@ -30,6 +31,12 @@ def at(seconds: float) -> datetime:
 def read_spec(text: str) -> SearchSpec:
     """Returns the spec; kept, since every claim needs it."""
     return SearchSpec.model_validate_json(text)
+
+
+@lru_cache(maxsize=256)
+def read_proxy(text: str) -> Proxy:
+    """Returns a trial's own proxy; kept, since many trials share one."""
+    return Proxy.model_validate_json(text)
 
 
 @lru_cache(maxsize=8192)

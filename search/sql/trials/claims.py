@@ -9,12 +9,12 @@ from sqlalchemy import bindparam, func, select, update
 
 from brainformer.search.cost.trainable import check_trainable
 from brainformer.search.errors import InvalidGenome, SpaceExhausted
+from brainformer.search.proxy.proxy import Proxy
 from brainformer.search.space.genome import Genome
-from brainformer.search.space.zoo import resolve_genome
 from brainformer.search.sql.connection.database import Transaction
 from brainformer.search.sql.connection.tables import QUEUED, trials
 from brainformer.search.sql.rows.table_rows import TrialRow
-from brainformer.search.sql.rows.values import at, read_genome
+from brainformer.search.sql.rows.values import at, read_genome, read_proxy
 from brainformer.search.sql.trials.attempts import begin_attempt
 from brainformer.search.sql.trials.baselines import baseline_row, is_complete, open_baseline
 from brainformer.search.sql.trials.completion import conclude, limit_reached
@@ -62,6 +62,7 @@ class Started(NamedTuple):
     genome: Genome
     seed: int
     lease_seconds: float
+    proxy: Proxy | None = None
 
 
 def claim_leases(
@@ -159,7 +160,7 @@ def _grant(
     if baseline is None:
         if limit_reached(state.spec, state, tx.now):
             return None  # a pool that comes too late needs no baseline
-        _queue_baseline(tx, state, pool)
+        open_baseline(tx, state, pool)
     ready = is_complete(baseline)
     if state.queued:
         row = tx.first(TrialRow, NEXT, {"search": state.id, "pool": pool})
@@ -169,14 +170,6 @@ def _grant(
         return None
     proposal = _propose(tx, state, memories)
     return None if proposal is None else _start_new(tx, state, proposal, request)
-
-
-def _queue_baseline(tx: Transaction, state: SearchState, pool: str) -> None:
-    open_baseline(tx, state, pool)
-    space = state.spec.resolved_space()
-    genome = resolve_genome(state.spec.baseline, space)
-    for _ in range(state.spec.baseline_repeats):
-        new_trial(tx, state, TrialKind.BASELINE, genome, pool=pool, origin="baseline")
 
 
 def _propose(tx: Transaction, state: SearchState, memories: Memories) -> Proposal | None:
@@ -241,7 +234,8 @@ def _start(tx: Transaction, state: SearchState, row: TrialRow, request: ClaimReq
     state.move(TrialStatus.QUEUED, TrialStatus.RUNNING)
     lease = LeaseId(row.id, attempt)
     kind, genome = TrialKind(row.kind), read_genome(row.genome)
-    started = Started(lease, row.number, kind, genome, row.seed, row.lease_seconds)
+    proxy = None if row.proxy is None else read_proxy(row.proxy)
+    started = Started(lease, row.number, kind, genome, row.seed, row.lease_seconds, proxy)
     return _granted(tx, state, started, request)
 
 
@@ -258,7 +252,7 @@ def _granted(tx: Transaction, state: SearchState, trial: Started, request: Claim
         pool=request.pool,
         seq=state.trial_seq,
     )
-    proxy = spec.proxy
+    proxy = trial.proxy or spec.proxy
     if state.dataset_hash and proxy.dataset_hash is None:
         proxy = proxy.model_copy(update={"dataset_hash": state.dataset_hash})
     return Lease(

@@ -6,17 +6,16 @@ from typing import NamedTuple
 
 from sqlalchemy import select
 
-from brainformer.search.spec import ASK_TELL_POOL, SearchSpec
+from brainformer.search.estimates.comparison import mean, standard_deviation
+from brainformer.search.spec import SearchSpec
 from brainformer.search.sql.connection.database import Transaction
 from brainformer.search.sql.connection.tables import trials
 from brainformer.search.sql.rows.table_rows import BaselineRow, SearchRow, TrialRow
-from brainformer.search.sql.rows.values import read_genome
-from brainformer.search.sql.trials.baselines import as_baseline, baseline_row
+from brainformer.search.sql.trials.baselines import baseline_row
 from brainformer.search.sql.trials.cancellation import cancel_open
-from brainformer.search.sql.trials.creation import new_trial
+from brainformer.search.sql.trials.finalists import Finalists, queue_wanted, read_finalists
 from brainformer.search.sql.trials.state import SearchState
 from brainformer.search.status import SearchStatus
-from brainformer.search.trials.reward import confidence
 from brainformer.search.trials.trial import TrialKind, TrialStatus
 
 
@@ -24,21 +23,19 @@ class Best(NamedTuple):
     """The best trial of a search.
 
     Attributes:
-        row: The trial's.
-        values: Its fitness, and that of its confirmations.
-        confidence: Probability that its true fitness is above 0, None where unknown.
+        row: The trial's: a single run, which made it a finalist.
+        finalists: Whose race it leads; None where nothing was run again.
         baseline: Of its pool; None if there is none.
     """
 
     row: TrialRow
-    values: list[float]
-    confidence: float | None
+    finalists: Finalists | None
     baseline: BaselineRow | None
 
     @property
-    def mean_fitness(self) -> float:
-        """Over the trial and its confirmations."""
-        return sum(self.values) / len(self.values)
+    def gains(self) -> list[float]:
+        """By how much each of its fresh runs beat the baseline's mean loss."""
+        return [] if self.finalists is None else self.finalists.race.gains(self.row.number)
 
 
 def limit_reached(spec: SearchSpec, search: SearchRow | SearchState, now: float) -> bool:
@@ -79,33 +76,14 @@ def conclude(tx: Transaction, state: SearchState) -> None:
             statuses=(TrialStatus.QUEUED,),
             kind=TrialKind.BASELINE,
         )
-        _queue_confirmations(tx, state)
-    if not state.queued and not state.running:
+    if state.queued or state.running:
+        return
+    chosen = best_candidates(tx, state.id, state.spec.confirmations)
+    finalists = read_finalists(tx, state.id, state.spec, chosen)
+    if not queue_wanted(tx, state, finalists):
         choose_best(tx, state)
         reason = "every genome within reach was tried" if state.exhausted else "limit reached"
         state.enter(SearchStatus.COMPLETED, reason)
-
-
-def _queue_confirmations(tx: Transaction, state: SearchState) -> None:
-    """Queues repeats of the best candidates, but those that were confirmed before."""
-    known = set(
-        tx.run(
-            select(trials.c.parent_number).where(
-                trials.c.search_id == state.id, trials.c.kind == TrialKind.CONFIRMATION.value
-            )
-        ).scalars()
-    )
-    for row in best_candidates(tx, state.id, state.spec.confirmations):
-        for _ in range(0 if row.number in known else state.spec.confirmation_repeats):
-            new_trial(
-                tx,
-                state,
-                TrialKind.CONFIRMATION,
-                read_genome(row.genome),
-                pool=row.pool,
-                origin="confirmation",
-                parent=row.number,
-            )
 
 
 def best_candidates(tx: Transaction, search_id: str, count: int) -> list[TrialRow]:
@@ -126,57 +104,33 @@ def best_candidates(tx: Transaction, search_id: str, count: int) -> list[TrialRo
     return tx.all(TrialRow, fittest)
 
 
-def confirmed_candidates(tx: Transaction, search_id: str) -> dict[int, list[float]]:
-    """Returns the fitness of completed confirmations by the number of the trial they confirm."""
-    # Asked for by kind alone: with a status beside it SQLite would go through all completed ones.
-    rows = tx.run(
-        select(trials.c.parent_number, trials.c.fitness, trials.c.status).where(
-            trials.c.search_id == search_id,
-            trials.c.kind == TrialKind.CONFIRMATION.value,
-        )
-    )
-    found: dict[int, list[float]] = {}
-    for number, fitness, status in rows:
-        if status == TrialStatus.COMPLETED.value and fitness is not None:
-            found.setdefault(number, []).append(fitness)
-    return found
-
-
-def best_of(tx: Transaction, search_id: str) -> Best | None:
+def best_of(tx: Transaction, search_id: str, spec: SearchSpec) -> Best | None:
     """Returns the best trial; None while no candidate has completed.
 
-    Confirmed trials are compared by the mean over the trial and its confirmations.
+    Finalists are compared by their fresh runs alone; without any, the best single run leads.
     """
-    repeats = confirmed_candidates(tx, search_id)
-    if repeats:
-        confirmed = select(trials).where(
-            trials.c.search_id == search_id, trials.c.number.in_(sorted(repeats))
-        )
-        rows = tx.all(TrialRow, confirmed)
+    finalists = read_finalists(tx, search_id, spec)
+    leader = finalists.race.leader
+    if leader is not None and finalists.race.finalist_runs(leader):
+        row, found = finalists.rows[leader], finalists
     else:
         rows = best_candidates(tx, search_id, 1)
-    found = [
-        (row, [row.fitness, *repeats.get(row.number, [])])
-        for row in rows
-        if row.fitness is not None
-    ]
-    if not found:
-        return None
-    row, values = max(found, key=lambda one: (sum(one[1]) / len(one[1]), -one[0].number))
+        if not rows:
+            return None
+        row, found = rows[0], None
     pool = None if row.pool is None else baseline_row(tx, search_id, row.pool)
-    sure = None if pool is None else confidence(_gains(values, pool), as_baseline(pool))
-    return Best(row, values, sure, pool)
-
-
-def _gains(values: list[float], pool: BaselineRow) -> list[float]:
-    """Returns by how much fitness is above the baseline: as it is, but for ask and tell's own."""
-    if pool.pool != ASK_TELL_POOL or pool.validation_loss is None:
-        return values
-    return [value + pool.validation_loss for value in values]
+    return Best(row, found, pool)
 
 
 def choose_best(tx: Transaction, state: SearchState) -> None:
-    """Writes the best trial, by its confirmed mean, on the search's row."""
-    best = best_of(tx, state.id)
-    if best is not None:
-        state.set(best_number=best.row.number, best_fitness=best.mean_fitness)
+    """Writes the best trial on the search's row: the mean of its fresh runs where there are any."""
+    best = best_of(tx, state.id, state.spec)
+    if best is None:
+        return
+    gains = best.gains
+    state.set(
+        best_number=best.row.number,
+        best_fitness=mean(gains) if gains else best.row.fitness,
+        best_repeats=len(gains),
+        best_deviation=standard_deviation(gains),
+    )

@@ -49,7 +49,9 @@ class Changes(TypedDict, total=False):
     exhausted: bool
     confirming: bool
     best_number: int
-    best_fitness: float
+    best_fitness: float | None
+    best_repeats: int
+    best_deviation: float | None
 
 
 class SearchState:
