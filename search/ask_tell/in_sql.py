@@ -22,7 +22,7 @@ from brainformer.search.errors import Conflict, IllegalTransition, NotFound
 from brainformer.search.spec import ASK_TELL_POOL, SearchSpec
 from brainformer.search.sql.connection.database import Database, Transaction, Values
 from brainformer.search.sql.connection.migration import prepare
-from brainformer.search.sql.connection.tables import baselines, searches, trials
+from brainformer.search.sql.connection.tables import UNENDED, baselines, searches, trials
 from brainformer.search.sql.rows.table_rows import SearchRow, TrialRow
 from brainformer.search.sql.rows.values import read_genome
 from brainformer.search.sql.searches import create
@@ -33,7 +33,7 @@ from brainformer.search.sql.trials.endings import finish
 from brainformer.search.sql.trials.front import FRONT
 from brainformer.search.sql.trials.history import Memory, SqlHistory
 from brainformer.search.sql.trials.state import SearchState, lock_search
-from brainformer.search.status import ENDED, SearchStatus
+from brainformer.search.status import SearchStatus
 from brainformer.search.store.contract import Actor
 from brainformer.search.trials.history import Observation, Proposal
 from brainformer.search.trials.lease_rules import Settlement
@@ -46,9 +46,7 @@ from brainformer.search.trials.trial import (
 )
 
 CALLER = Actor(name=ASK_TELL_POOL)
-NAMED = select(searches).where(
-    searches.c.name == bindparam("name"), searches.c.status.notin_(sorted(ENDED))
-)
+NAMED = select(searches).where(searches.c.name == bindparam("name"), UNENDED)
 NUMBERED = select(trials).where(
     trials.c.search_id == bindparam("search"), trials.c.number == bindparam("number")
 )

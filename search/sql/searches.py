@@ -25,7 +25,7 @@ from brainformer.search.spec import Limits, SearchSpec
 from brainformer.search.sql.connection.advisory_locks import AdvisoryLock
 from brainformer.search.sql.connection.database import Transaction
 from brainformer.search.sql.connection.storable_text import storable
-from brainformer.search.sql.connection.tables import searches
+from brainformer.search.sql.connection.tables import UNENDED, searches
 from brainformer.search.sql.rows.records import baseline_summary, search_record
 from brainformer.search.sql.rows.table_rows import SearchRow
 from brainformer.search.sql.tokens import note
@@ -33,9 +33,10 @@ from brainformer.search.sql.trials.baselines import baseline_rows
 from brainformer.search.sql.trials.cancellation import cancel_open
 from brainformer.search.sql.trials.completion import conclude, limit_reached
 from brainformer.search.sql.trials.state import BY_ID, SearchState, lock_search
-from brainformer.search.status import ENDED, SEARCH_TRANSITIONS, SearchStatus
+from brainformer.search.status import SEARCH_TRANSITIONS, SearchStatus
 from brainformer.search.store.contract import Actor
 from brainformer.search.store.records import BaselineSummary, Page, SearchRecord
+from brainformer.search.trials.events import EventKind
 from brainformer.search.trials.trial import TrialStatus
 
 WANTED = {
@@ -108,7 +109,7 @@ def create(
         "updated_at": tx.now,
     }
     tx.run(insert(searches), values)
-    tx.emit("search.created", search_id, name=spec.name)
+    tx.emit(EventKind.SEARCH_CREATED, search_id, name=spec.name)
     note(tx, actor, "search.create", search_id)
     return to_record(tx, tx.one(SearchRow, BY_ID, {"key": search_id}))
 
@@ -133,7 +134,7 @@ def find(tx: Transaction, named: str) -> SearchRow:
     if row is not None:
         return row
     bearers = select(searches).where(searches.c.name == named).limit(2)
-    rows = tx.all(SearchRow, bearers.where(searches.c.status.notin_(sorted(ENDED))))
+    rows = tx.all(SearchRow, bearers.where(UNENDED))
     if len(rows) > 1:
         raise NotFound("single unfinished search", f"{named}; several bear the name, use the id")
     rows = rows or tx.all(SearchRow, bearers.order_by(searches.c.ordinal.desc()))
@@ -210,7 +211,7 @@ def change_limits(
         state.change_spec(spec)
         if state.confirming and not limit_reached(spec, state, tx.now):
             state.set(confirming=False)  # there is more to try, and to confirm after it
-        tx.emit("search.limits", state.id, trials=limits.trials, hours=limits.hours)
+        tx.emit(EventKind.SEARCH_LIMITS, state.id, trials=limits.trials, hours=limits.hours)
         note(tx, actor, "search.limits", state.id)
         conclude(tx, state)
         state.save()
@@ -225,6 +226,6 @@ def remove(tx: Transaction, named: str, *, actor: Actor, version: int | None) ->
             f"search {state.id} is {state.status.value}; stop or cancel it before deleting it"
         )
     tx.run(delete(searches).where(searches.c.id == state.id))
-    tx.emit("search.deleted", None, id=state.id)
+    tx.emit(EventKind.SEARCH_DELETED, None, id=state.id)
     note(tx, actor, "search.delete", state.id)
     return state.id

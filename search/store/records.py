@@ -130,7 +130,10 @@ class BestRecord(Record):
 
 
 class EventRecord(Record):
-    """Something that happened. `seq` is the event stream's id and rises without end."""
+    """Something that happened. `seq` is the event stream's id and rises without end.
+
+    `kind` is an `EventKind`; a newer controller of the same database may have written others.
+    """
 
     seq: int
     search_id: str | None

@@ -41,6 +41,7 @@ from brainformer.search.sql.connection.outage import Outage
 from brainformer.search.sql.connection.tables import events, workers
 from brainformer.search.sql.connection.troubles import storage_error
 from brainformer.search.sql.connection.workers_seen import Sightings
+from brainformer.search.trials.events import EventKind
 
 BUGS = (DataError, IntegrityError, NotSupportedError, ProgrammingError)  # ours, not the database's
 POSTGRES_CLOCK = "extract(epoch FROM clock_timestamp())::float8"
@@ -129,9 +130,9 @@ class Transaction:
         if worker_id is not None:
             self._sightings.add(worker_id, pool=pool, finished=finished)
 
-    def emit(self, kind: str, search_id: str | None, **data: object) -> None:
+    def emit(self, kind: EventKind, search_id: str | None, **data: object) -> None:
         """Adds an event that becomes visible with this transaction."""
-        row = {"search_id": search_id, "kind": kind, "at": self.now, "data": json.dumps(data)}
+        row = {"search_id": search_id, "kind": kind.value, "at": self.now, "data": json.dumps(data)}
         self._events.append(row)
 
     def flush(self) -> None:

@@ -24,6 +24,8 @@ from sqlalchemy import (
     text,
 )
 
+from brainformer.search.status import SearchStatus
+
 NAMES = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
     "uq": "uq_%(table_name)s_%(column_0_N_name)s",
@@ -161,6 +163,7 @@ trials = Table(
 RUNNING = text("status = 'running'")
 QUEUED = text("status = 'queued'")
 ON_FRONT = text("on_front")
+UNENDED = searches.c.status.not_in([one.value for one in SearchStatus if one.ended])
 
 
 def _partial(name: str, where: TextClause, *columns: Column[object]) -> Index:

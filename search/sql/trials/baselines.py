@@ -15,6 +15,7 @@ from brainformer.search.sql.rows.values import read_measurements
 from brainformer.search.sql.trials.cancellation import cancel_open
 from brainformer.search.sql.trials.state import SearchState
 from brainformer.search.status import SearchStatus
+from brainformer.search.trials.events import EventKind
 from brainformer.search.trials.lease_rules import Settlement
 from brainformer.search.trials.reward import Baseline, summarise
 from brainformer.search.trials.trial import TrialKind, TrialStatus
@@ -91,7 +92,7 @@ def _give_up_pool(tx: Transaction, state: SearchState, pool: str, reason: str) -
         .where(baselines.c.search_id == state.id, baselines.c.pool == pool)
         .values(failure=storable(reason))
     )
-    tx.emit("pool.failed", state.id, pool=pool, reason=reason)
+    tx.emit(EventKind.POOL_FAILED, state.id, pool=pool, reason=reason)
     message = "the baseline cannot run on this pool"
     cancel_open(tx, state, message, kind=TrialKind.BASELINE, pool=pool)
     if all(one.failure for one in baseline_rows(tx, state.id)):
@@ -119,4 +120,4 @@ def _refresh(tx: Transaction, state: SearchState, pool: str) -> None:
     )
     if summary.repeats >= state.spec.baseline_repeats:
         loss = summary.validation_loss
-        tx.emit("baseline.ready", state.id, pool=pool, validation_loss=loss)
+        tx.emit(EventKind.BASELINE_READY, state.id, pool=pool, validation_loss=loss)

@@ -28,6 +28,7 @@ from brainformer.search.sql.trials.state import (
     save_all,
 )
 from brainformer.search.status import SearchStatus
+from brainformer.search.trials.events import EventKind
 from brainformer.search.trials.history import Proposal
 from brainformer.search.trials.lease_id import LeaseId
 from brainformer.search.trials.lease_messages import ClaimRequest, Lease
@@ -143,7 +144,13 @@ def _serves(tx: Transaction, state: SearchState, request: ClaimRequest, memories
     if request.worker_id not in refused:  # told once, not with every poll
         refused.add(request.worker_id)
         why = "absent" if actual is None else f"hash {actual[:12]}, recorded {str(expected)[:12]}"
-        tx.emit("worker.refused", state.id, worker_id=request.worker_id, dataset=name, reason=why)
+        tx.emit(
+            EventKind.WORKER_REFUSED,
+            state.id,
+            worker_id=request.worker_id,
+            dataset=name,
+            reason=why,
+        )
     return False
 
 
@@ -195,7 +202,7 @@ def _propose(tx: Transaction, state: SearchState, memories: Memories) -> Proposa
         raise SpaceExhausted(state.candidates_proposed, UNTRAINABLE_TRIES)
     except SpaceExhausted as error:
         state.set(exhausted=True)
-        tx.emit("search.exhausted", state.id, reason=error.message)
+        tx.emit(EventKind.SEARCH_EXHAUSTED, state.id, reason=error.message)
         return None
 
 
@@ -250,7 +257,7 @@ def _granted(tx: Transaction, state: SearchState, trial: Started, request: Claim
     spec, lease = state.spec, trial.lease
     begin_attempt(tx, lease, worker_id=request.worker_id, pool=request.pool)
     tx.emit(
-        "trial.started",
+        EventKind.TRIAL_STARTED,
         state.id,
         number=trial.number,
         kind_of_trial=trial.kind.value,

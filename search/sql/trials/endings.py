@@ -25,6 +25,7 @@ from brainformer.search.sql.trials.completion import conclude
 from brainformer.search.sql.trials.front import join_front
 from brainformer.search.sql.trials.state import SearchState, lock_held_trial
 from brainformer.search.status import SearchStatus
+from brainformer.search.trials.events import EventKind
 from brainformer.search.trials.lease_id import LeaseId
 from brainformer.search.trials.lease_messages import Receipt, Result
 from brainformer.search.trials.lease_rules import Settlement, check_result, settle
@@ -168,7 +169,7 @@ def _ended(
 def _tell(tx: Transaction, state: SearchState, row: TrialRow, settled: Settlement) -> None:
     again = settled.status is TrialStatus.QUEUED
     tx.emit(
-        "trial.requeued" if again else "trial.finished",
+        EventKind.TRIAL_REQUEUED if again else EventKind.TRIAL_FINISHED,
         state.id,
         number=row.number,
         kind_of_trial=row.kind,
@@ -198,7 +199,7 @@ def release_lease(tx: Transaction, lease: LeaseId) -> None:
     end_attempt(tx, row, cancelled("handed back unstarted"), report=HANDED_BACK)
     tx.saw(row.worker_id)
     tx.emit(
-        "trial.requeued",
+        EventKind.TRIAL_REQUEUED,
         state.id,
         number=row.number,
         kind_of_trial=row.kind,

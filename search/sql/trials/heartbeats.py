@@ -13,6 +13,7 @@ from brainformer.search.sql.rows.table_rows import TrialRow
 from brainformer.search.sql.trials.attempts import lease_lost
 from brainformer.search.sql.trials.baselines import pool_baseline
 from brainformer.search.sql.trials.state import TRIAL, SearchState, lock_held_trial
+from brainformer.search.trials.events import EventKind
 from brainformer.search.trials.lease_id import LeaseId
 from brainformer.search.trials.lease_messages import Directive, Progress
 from brainformer.search.trials.reward import GO_ON, HURDLE_FRACTION, directive
@@ -83,7 +84,7 @@ def _keep_point(
         if report.step_time_ms is not None:
             values["step_time_ms"] = report.step_time_ms
         tx.emit(
-            "trial.progress",
+            EventKind.TRIAL_PROGRESS,
             state.id,
             number=row.number,
             seq=state.trial_seq,
