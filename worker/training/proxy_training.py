@@ -48,7 +48,6 @@ from brainformer.worker.training.evaluation import (
     ValidationSet,
     prefix_move,
 )
-from brainformer.worker.training.failures import stop_outcome
 from brainformer.worker.training.program import (
     Program,
     StepMetrics,
@@ -356,7 +355,7 @@ class _Attempt:
             )
         )
         if directive.action == "stop":
-            raise _Ended(stop_outcome(directive.reason), directive.reason)
+            raise _Ended(directive.stopped_as, directive.reason)
 
     def _preempt(self, session: _Session, state: TrainingState) -> None:
         """Saves where the attempt stands and ends it."""

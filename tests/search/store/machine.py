@@ -117,7 +117,7 @@ class StoreMachine(RuleBasedStateMachine):
             return
         if held is None:
             assert cancelled
-            assert directive.action == "stop"
+            assert (directive.action, directive.outcome) == ("stop", Outcome.CANCELLED)
         else:
             held.expires = self.now + LEASE_SECONDS
 
