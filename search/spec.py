@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal, NamedTuple, TypeAlias
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from brainformer.search.errors import InvalidSpec
+from brainformer.search.cost.runnable import runnable_genome
+from brainformer.search.errors import InvalidGenome, InvalidSpec, NotFound
 from brainformer.search.proxy.builtin_proxies import check_named, resolve_proxy
 from brainformer.search.proxy.proxy import Name, PositiveFloat, Proxy
 from brainformer.search.space.genome import Genome
@@ -141,5 +142,53 @@ def parse_spec(data: object) -> SearchSpec:
     try:
         return SearchSpec.model_validate(data)
     except ValidationError as error:
-        rule, value, where = first_problem(error, data)
-        raise InvalidSpec(rule, value, where) from None
+        raise InvalidSpec(*first_problem(error, data)) from None
+
+
+class ResolvedSpec(NamedTuple):
+    """What a spec names.
+
+    Attributes:
+        space: Read from the presets where the spec names one.
+        genomes: Baseline and seeds, by the JSON pointer of where they stand in the spec.
+    """
+
+    space: Space
+    genomes: dict[str, Genome]
+
+
+def resolve_spec(spec: SearchSpec) -> ResolvedSpec:
+    """Returns the space and the genomes that a spec names, all of which its search may run.
+
+    Raises:
+        InvalidSpec: names the field.
+    """
+    try:
+        space = spec.resolved_space()
+    except NotFound as error:
+        raise InvalidSpec(error.message, pointer="/space") from None
+    named = {"/baseline": spec.baseline}
+    named |= {f"/seeds/{index}": seed for index, seed in enumerate(spec.seeds)}
+    return ResolvedSpec(
+        space, {where: genome_at(where, one, space, spec.proxy) for where, one in named.items()}
+    )
+
+
+def genome_at(where: str, named: str | Genome, space: Space, proxy: Proxy | None) -> Genome:
+    """Returns a genome that a spec names, if its search may run it.
+
+    Args:
+        where: JSON pointer of where it stands in the spec.
+        named: A zoo name or a genome.
+        space: Of the search.
+        proxy: Of the search; None where its caller evaluates genomes.
+
+    Raises:
+        InvalidSpec: it may not; names the field.
+    """
+    try:
+        return runnable_genome(named, space, proxy)
+    except InvalidGenome as error:
+        if isinstance(named, str):
+            raise InvalidSpec(error.message, pointer=where) from None
+        raise InvalidSpec(error.rule, error.value, where + error.pointer) from None

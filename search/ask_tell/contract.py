@@ -25,6 +25,7 @@ from brainformer.search.space.space import Space
 from brainformer.search.spec import ASK_TELL_POOL, SearchSpec
 from brainformer.search.trials.reward import Baseline, confidence
 from brainformer.search.trials.trial import TrialKind, TrialStatus
+from brainformer.search.validation import first_problem
 
 ENDLESS = 10_000_000
 LARGEST_NUMBER = 2**31 - 1  # of a trial, as SQL keeps it
@@ -186,11 +187,11 @@ def ask_tell_spec(space: Space | str, **options: Any) -> SearchSpec:
         "limits": {"trials": ENDLESS},
         "pools": (ASK_TELL_POOL,),
     }
+    given = {**base, "space": space, **options}
     try:
-        return SearchSpec.model_validate({**base, "space": space, **options})
+        return SearchSpec.model_validate(given)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        raise InvalidSpec(first["msg"], pointer="/" + "/".join(map(str, first["loc"]))) from None
+        raise InvalidSpec(*first_problem(error, given)) from None
 
 
 def trial_number(trial: AskedTrial | int) -> int:

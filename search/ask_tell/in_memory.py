@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import numpy as np
+from typing_extensions import override
 
 from brainformer.search.ask_tell.contract import (
     AskedTrial,
@@ -50,8 +51,8 @@ class MemorySearch(AskTell):
         self._baseline = Baseline(repeats=0)
         self._archive = ParetoArchive()
 
+    @override
     def ask(self) -> AskedTrial:
-        """Returns the next trial: a confirmation that was wished for, or a new genome."""
         if self._wished:
             parent = self._wished.pop(0)
             again = Proposal(self._candidates[parent].genome, "confirmation", parent)
@@ -75,6 +76,7 @@ class MemorySearch(AskTell):
         )
         return self._open[number]
 
+    @override
     def _end(self, number: int, ending: Ending) -> None:
         asked = self._held(number, ending.status)
         if ending.fitness is not None:
@@ -112,27 +114,28 @@ class MemorySearch(AskTell):
             parameters=parameters(asked.genome, self.spec.proxy) if counted is None else counted,
         )
 
+    @override
     def pending(self) -> list[AskedTrial]:
-        """Returns the trials that were asked for and not yet told, oldest first."""
         return list(self._open.values())
 
+    @override
     def _set_baseline(self, baseline: Baseline) -> None:
         self._baseline = baseline
         self._history.set_noise(baseline.noise)
 
+    @override
     def confirm(self, count: int = 3, *, repeats: int = 2) -> int:
-        """Has the best `count` candidates evaluated again; returns how many trials that makes."""
         wished = [one.number for one in self._fittest(count) for _ in range(repeats)]
         self._wished += wished
         return len(wished)
 
+    @override
     def best(self, count: int = 1) -> list[Standing]:
-        """Returns the best candidates, confirmed ones first, then by mean fitness."""
         rows = [(n, one.genome, one.values) for n, one in self._candidates.items()]
         return ranked(rows, self._baseline)[: max(0, count)]
 
+    @override
     def pareto(self) -> list[Compromise]:
-        """Returns the front of completed candidates, fastest first; of equals, the first told."""
         return by_speed(
             Compromise(
                 number=seen.number,

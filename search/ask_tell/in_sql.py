@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 from sqlalchemy import bindparam, insert, select, update
+from typing_extensions import override
 
 from brainformer.search.ask_tell.contract import (
     AskedTrial,
@@ -115,8 +116,8 @@ class SqlSearch(AskTell):
         self._id = search_id
         self._memory = memory
 
+    @override
     def ask(self) -> AskedTrial:
-        """Returns the next trial: a confirmation that was wished for, or a new genome."""
         with self._database.write() as tx:
             state = lock_search(tx, self._id)
             if state.status is not SearchStatus.RUNNING:
@@ -153,6 +154,7 @@ class SqlSearch(AskTell):
             mutation=proposal.mutation,
         )
 
+    @override
     def _end(self, number: int, ending: Ending) -> None:
         outcome = OUTCOMES[ending.status]
         settled = Settlement(ending.status, outcome, ending.fitness, ending.reason)
@@ -181,12 +183,13 @@ class SqlSearch(AskTell):
                 )
             )
 
+    @override
     def pending(self) -> list[AskedTrial]:
-        """Returns the trials that were asked for and not yet told, oldest first."""
         with self._database.read() as tx:
             rows = tx.all(TrialRow, OF_STATUS, self._status(TrialStatus.RUNNING))
             return [_asked(row) for row in rows]
 
+    @override
     def _set_baseline(self, baseline: Baseline) -> None:
         values = {
             "repeats": baseline.repeats,
@@ -201,8 +204,8 @@ class SqlSearch(AskTell):
             else:
                 tx.run(update(baselines).where(baselines.c.search_id == self._id).values(values))
 
+    @override
     def confirm(self, count: int = 3, *, repeats: int = 2) -> int:
-        """Has the best `count` candidates evaluated again; returns how many trials that makes."""
         with self._database.write() as tx:
             state = lock_search(tx, self._id)
             rows = [row for row in best_candidates(tx, self._id, count) for _ in range(repeats)]
@@ -212,8 +215,8 @@ class SqlSearch(AskTell):
             state.save()
         return len(rows)
 
+    @override
     def best(self, count: int = 1) -> list[Standing]:
-        """Returns the best candidates, confirmed ones first, then by mean fitness."""
         with self._database.read() as tx:
             repeats = confirmed_candidates(tx, self._id)
             rows = {row.number: row for row in best_candidates(tx, self._id, count)}
@@ -229,8 +232,8 @@ class SqlSearch(AskTell):
         ]
         return ranked(candidates, known)[: max(0, count)]
 
+    @override
     def pareto(self) -> list[Compromise]:
-        """Returns the front of completed candidates, fastest first; of equals, the first told."""
         with self._database.read() as tx:
             rows = tx.all(TrialRow, FRONT, {"search": self._id})
         return by_speed(

@@ -16,14 +16,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from brainformer.search.errors import InvalidSpec
 from brainformer.search.evolution.mutation import Step, mutated
 from brainformer.search.evolution.pareto import rank_by_dominance
 from brainformer.search.evolution.random_search import untried_genome
 from brainformer.search.space.coded_genome import Alphabet, Coded
 from brainformer.search.space.space import Dice
-from brainformer.search.space.zoo import resolve_genome
-from brainformer.search.spec import SearchSpec
+from brainformer.search.spec import SearchSpec, genome_at
 from brainformer.search.surrogate.screening import (
     MEMORY,
     Look,
@@ -63,13 +61,10 @@ class Proposer:
     def __init__(self, spec: SearchSpec) -> None:
         self.spec = spec
         self.space = spec.resolved_space()
-        self.seeds = [resolve_genome(seed, self.space) for seed in spec.seeds]
-        for place, seed in enumerate(self.seeds):
-            why = self.space.objection(seed)
-            if why is not None:
-                rule = f"seeds must lie in the space {self.space.name!r}: {why}"
-                raise InvalidSpec(rule, pointer=f"/seeds/{place}")
-
+        self.seeds = [
+            genome_at(f"/seeds/{index}", seed, self.space, None)
+            for index, seed in enumerate(spec.seeds)
+        ]
         self._forget()
 
     def _forget(self) -> None:

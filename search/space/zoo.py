@@ -11,9 +11,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from brainformer.search.errors import NotFound
+from pydantic import ValidationError
+
+from brainformer.search.errors import InvalidGenome, NotFound
 from brainformer.search.space.genome import LAYER_KINDS, Genome, Layer
 from brainformer.search.space.space import Space
+from brainformer.search.validation import first_problem
 
 REFERENCE_DIM = 768
 LayerPlan = dict[str, Any]
@@ -90,6 +93,7 @@ def zoo_genome(name: str, space: Space) -> Genome:
 
     Raises:
         NotFound: there is none of that name; the message lists what there is.
+        InvalidGenome: at this scale it is no genome.
     """
     if name not in ZOO:
         raise NotFound("zoo genome", name, zoo_names())
@@ -97,7 +101,11 @@ def zoo_genome(name: str, space: Space) -> Genome:
     plans = ZOO[name][: space.max_layers]
     while len(plans) < space.min_layers:
         plans = [*plans, *ZOO[name]][: space.min_layers]
-    return Genome(model_dim=dim, layers=tuple(_fitted(plan, dim, space) for plan in plans))
+    try:
+        return Genome(model_dim=dim, layers=tuple(_fitted(plan, dim, space) for plan in plans))
+    except ValidationError as error:
+        rule, value, _ = first_problem(error)
+        raise InvalidGenome(f"{name} in the space {space.name!r}: {rule}", value) from None
 
 
 def _fitted(plan: LayerPlan, dim: int, space: Space) -> Layer:

@@ -8,19 +8,14 @@ from collections.abc import Sequence
 
 from sqlalchemy import delete, func, insert, select, text
 
-from brainformer.search.cost.trainable import check_trainable
 from brainformer.search.errors import (
     Conflict,
     IdempotencyMismatch,
     IllegalTransition,
-    InvalidGenome,
     InvalidInput,
-    InvalidSpec,
     NotFound,
     StaleVersion,
 )
-from brainformer.search.evolution.proposer import Proposer
-from brainformer.search.space.zoo import resolve_genome
 from brainformer.search.spec import Limits, SearchSpec
 from brainformer.search.sql.connection.advisory_locks import AdvisoryLock
 from brainformer.search.sql.connection.database import Transaction
@@ -46,34 +41,6 @@ WANTED = {
     SearchStatus.CANCELLED,
 }
 KEY_LENGTH = 255
-
-
-def check_spec(spec: SearchSpec) -> None:
-    """Refuses a spec whose baseline or seeds cannot run.
-
-    Raises:
-        InvalidSpec: names the field.
-    """
-    try:
-        space = spec.resolved_space()
-    except NotFound as error:
-        raise InvalidSpec(error.message, pointer="/space") from None
-    for pointer, named in [
-        ("/baseline", spec.baseline),
-        *((f"/seeds/{index}", seed) for index, seed in enumerate(spec.seeds)),
-    ]:
-        try:
-            genome = resolve_genome(named, space)
-            check_trainable(genome, spec.proxy)
-        except NotFound as error:
-            raise InvalidSpec(error.message, pointer=pointer) from None
-        except InvalidGenome as error:
-            raise InvalidSpec(error.message, pointer=pointer) from None
-        why = space.objection(genome)
-        if why is not None:
-            rule = f"the genome must lie in the space {space.name!r}: {why}"
-            raise InvalidSpec(rule, pointer=pointer)
-    Proposer(spec)
 
 
 def create(

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from sqlalchemy import bindparam, select
+from typing_extensions import override
 
 from brainformer.search.evolution.proposer import Proposer
 from brainformer.search.space.genome import Genome
@@ -149,24 +150,24 @@ class SqlHistory(History):
         self._memory = memory
         memory.update(tx, state)
 
+    @override
     def proposed(self) -> int:
-        """Returns how many candidates have been proposed so far."""
         return self._state.candidates_proposed
 
+    @override
     def finished(self) -> int:
-        """Returns how many candidates have completed or been pruned."""
         return self._state.candidates_finished
 
+    @override
     def population(self, size: int) -> Sequence[Observation]:
-        """Returns the last `size` completed or pruned candidates, oldest first."""
         return self._memory.window[-size:]
 
+    @override
     def recent(self, limit: int) -> Sequence[Observation]:
-        """Returns the last `limit` finished candidates, oldest first."""
         return self._memory.window[-limit:]
 
+    @override
     def in_flight(self, limit: int) -> Sequence[Genome]:
-        """Returns the last `limit` candidates that were proposed and have not ended, by number."""
         if not self._state.candidates_open:
             return []
         rows: list[OpenRow] = []
@@ -177,8 +178,8 @@ class SqlHistory(History):
         rows.sort(key=lambda row: row.number)
         return [read_genome(row.genome) for row in rows[-limit:]]
 
+    @override
     def tried(self, digests: Sequence[str]) -> frozenset[str]:
-        """Returns those of `digests` that were already proposed in this search."""
         search: dict[str, object] = {"search": self._state.id}
         if len(digests) == 1:
             found = self._tx.all(TriedRow, TRIED_ONE, search | {"digest": digests[0]})
@@ -186,8 +187,8 @@ class SqlHistory(History):
             found = self._tx.all(TriedRow, TRIED, search | {"digests": list(digests)})
         return frozenset(row.digest for row in found if row.kind == TrialKind.CANDIDATE.value)
 
+    @override
     def noise(self) -> float | None:
-        """Returns the baseline's standard deviation, pooled over the pools that know one."""
         rows = baseline_rows(self._tx, self._state.id)
         known = [(row.noise, row.repeats - 1) for row in rows if row.noise is not None]
         freedom = sum(weight for _, weight in known)

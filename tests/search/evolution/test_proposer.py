@@ -166,7 +166,7 @@ def test_a_seed_given_twice_is_proposed_once() -> None:
 
 def test_a_seed_outside_the_space_is_refused() -> None:
     outside = Genome.model_validate({"model_dim": 7, "layers": [{"kind": "attention", "heads": 1}]})
-    with pytest.raises(InvalidSpec, match="seeds must lie in the space 'nano'"):
+    with pytest.raises(InvalidSpec, match=r"outside the space 'nano'.* at /seeds/0"):
         Proposer(ask_tell_spec("nano", seeds=(outside,)))
 
 
