@@ -15,7 +15,7 @@ from itertools import accumulate
 from typing import NamedTuple
 
 from brainformer.search.space.coded_genome import Alphabet, Coded
-from brainformer.search.space.genome import Genome, Layer
+from brainformer.search.space.genome import Genome
 from brainformer.search.space.space import (
     Choice,
     Dice,
@@ -154,19 +154,10 @@ DEFAULT_WEIGHTS: dict[str, float] = {
 }
 
 
-def operator_probabilities(genome: Genome, space: Space) -> dict[str, float]:
-    """Returns the chance of each operator that can act on `genome`; they sum to 1."""
-    alphabet = Alphabet(space)
-    coded = alphabet.code(genome)
-    weights = _weights(alphabet.mutation_weights).items()
-    able = {name: weight for name, weight in weights if OPERATORS[name](coded, alphabet)[0]}
-    total = sum(able.values())
-    return {name: weight / total for name, weight in able.items()}
-
-
 def mutate(genome: Genome, space: Space, *, rng: Dice) -> Mutation | None:
     """Returns a genome one step away: never the same, never outside the space.
 
+    For who changes a genome here and there, as benchmarks do; proposals mutate coded genomes.
     None where no operator can act: the space holds nothing else, or its weights allow, say,
     swaps alone and all sub-layers are equal.
     """
@@ -200,38 +191,6 @@ def _odds(given: tuple[tuple[str, float], ...]) -> tuple[list[str], list[float]]
     """Returns the operators that may be drawn, and the sum of the weights up to each."""
     weights = _weights(given)
     return list(weights), list(accumulate(weights.values()))
-
-
-def neighbours(genome: Genome, space: Space) -> list[Genome]:
-    """Returns every genome one step away, without repeats."""
-    found: dict[Genome, None] = {}
-    for layers in _neighbour_layers(genome, space):
-        found.setdefault(_with_layers(genome, layers))
-    for dim in space.model_dim:
-        found.setdefault(genome.model_copy(update={"model_dim": dim}))
-    found.pop(genome, None)
-    return list(found)
-
-
-def _neighbour_layers(genome: Genome, space: Space) -> list[tuple[Layer, ...]]:
-    layers = genome.layers
-    every = [layer for kind in space.layers for layer in space.layers_of(kind)]
-    length = len(layers)
-    found = [(*layers[:i], new, *layers[i + 1 :]) for i in range(length) for new in every]
-    if length < space.max_layers:
-        found += [(*layers[:i], new, *layers[i:]) for i in range(length + 1) for new in every]
-    if length > space.min_layers:
-        found += [(*layers[:i], *layers[i + 1 :]) for i in range(length)]
-    for i in range(length):
-        for j in range(i + 1, length):
-            turned = list(layers)
-            turned[i], turned[j] = turned[j], turned[i]
-            found.append(tuple(turned))
-    return found
-
-
-def _with_layers(genome: Genome, layers: tuple[Layer, ...]) -> Genome:
-    return genome.model_copy(update={"layers": layers})
 
 
 def _place(options: Sequence[Sequence[str]], at: int) -> tuple[int, int]:

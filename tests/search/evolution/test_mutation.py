@@ -13,8 +13,6 @@ from hypothesis import strategies as st
 from brainformer.search.evolution.mutation import (
     OPERATORS,
     mutate,
-    neighbours,
-    operator_probabilities,
 )
 from brainformer.search.space.coded_genome import Alphabet
 from brainformer.search.space.genome import Genome
@@ -24,6 +22,7 @@ from brainformer.search.space.space import (
     load_preset,
     parse_space,
 )
+from tests.search.evolution.oracles import neighbours, operator_probabilities
 from tests.search.spaces import any_space, sequences
 
 DRAWS = 6000

@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 from brainformer.search.ask_tell.contract import ask_tell_spec
 from brainformer.search.ask_tell.memory_history import MemoryHistory
 from brainformer.search.errors import InvalidSpec, SpaceExhausted
-from brainformer.search.evolution.mutation import neighbours
 from brainformer.search.evolution.proposer import Proposer
 from brainformer.search.space.genome import Genome
 from brainformer.search.space.space import OPERATOR_NAMES, Space, load_preset
 from brainformer.search.space.zoo import zoo_genome
 from brainformer.search.trials.history import Proposal
+from tests.search.evolution.oracles import neighbours
 from tests.search.spaces import sequences
 
 PLAIN: dict[str, Any] = {"screening": {"kind": "none"}}
