@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from brainformer.search.evolution.mutation import DEFAULT_WEIGHTS, OPERATORS
-from brainformer.search.space.coded_genome import Alphabet
+from brainformer.search.space.coded_genome import GenomeCoder
 from brainformer.search.space.genome import Genome, Layer
 from brainformer.search.space.space import Space
 
 
 def operator_probabilities(genome: Genome, space: Space) -> dict[str, float]:
     """Returns the chance of each operator that can act on `genome`; they sum to 1."""
-    alphabet = Alphabet(space)
-    coded = alphabet.code(genome)
+    coder = GenomeCoder(space)
+    coded = coder.encode(genome)
     weights = (DEFAULT_WEIGHTS | space.mutation_weights).items()
     able = {
-        name: weight
-        for name, weight in weights
-        if weight > 0 and OPERATORS[name](coded, alphabet)[0]
+        name: weight for name, weight in weights if weight > 0 and OPERATORS[name](coded, coder)[0]
     }
     total = sum(able.values())
     return {name: weight / total for name, weight in able.items()}

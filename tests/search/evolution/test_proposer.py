@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from brainformer.search.ask_tell.contract import ask_tell_spec
 from brainformer.search.ask_tell.memory_history import MemoryHistory
 from brainformer.search.errors import InvalidSpec, SpaceExhausted
+from brainformer.search.evolution.effort import EFFORT
 from brainformer.search.evolution.proposer import Proposer
 from brainformer.search.space.genome import Genome
 from brainformer.search.space.space import OPERATOR_NAMES, Space, load_preset
@@ -121,13 +123,14 @@ def test_screening_begins_after_a_sample_and_as_soon_as_it_has_results(
 ) -> None:
     campaign = Campaign("nano", seed=7)
     screened: list[int] = []
-    screen = campaign.proposer._screened
+    stage = campaign.proposer._screened
+    screen = stage.propose
 
-    def noted(history: MemoryHistory, rng: np.random.Generator) -> Proposal:
+    def noted(history: MemoryHistory, *, rng: np.random.Generator) -> Proposal | None:
         screened.append(history.proposed())
-        return screen(history, rng)
+        return screen(history, rng=rng)
 
-    monkeypatch.setattr(campaign.proposer, "_screened", noted)
+    monkeypatch.setattr(stage, "propose", noted)
     for _ in range(first + 3):
         campaign.ask()
         if len(campaign.open) >= in_flight:
@@ -135,14 +138,12 @@ def test_screening_begins_after_a_sample_and_as_soon_as_it_has_results(
     assert screened == list(range(first, first + 3))
 
 
-def test_a_proposer_that_forgets_the_sub_layers_it_met_goes_on_with_the_same_search(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_a_proposer_that_forgets_the_sub_layers_it_met_goes_on_with_the_same_search() -> None:
     steady, forgetful = (
         Campaign("nano", seed=6, population_size=8, tournament_size=3) for _ in range(2)
     )
     expected = steady.run(40)
-    monkeypatch.setattr("brainformer.search.evolution.proposer.MOST_TOKENS", 0)
+    forgetful.proposer = Proposer(forgetful.spec, replace(EFFORT, most_codes=0))
     assert forgetful.run(40) == expected
 
 
