@@ -27,12 +27,10 @@ from brainformer.api.routes import (
     events,
     leases,
     operation,
+    reports,
     searches,
     tokens,
     trials,
-)
-from brainformer.api.routes import (
-    outcomes as conclusions,
 )
 from brainformer.api.settings import Settings
 from brainformer.search.store.contract import SearchStore
@@ -75,7 +73,7 @@ def create_app(settings: Settings, *, store: SearchStore | None = None) -> FastA
         authenticator=parts.authenticator,
     )
     rest = APIRouter(prefix=ROOT)
-    for module in (searches, trials, conclusions, events, leases, catalogue, tokens):
+    for module in (searches, trials, reports, events, leases, catalogue, tokens):
         rest.include_router(module.router)
     app.include_router(rest)
     app.include_router(operation.router)

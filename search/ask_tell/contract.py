@@ -18,7 +18,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from brainformer.search.ask_tell.evaluation import Ending, told, told_baseline
+from brainformer.search.ask_tell.evaluation import Evaluation, checked_baseline, checked_evaluation
 from brainformer.search.errors import InvalidSpec, NotFound
 from brainformer.search.space.genome import Genome
 from brainformer.search.space.space import Space
@@ -94,7 +94,7 @@ class AskTell(ABC):
 
     @abstractmethod
     def ask(self) -> AskedTrial:
-        """Returns the next trial: a confirmation that was wished for, or a new genome.
+        """Returns the next trial: a confirmation that `confirm` queued, or a new genome.
 
         Raises:
             SpaceExhausted: every genome within reach has been tried.
@@ -123,8 +123,10 @@ class AskTell(ABC):
             NotFound: no such trial was asked for.
             IllegalTransition: the trial has ended already.
         """
-        ending = told(fitness, pruned=pruned, step_time_ms=step_time_ms, parameters=parameters)
-        self._end(trial_number(trial), ending)
+        evaluation = checked_evaluation(
+            fitness, pruned=pruned, step_time_ms=step_time_ms, parameters=parameters
+        )
+        self._record(trial_number(trial), evaluation)
 
     def fail(self, trial: AskedTrial | int, reason: str = "") -> None:
         """Ends a trial that could not be evaluated; its genome is not proposed again.
@@ -133,10 +135,10 @@ class AskTell(ABC):
             NotFound: no such trial was asked for.
             IllegalTransition: the trial has ended already.
         """
-        self._end(trial_number(trial), Ending(TrialStatus.FAILED, reason=reason))
+        self._record(trial_number(trial), Evaluation(TrialStatus.FAILED, reason=reason))
 
     @abstractmethod
-    def _end(self, number: int, ending: Ending) -> None:
+    def _record(self, number: int, evaluation: Evaluation) -> None:
         """Records how a trial ended, or raises as `tell` does and records nothing."""
 
     @abstractmethod
@@ -149,7 +151,7 @@ class AskTell(ABC):
         Raises:
             InvalidMeasurement: fewer than two values, or one that is not finite.
         """
-        self._set_baseline(told_baseline(fitnesses))
+        self._set_baseline(checked_baseline(fitnesses))
 
     @abstractmethod
     def _set_baseline(self, baseline: Baseline) -> None:

@@ -15,7 +15,7 @@ from brainformer.search.ask_tell.contract import (
     by_speed,
     ranked,
 )
-from brainformer.search.ask_tell.evaluation import Ending
+from brainformer.search.ask_tell.evaluation import Evaluation
 from brainformer.search.ask_tell.memory_history import MemoryHistory
 from brainformer.search.cost.cost import parameters
 from brainformer.search.errors import IllegalTransition, NotFound
@@ -47,14 +47,14 @@ class MemorySearch(AskTell):
         self._open: dict[int, AskedTrial] = {}
         self._ended: dict[int, TrialStatus] = {}
         self._candidates: dict[int, _Candidate] = {}
-        self._wished: list[int] = []
+        self._to_confirm: list[int] = []
         self._baseline = Baseline(repeats=0)
         self._archive = ParetoArchive()
 
     @override
     def ask(self) -> AskedTrial:
-        if self._wished:
-            parent = self._wished.pop(0)
+        if self._to_confirm:
+            parent = self._to_confirm.pop(0)
             again = Proposal(self._candidates[parent].genome, "confirmation", parent)
             return self._opened(again, TrialKind.CONFIRMATION)
         rng = np.random.default_rng([self.spec.seed, self._next_number])
@@ -77,14 +77,14 @@ class MemorySearch(AskTell):
         return self._open[number]
 
     @override
-    def _end(self, number: int, ending: Ending) -> None:
-        asked = self._held(number, ending.status)
-        if ending.fitness is not None:
-            self._keep(asked, ending, ending.fitness)
+    def _record(self, number: int, evaluation: Evaluation) -> None:
+        asked = self._held(number, evaluation.status)
+        if evaluation.fitness is not None:
+            self._keep(asked, evaluation, evaluation.fitness)
         else:
             self._history.drop(number)
         del self._open[number]
-        self._ended[number] = ending.status
+        self._ended[number] = evaluation.status
 
     def _held(self, number: int, wanted: TrialStatus) -> AskedTrial:
         if number in self._ended:
@@ -93,24 +93,24 @@ class MemorySearch(AskTell):
             raise NotFound("trial", number)
         return self._open[number]
 
-    def _keep(self, asked: AskedTrial, ending: Ending, fitness: float) -> None:
+    def _keep(self, asked: AskedTrial, evaluation: Evaluation, fitness: float) -> None:
         if asked.kind is TrialKind.CANDIDATE:
-            seen = self._observed(asked, ending, fitness)
-            if ending.cost_told:
+            seen = self._observed(asked, evaluation, fitness)
+            if evaluation.cost_known:
                 self._archive.add(seen)
-        if ending.status is TrialStatus.COMPLETED:
+        if evaluation.status is TrialStatus.COMPLETED:
             repeated = asked.parent if asked.kind is TrialKind.CONFIRMATION else None
             named = asked.number if repeated is None else repeated
             self._candidates.setdefault(named, _Candidate(asked.genome)).values.append(fitness)
 
-    def _observed(self, asked: AskedTrial, ending: Ending, fitness: float) -> Observation:
-        counted = ending.parameters
+    def _observed(self, asked: AskedTrial, evaluation: Evaluation, fitness: float) -> Observation:
+        counted = evaluation.parameters
         return self._history.add_finished(
             asked.number,
             asked.genome,
             fitness,
-            pruned=ending.status is TrialStatus.PRUNED,
-            step_time_ms=ending.step_time_ms,
+            pruned=evaluation.status is TrialStatus.PRUNED,
+            step_time_ms=evaluation.step_time_ms,
             parameters=parameters(asked.genome, self.spec.proxy) if counted is None else counted,
         )
 
@@ -125,9 +125,9 @@ class MemorySearch(AskTell):
 
     @override
     def confirm(self, count: int = 3, *, repeats: int = 2) -> int:
-        wished = [one.number for one in self._fittest(count) for _ in range(repeats)]
-        self._wished += wished
-        return len(wished)
+        chosen = [one.number for one in self._fittest(count) for _ in range(repeats)]
+        self._to_confirm += chosen
+        return len(chosen)
 
     @override
     def best(self, count: int = 1) -> list[Standing]:

@@ -18,7 +18,7 @@ from brainformer.search.ask_tell.contract import (
     by_speed,
     ranked,
 )
-from brainformer.search.ask_tell.evaluation import Ending
+from brainformer.search.ask_tell.evaluation import Evaluation
 from brainformer.search.errors import Conflict, IllegalTransition, NotFound
 from brainformer.search.spec import ASK_TELL_POOL, SearchSpec
 from brainformer.search.sql.connection.database import Database, Transaction, Values
@@ -32,7 +32,7 @@ from brainformer.search.sql.trials.completion import best_candidates, confirmed_
 from brainformer.search.sql.trials.creation import NewTrial, new_trial
 from brainformer.search.sql.trials.endings import finish
 from brainformer.search.sql.trials.front import FRONT
-from brainformer.search.sql.trials.history import Memory, SqlHistory
+from brainformer.search.sql.trials.history import SearchCache, SqlHistory
 from brainformer.search.sql.trials.state import SearchState, lock_search
 from brainformer.search.status import SearchStatus
 from brainformer.search.store.contract import Actor
@@ -82,7 +82,7 @@ def open_sql_search(spec: SearchSpec, url: str) -> SqlSearch:
         StoreLocked: a controller holds the file.
         StorageUnavailable: the database does not answer.
     """
-    memory = Memory(spec)  # refuses seeds outside the space before anything is written
+    cache = SearchCache(spec)  # refuses seeds outside the space before anything is written
     database = Database(url)
     try:
         prepare(database.engine)
@@ -92,7 +92,7 @@ def open_sql_search(spec: SearchSpec, url: str) -> SqlSearch:
     except BaseException:
         database.close()
         raise
-    return SqlSearch(database, search_id, memory)
+    return SqlSearch(database, search_id, cache)
 
 
 def _find_or_create(tx: Transaction, spec: SearchSpec) -> str:
@@ -110,11 +110,11 @@ def _find_or_create(tx: Transaction, spec: SearchSpec) -> str:
 class SqlSearch(AskTell):
     """Each call is one transaction: what has returned is in the database."""
 
-    def __init__(self, database: Database, search_id: str, memory: Memory) -> None:
-        self.spec = memory.spec
+    def __init__(self, database: Database, search_id: str, cache: SearchCache) -> None:
+        self.spec = cache.spec
         self._database = database
         self._id = search_id
-        self._memory = memory
+        self._cache = cache
 
     @override
     def ask(self) -> AskedTrial:
@@ -122,12 +122,12 @@ class SqlSearch(AskTell):
             state = lock_search(tx, self._id)
             if state.status is not SearchStatus.RUNNING:
                 raise Conflict(f"search {self.spec.name} is {state.status.value}; nothing to ask")
-            asked = self._wished(tx, state) if state.queued else None
+            asked = self._queued_confirmation(tx, state) if state.queued else None
             asked = asked or self._proposed(tx, state)
             state.save()
         return asked
 
-    def _wished(self, tx: Transaction, state: SearchState) -> AskedTrial | None:
+    def _queued_confirmation(self, tx: Transaction, state: SearchState) -> AskedTrial | None:
         row = tx.first(TrialRow, OF_STATUS.limit(1), self._status(TrialStatus.QUEUED))
         if row is None:
             return None
@@ -142,7 +142,7 @@ class SqlSearch(AskTell):
 
     def _proposed(self, tx: Transaction, state: SearchState) -> AskedTrial:
         rng = np.random.default_rng([self.spec.seed, state.next_number])
-        proposal = self._memory.proposer.propose(SqlHistory(tx, state, self._memory), rng=rng)
+        proposal = self._cache.proposer.propose(SqlHistory(tx, state, self._cache), rng=rng)
         trial = _add(tx, state, TrialKind.CANDIDATE, proposal, running=STARTED)
         return AskedTrial(
             number=trial.number,
@@ -155,10 +155,12 @@ class SqlSearch(AskTell):
         )
 
     @override
-    def _end(self, number: int, ending: Ending) -> None:
-        outcome = OUTCOMES[ending.status]
-        settled = Settlement(ending.status, outcome, ending.fitness, ending.reason)
-        measured = Measurements(step_time_ms=ending.step_time_ms, parameters=ending.parameters)
+    def _record(self, number: int, evaluation: Evaluation) -> None:
+        outcome = OUTCOMES[evaluation.status]
+        settled = Settlement(evaluation.status, outcome, evaluation.fitness, evaluation.reason)
+        measured = Measurements(
+            step_time_ms=evaluation.step_time_ms, parameters=evaluation.parameters
+        )
         with self._database.write() as tx:
             state = lock_search(tx, self._id)
             row = tx.first(TrialRow, NUMBERED, {"search": self._id, "number": number})
@@ -169,7 +171,7 @@ class SqlSearch(AskTell):
             finish(tx, state, row, settled, measured)
             state.save()
         if row.kind == TrialKind.CANDIDATE.value and settled.fitness is not None:
-            self._memory.hear(
+            self._cache.add_finished(
                 Observation(
                     number=number,
                     finished=state.candidates_finished - 1,

@@ -21,10 +21,10 @@ from brainformer.search.evolution.breeding import (
     random_child,
 )
 from brainformer.search.evolution.effort import Effort
-from brainformer.search.evolution.tournament import rank, winner
+from brainformer.search.evolution.tournament import fitness_order, winner
 from brainformer.search.space.coded_genome import CodedGenome, GenomeCoder
 from brainformer.search.spec import SearchSpec
-from brainformer.search.surrogate.screening import MEMORY, Look, Surrogate, one_thread
+from brainformer.search.surrogate.screening import MOST_OBSERVATIONS, Look, Surrogate, one_thread
 from brainformer.search.trials.history import History, Observation, Proposal
 
 
@@ -42,7 +42,7 @@ class ScreenedBreeding:
 
         Where all that it likes has been tried it looks farther; None if that was in vain.
         """
-        results = history.recent(MEMORY)
+        results = history.recent(MOST_OBSERVATIONS)
         open_genomes = history.in_flight(self._effort.most_in_flight)
         in_flight = [self._coder.encode(genome) for genome in open_genomes]
         noise = history.noise()
@@ -66,7 +66,7 @@ class ScreenedBreeding:
         size = min(self._spec.tournament_size, len(population))
         drawn = [dice.sample(population, size) for _ in range(self._effort.tournaments)]
         winners = [winner(picks, self._spec) for picks in drawn]
-        return winners + nlargest(self._effort.elite, results, key=rank)
+        return winners + nlargest(self._effort.elite, results, key=fitness_order)
 
     def _children(
         self, parents: Sequence[Observation], distance: int, dice: Random

@@ -19,10 +19,10 @@ def winner(picks: Sequence[Observation], spec: SearchSpec) -> Observation:
     """Returns the fittest of a tournament, by Pareto rank where there are several objectives."""
     if spec.algorithm == "nsga2":
         return picks[int(np.argmin(rank_by_dominance(picks)))]
-    return max(picks, key=rank)
+    return max(picks, key=fitness_order)
 
 
-def rank(seen: Observation) -> tuple[bool, float]:
+def fitness_order(seen: Observation) -> tuple[bool, float]:
     """Returns what orders candidates: any that completed before any that was pruned."""
     return not seen.pruned, seen.fitness
 

@@ -23,10 +23,10 @@ from brainformer.search.sql.connection.storable_text import storable
 from brainformer.search.sql.connection.tables import UNENDED, searches
 from brainformer.search.sql.rows.records import baseline_summary, search_record
 from brainformer.search.sql.rows.table_rows import SearchRow
-from brainformer.search.sql.tokens import note
+from brainformer.search.sql.tokens import audit_action
 from brainformer.search.sql.trials.baselines import baseline_rows
 from brainformer.search.sql.trials.cancellation import cancel_open
-from brainformer.search.sql.trials.completion import conclude, limit_reached
+from brainformer.search.sql.trials.completion import advance, limit_reached
 from brainformer.search.sql.trials.state import BY_ID, SearchState, lock_search
 from brainformer.search.status import SEARCH_TRANSITIONS, SearchStatus
 from brainformer.search.store.contract import Actor
@@ -77,7 +77,7 @@ def create(
     }
     tx.run(insert(searches), values)
     tx.emit(EventKind.SEARCH_CREATED, search_id, name=spec.name)
-    note(tx, actor, "search.create", search_id)
+    audit_action(tx, actor, "search.create", search_id)
     return to_record(tx, tx.one(SearchRow, BY_ID, {"key": search_id}))
 
 
@@ -160,8 +160,8 @@ def change_status(
         elif wanted is SearchStatus.STOPPING:
             queued = (TrialStatus.QUEUED,)
             cancel_open(tx, state, "the search was stopped", statuses=queued)
-        conclude(tx, state)
-        note(tx, actor, f"search.{wanted.value}", state.id)
+        advance(tx, state)
+        audit_action(tx, actor, f"search.{wanted.value}", state.id)
         state.save()
     return to_record(tx, tx.one(SearchRow, BY_ID, {"key": state.id}))
 
@@ -179,8 +179,8 @@ def change_limits(
         if state.confirming and not limit_reached(spec, state, tx.now):
             state.set(confirming=False)  # there is more to try, and to confirm after it
         tx.emit(EventKind.SEARCH_LIMITS, state.id, trials=limits.trials, hours=limits.hours)
-        note(tx, actor, "search.limits", state.id)
-        conclude(tx, state)
+        audit_action(tx, actor, "search.limits", state.id)
+        advance(tx, state)
         state.save()
     return to_record(tx, tx.one(SearchRow, BY_ID, {"key": state.id}))
 
@@ -194,5 +194,5 @@ def remove(tx: Transaction, named: str, *, actor: Actor, version: int | None) ->
         )
     tx.run(delete(searches).where(searches.c.id == state.id))
     tx.emit(EventKind.SEARCH_DELETED, None, id=state.id)
-    note(tx, actor, "search.delete", state.id)
+    audit_action(tx, actor, "search.delete", state.id)
     return state.id

@@ -66,7 +66,7 @@ class SqlStore(SearchStore):
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._memories: claims.Memories = {}
+        self._caches: claims.SearchCaches = {}
         self._touched: dict[int, float] = {}
         self._touch_lock = threading.Lock()
         try:
@@ -116,7 +116,7 @@ class SqlStore(SearchStore):
     def delete_search(self, search_id: str, *, actor: Actor, version: int | None = None) -> None:
         with self._database.write() as tx:
             gone = searches.remove(tx, search_id, actor=actor, version=version)
-        self._memories.pop(gone, None)
+        self._caches.pop(gone, None)
 
     # Trials
 
@@ -200,11 +200,11 @@ class SqlStore(SearchStore):
     @override
     def claim(self, request: ClaimRequest) -> list[Lease]:
         with self._database.write() as tx:
-            leases, all_held = claims.claim_leases(tx, request, self._memories, wait=False)
+            leases, all_held = claims.claim_leases(tx, request, self._caches, wait=False)
         if leases or all_held:
             return leases
         with self._database.write() as tx:  # what another controller held may be what we serve
-            return claims.claim_leases(tx, request, self._memories, wait=True)[0]
+            return claims.claim_leases(tx, request, self._caches, wait=True)[0]
 
     @override
     def progress(self, lease_id: str, report: Progress) -> Directive:

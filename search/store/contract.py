@@ -1,4 +1,4 @@
-"""The contract of the search's memory; `search/sql/store.py` keeps it.
+"""The contract of the store; `search/sql/store.py` keeps it.
 
 Every method is one transaction, is safe to call from several threads, and either does all that
 it says or nothing. Times are the database's own. Execution is at least once, recording exactly

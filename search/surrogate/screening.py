@@ -41,7 +41,7 @@ from brainformer.search.trials.history import Observation
 
 WINDOW = 200  # most observations that a posterior sees
 STRIDE = 100  # observations that leave the window at once; most results between two fits
-MEMORY = WINDOW + STRIDE  # observations that the surrogate may ask for
+MOST_OBSERVATIONS = WINDOW + STRIDE  # observations that the surrogate may ask for
 MIN_OBSERVATIONS = 8
 LEAST_OBSERVED = 4  # below, there is nothing to learn from
 FEWEST_BETWEEN_FITS = 4
@@ -71,7 +71,7 @@ class Surrogate:
         """Returns a look at genomes, none yet, in the light of the observations.
 
         Args:
-            observations: The last `MEMORY` finished candidates, oldest first.
+            observations: The last `MOST_OBSERVATIONS` finished candidates, oldest first.
             in_flight: Candidates whose results are still to come.
             noise: Standard deviation of fitness over repeats, nats a code, if known.
             rng: Draws the weights.

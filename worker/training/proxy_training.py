@@ -33,7 +33,7 @@ from brainformer.worker.datasets.dataset import Dataset
 from brainformer.worker.timing.budget import Budget, StepBudget, WallBudget
 from brainformer.worker.timing.clock import Clock, SystemClock
 from brainformer.worker.timing.step_time import StepTimer
-from brainformer.worker.training.attempt_log import AttemptRecord
+from brainformer.worker.training.attempt_log import AttemptLog
 from brainformer.worker.training.checkpoint import (
     SavedProgress,
     discard_checkpoint,
@@ -167,7 +167,7 @@ class _Attempt:
 
     def __post_init__(self) -> None:
         self.device = jax.devices()[0]
-        self.record = AttemptRecord(self.lease, self.device, self.clock)
+        self.record = AttemptLog(self.lease, self.device, self.clock)
         self.record.earlier_occupied_seconds = self.already_occupied_seconds
         self.session: _Session | None = None
 

@@ -59,7 +59,7 @@ def demo(
         if not SearchStatus(record["status"]).ended:
             family.start("worker", ["worker", "--url", client.url, "--pool", "cpu"])
             record = _follow(client, family, record)
-        _conclude(client, record, folder)
+        _report_end(client, record, folder)
 
 
 def _default_spec() -> str:
@@ -147,7 +147,7 @@ def _follow(client: ControllerClient, family: Family, record: dict[str, Any]) ->
     return record
 
 
-def _conclude(client: ControllerClient, record: dict[str, Any], folder: Path) -> None:
+def _report_end(client: ControllerClient, record: dict[str, Any], folder: Path) -> None:
     """Prints baseline against best and writes the export."""
     if record["status"] == SearchStatus.FAILED or not record["candidates_finished"]:
         say(f"the search {record['status']}: {record['reason']}; see {folder / 'logs'}")

@@ -1,4 +1,4 @@
-"""The tables of the search's memory, the same on SQLite and PostgreSQL.
+"""The tables of the store, the same on SQLite and PostgreSQL.
 
 Times are seconds since 1970 by the database's clock. Genomes, specs and measurements are JSON
 text; what listings sort and filter by stands in columns of its own. Counters stand on the search's

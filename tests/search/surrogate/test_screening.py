@@ -11,8 +11,8 @@ from brainformer.search.space.coded_genome import CodedGenome, GenomeCoder
 from brainformer.search.space.genome import Genome
 from brainformer.search.space.space import Space
 from brainformer.search.surrogate.screening import (
-    MEMORY,
     MIN_OBSERVATIONS,
+    MOST_OBSERVATIONS,
     STRIDE,
     WINDOW,
     Look,
@@ -178,8 +178,8 @@ def test_what_it_knows_is_a_pure_function_of_the_last_observations() -> None:
     observations = _seen(WINDOW + 3 * STRIDE // 2, most_attention=4)
     children = _genomes(30, 3)
     steady = Surrogate(CODER)
-    for end in (*range(WINDOW - 20, WINDOW + 25, 5), MEMORY - 3, MEMORY + 4):
-        window = observations[max(0, end - MEMORY) : end]
+    for end in (*range(WINDOW - 20, WINDOW + 25, 5), MOST_OBSERVATIONS - 3, MOST_OBSERVATIONS + 4):
+        window = observations[max(0, end - MOST_OBSERVATIONS) : end]
         answers = [
             _chosen(one, children, window, noise=0.1, seed=end)
             for one in (steady, Surrogate(CODER))
@@ -221,7 +221,7 @@ def test_the_window_is_bounded_and_moves_in_strides(finished: int) -> None:
     size = finished - window_start(finished)
     assert size <= WINDOW
     assert size >= min(finished, WINDOW - STRIDE + 1)
-    assert window_start(fit_due(finished)) >= finished - MEMORY
+    assert window_start(fit_due(finished)) >= finished - MOST_OBSERVATIONS
 
 
 def test_an_outlier_does_not_flatten_the_rest() -> None:

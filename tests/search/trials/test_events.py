@@ -25,7 +25,7 @@ def test_no_source_writes_an_event_as_a_word() -> None:
         for path in (REPOSITORY / folder).rglob("*.py")
         if path != home
     ]
-    audited = "note(tx, actor,"  # the audit trail's own words, of which one is the same
+    audited = "audit_action(tx, actor,"  # the audit trail's own words, of which one is the same
     found = [
         f"{path}: {line.strip()}"
         for path in sources
