@@ -58,7 +58,6 @@ SAVED_PER_SCORE = 1.25
 SHORTEST_IN_HALVES = 128
 # Places in a block of one expert's tokens, without a capacity; model/moe.py computes by it on CPU.
 DROPLESS_BLOCK = 64
-FACTORED_MINIMUM = 128
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ genomes (`space/coded_genome.py`); what one did becomes words only for the steps
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import accumulate
@@ -180,17 +180,12 @@ def mutated(coded: CodedGenome, coder: GenomeCoder, *, rng: Dice) -> Step | None
     return None
 
 
-def _weights(given: Iterable[tuple[str, float]]) -> dict[str, float]:
-    """Returns the weight of each operator that may be drawn, given those that are not default."""
-    weights = DEFAULT_WEIGHTS | dict(given)
-    return {name: weights[name] for name in OPERATORS if weights[name] > 0}
-
-
 @cache
 def _odds(given: tuple[tuple[str, float], ...]) -> tuple[list[str], list[float]]:
     """Returns the operators that may be drawn, and the sum of the weights up to each."""
-    weights = _weights(given)
-    return list(weights), list(accumulate(weights.values()))
+    weights = DEFAULT_WEIGHTS | dict(given)
+    names = [name for name in OPERATORS if weights[name] > 0]
+    return names, list(accumulate(weights[name] for name in names))
 
 
 def _place(options: Sequence[Sequence[str]], at: int) -> tuple[int, int]:

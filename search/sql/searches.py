@@ -112,7 +112,7 @@ def find(tx: Transaction, named: str) -> SearchRow:
 
 def listing(
     tx: Transaction, *, cursor: str | None, limit: int, statuses: Sequence[SearchStatus]
-) -> Page:
+) -> Page[SearchRecord]:
     """Returns a page of searches, newest first."""
     query = select(searches).order_by(searches.c.ordinal.desc()).limit(limit + 1)
     if cursor is not None:

@@ -20,6 +20,7 @@ from brainformer.search.status import SearchStatus
 from brainformer.search.store.contract import Actor, SearchStore, TrialFilter
 from brainformer.search.store.records import (
     AttemptRecord,
+    AuditRecord,
     BaselineSummary,
     BestRecord,
     EventRecord,
@@ -94,7 +95,7 @@ class SqlStore(SearchStore):
     @override
     def list_searches(
         self, *, cursor: str | None = None, limit: int = 50, statuses: Sequence[SearchStatus] = ()
-    ) -> Page:
+    ) -> Page[SearchRecord]:
         with self._database.read() as tx:
             return searches.listing(tx, cursor=cursor, limit=_page(limit), statuses=statuses)
 
@@ -128,7 +129,7 @@ class SqlStore(SearchStore):
         where: TrialFilter = TrialFilter(),  # noqa: B008 - frozen
         cursor: str | None = None,
         limit: int = 100,
-    ) -> Page:
+    ) -> Page[TrialRecord]:
         with self._database.read() as tx:
             search = searches.find(tx, search_id)
             return listings.trials_page(tx, search, where, cursor, _page(limit))
@@ -298,7 +299,7 @@ class SqlStore(SearchStore):
             return tokens.revoke_token(tx, token_id, actor)
 
     @override
-    def audit(self, *, cursor: str | None = None, limit: int = 100) -> Page:
+    def audit(self, *, cursor: str | None = None, limit: int = 100) -> Page[AuditRecord]:
         before = None if cursor is None else searches.whole_cursor(cursor)
         with self._database.read() as tx:
             return tokens.audit_page(tx, before=before, limit=_page(limit))

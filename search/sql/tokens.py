@@ -93,7 +93,7 @@ def audit_action(tx: Transaction, actor: Actor, action: str, target: str) -> Non
     tx.run(insert(audit), values)
 
 
-def audit_page(tx: Transaction, *, before: int | None, limit: int) -> Page:
+def audit_page(tx: Transaction, *, before: int | None, limit: int) -> Page[AuditRecord]:
     """Returns a page of the audit trail, newest first."""
     query = select(audit).order_by(audit.c.id.desc()).limit(limit + 1)
     if before is not None:

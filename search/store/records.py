@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
@@ -22,6 +22,9 @@ class Record(BaseModel):
     """Base of the snapshots."""
 
     model_config = ConfigDict(frozen=True)
+
+
+R = TypeVar("R")  # not bound: what is listed was validated when it was made
 
 
 class SearchRecord(Record):
@@ -185,10 +188,10 @@ class AuditRecord(Record):
     request_id: str = ""
 
 
-class Page(Record):
+class Page(Record, Generic[R]):
     """One page of a listing; `next_cursor` is None at the end."""
 
-    items: tuple[Any, ...]
+    items: tuple[R, ...]
     next_cursor: str | None = None
 
 

@@ -25,7 +25,6 @@ class DemoProgress:
             + spec["baseline_repeats"]
             + spec["confirmations"] * spec["confirmation_repeats"]
         )
-        self._budget_seconds = spec["proxy"]["budget_seconds"]
         self._started = time.monotonic()
         self._done_before = _done(record)
         self._told: set[int] = set()
