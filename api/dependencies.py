@@ -29,6 +29,7 @@ from brainformer.api.logs import request_id
 from brainformer.api.problems.problem import HttpProblem
 from brainformer.api.settings import Settings
 from brainformer.search.store.contract import Actor, SearchStore
+from brainformer.search.store.scopes import Scope
 from brainformer.search.trials.lease_id import LEASE_ID_PATTERN
 
 
@@ -80,7 +81,7 @@ async def secret_of(
 Secret = Annotated[str | None, Depends(secret_of)]
 
 
-def holder(scope: str) -> Callable[..., Coroutine[Any, Any, Principal]]:
+def holder(scope: Scope) -> Callable[..., Coroutine[Any, Any, Principal]]:
     """Returns a dependency that gives whoever asks, if they have the scope."""
 
     async def principal(request: Request, parts: Parts, secret: Secret) -> Principal:
@@ -95,7 +96,7 @@ def holder(scope: str) -> Callable[..., Coroutine[Any, Any, Principal]]:
     return principal
 
 
-def actor_with(scope: str) -> Callable[..., Coroutine[Any, Any, Actor]]:
+def actor_with(scope: Scope) -> Callable[..., Coroutine[Any, Any, Actor]]:
     """Returns a dependency that gives the name for the audit trail."""
     needed = Depends(holder(scope))
 

@@ -41,13 +41,13 @@ from brainformer.model.routing import (
     tracked_cutoff,
     turns_with_capacity,
 )
-from brainformer.search.cost.cost import TOP_K, is_gated
+from brainformer.search.cost.cost import DROPLESS_BLOCK, TOP_K, is_gated
 from brainformer.search.cost.trainable import slots_per_expert
 from brainformer.search.space.genome import MoE
 
 # Places in a block of one expert's tokens: long enough to multiply well, short enough that the
 # half-empty last block of each expert costs little.
-BLOCK = {"cpu": 64, "accelerator": 256}
+BLOCK = {"cpu": DROPLESS_BLOCK, "accelerator": 256}
 
 
 class MoELayer(nnx.Module):

@@ -16,14 +16,13 @@ from pydantic import (
     model_validator,
 )
 
-from brainformer.search.cost.trainable import check_trainable
-from brainformer.search.errors import InvalidGenome, InvalidSpec
+from brainformer.search.cost.runnable import runnable_genome
+from brainformer.search.errors import InvalidGenome, InvalidSpec, NotFound
 from brainformer.search.proxy.builtin_proxies import check_named, resolve_proxy
 from brainformer.search.proxy.proxy import Name, PositiveFloat, Proxy
 from brainformer.search.space.family import BaselineFamily, is_family, read_shorthand
 from brainformer.search.space.genome import Genome
 from brainformer.search.space.space import Space, load_preset
-from brainformer.search.space.zoo import resolve_genome
 from brainformer.search.validation import (
     DEFINITION,
     NAME,
@@ -178,15 +177,13 @@ class SearchSpec(BaseModel):
         """Returns the baseline, or every member of its family that can be trained.
 
         Raises:
-            NotFound: there is no zoo genome of that name.
-            InvalidGenome: no member fits; names why the first one does not.
+            InvalidGenome: there is no zoo genome of that name, or no member fits; names why the
+                first one does not.
         """
         space = self.resolved_space()
         if not isinstance(self.baseline, BaselineFamily):
-            genome = resolve_genome(self.baseline, space)
-            check_trainable(genome, self.proxy)
-            return [Rival(genome)]
-        genomes = _trainable(self.baseline.genomes(space), self.proxy)
+            return [Rival(runnable_genome(self.baseline, space, self.proxy))]
+        genomes = _runnable(self.baseline.genomes(space), space, self.proxy)
         return [
             self._rival(genome, rate) for genome in genomes for rate in self.baseline.learning_rates
         ]
@@ -204,21 +201,19 @@ class SearchSpec(BaseModel):
         return load_preset(self.space) if isinstance(self.space, str) else self.space
 
 
-def _trainable(genomes: list[Genome], proxy: Proxy) -> list[Genome]:
-    """Returns the genomes that the proxy can train.
+def _runnable(genomes: list[Genome], space: Space, proxy: Proxy) -> list[Genome]:
+    """Returns the genomes that a search may run.
 
     Raises:
-        InvalidGenome: it can train none of them.
+        InvalidGenome: it may run none of them; names why not the first one.
     """
     found: list[Genome] = []
     refused: list[InvalidGenome] = []
     for genome in genomes:
         try:
-            check_trainable(genome, proxy)
+            found.append(runnable_genome(genome, space, proxy))
         except InvalidGenome as error:
             refused.append(error)
-        else:
-            found.append(genome)
     if not found:
         raise refused[0]
     return found
@@ -240,5 +235,65 @@ def parse_spec(data: object) -> SearchSpec:
     try:
         return SearchSpec.model_validate(data)
     except ValidationError as error:
-        rule, value, where = first_problem(error, data)
-        raise InvalidSpec(rule, value, where) from None
+        raise InvalidSpec(*first_problem(error, data)) from None
+
+
+class ResolvedSpec(NamedTuple):
+    """What a spec names.
+
+    Attributes:
+        space: Read from the presets where the spec names one.
+        rivals: The baseline, or the members of its family that the search may run.
+        seeds: By the JSON pointer of where they stand in the spec.
+    """
+
+    space: Space
+    rivals: list[Rival]
+    seeds: dict[str, Genome]
+
+
+def resolve_spec(spec: SearchSpec) -> ResolvedSpec:
+    """Returns the space and the genomes that a spec names, all of which its search may run.
+
+    Raises:
+        InvalidSpec: names the field.
+    """
+    try:
+        space = spec.resolved_space()
+    except NotFound as error:
+        raise InvalidSpec(error.message, pointer="/space") from None
+    seeds = {f"/seeds/{index}": seed for index, seed in enumerate(spec.seeds)}
+    return ResolvedSpec(
+        space,
+        _rivals_of(spec, space),
+        {where: genome_at(where, one, space, spec.proxy) for where, one in seeds.items()},
+    )
+
+
+def _rivals_of(spec: SearchSpec, space: Space) -> list[Rival]:
+    if not isinstance(spec.baseline, BaselineFamily):
+        return [Rival(genome_at("/baseline", spec.baseline, space, spec.proxy))]
+    try:
+        return spec.rivals()
+    except InvalidGenome as error:
+        raise InvalidSpec(error.message, pointer="/baseline") from None
+
+
+def genome_at(where: str, named: str | Genome, space: Space, proxy: Proxy | None) -> Genome:
+    """Returns a genome that a spec names, if its search may run it.
+
+    Args:
+        where: JSON pointer of where it stands in the spec.
+        named: A zoo name or a genome.
+        space: Of the search.
+        proxy: Of the search; None where its caller evaluates genomes.
+
+    Raises:
+        InvalidSpec: it may not; names the field.
+    """
+    try:
+        return runnable_genome(named, space, proxy)
+    except InvalidGenome as error:
+        if isinstance(named, str):
+            raise InvalidSpec(error.message, pointer=where) from None
+        raise InvalidSpec(error.rule, error.value, where + error.pointer) from None

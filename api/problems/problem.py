@@ -20,7 +20,7 @@ from starlette.exceptions import HTTPException as StarletteHTTPException
 from brainformer.api.logs import request_id
 from brainformer.api.problems.allowed_methods import allowed_methods
 from brainformer.search import errors as tree
-from brainformer.search.validation import pointer
+from brainformer.search.validation import pointer, rule_of
 
 log = logging.getLogger("brainformer.api")
 PROBLEM_JSON = "application/problem+json"
@@ -229,7 +229,7 @@ def _of_validation(found: Sequence[Any], body: object) -> Response:
     fields = [
         FieldError(
             pointer=_pointer(item["loc"], body),
-            detail=str(item["msg"]).removeprefix("Value error, "),
+            detail=rule_of(str(item["msg"])),
             code=str(item["type"]),
         )
         for item in found[:50]

@@ -30,8 +30,8 @@ from brainformer.search.trials.lease_messages import (
 
 router = APIRouter(prefix="/leases", tags=["leases"], dependencies=[Works])
 Claim = Annotated[ClaimRequest, strict_body(ClaimRequest)]
-Report = Annotated[Progress, strict_body(Progress)]
-Ending = Annotated[Result, strict_body(Result)]
+ReportedProgress = Annotated[Progress, strict_body(Progress)]
+ReportedResult = Annotated[Result, strict_body(Result)]
 # A waiting claim looks this often whether its caller is still there.
 LOOK_AROUND_SECONDS = 5.0
 LINKS = {
@@ -72,7 +72,7 @@ async def claim_leases(request: Request, parts: Parts, wanted: Claim) -> Respons
     responses=problems(404, 409, 413),
     openapi_extra=body_schema(Progress),
 )
-def report_progress(parts: Parts, lease_id: ClaimedLease, report: Report) -> Response:
+def report_progress(parts: Parts, lease_id: ClaimedLease, report: ReportedProgress) -> Response:
     """Extends the lease and answers `continue` or `stop`; the worker obeys."""
     return answer(parts.store.progress(lease_id, report))
 
@@ -83,7 +83,7 @@ def report_progress(parts: Parts, lease_id: ClaimedLease, report: Report) -> Res
     responses=problems(404, 409, 413),
     openapi_extra=body_schema(Result),
 )
-def report_result(parts: Parts, lease_id: ClaimedLease, result: Ending) -> Response:
+def report_result(parts: Parts, lease_id: ClaimedLease, result: ReportedResult) -> Response:
     """Records how the attempt ended, exactly once: an identical repeat gets the same receipt.
 
     A late report gets 409 (`lease_lost`) and is kept for audit.

@@ -18,7 +18,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from brainformer.search.ask_tell.evaluation import Ending, told, told_baseline
+from brainformer.search.ask_tell.evaluation import Evaluation, checked_baseline, checked_evaluation
 from brainformer.search.errors import InvalidSpec, NotFound
 from brainformer.search.estimates.comparison import mean, sample_like, standard_deviation
 from brainformer.search.estimates.race import Race, RaceRules, Runs
@@ -28,6 +28,7 @@ from brainformer.search.space.space import Space
 from brainformer.search.spec import ASK_TELL_POOL, SearchSpec
 from brainformer.search.trials.reward import Baseline
 from brainformer.search.trials.trial import TrialKind, TrialStatus, repeat_seed
+from brainformer.search.validation import first_problem
 
 ENDLESS = 10_000_000
 LARGEST_NUMBER = 2**31 - 1  # of a trial, as SQL keeps it
@@ -126,7 +127,7 @@ class AskTell(ABC):
 
     @abstractmethod
     def ask(self) -> AskedTrial:
-        """Returns the next trial: a confirmation that was wished for, or a new genome.
+        """Returns the next trial: a confirmation that `confirm` queued, or a new genome.
 
         Raises:
             SpaceExhausted: every genome within reach has been tried.
@@ -155,8 +156,10 @@ class AskTell(ABC):
             NotFound: no such trial was asked for.
             IllegalTransition: the trial has ended already.
         """
-        ending = told(fitness, pruned=pruned, step_time_ms=step_time_ms, parameters=parameters)
-        self._end(trial_number(trial), ending)
+        evaluation = checked_evaluation(
+            fitness, pruned=pruned, step_time_ms=step_time_ms, parameters=parameters
+        )
+        self._record(trial_number(trial), evaluation)
 
     def fail(self, trial: AskedTrial | int, reason: str = "") -> None:
         """Ends a trial that could not be evaluated; its genome is not proposed again.
@@ -167,10 +170,10 @@ class AskTell(ABC):
             NotFound: no such trial was asked for.
             IllegalTransition: the trial has ended already.
         """
-        self._end(trial_number(trial), Ending(TrialStatus.FAILED, reason=reason))
+        self._record(trial_number(trial), Evaluation(TrialStatus.FAILED, reason=reason))
 
     @abstractmethod
-    def _end(self, number: int, ending: Ending) -> None:
+    def _record(self, number: int, evaluation: Evaluation) -> None:
         """Records how a trial ended, or raises as `tell` does and records nothing."""
 
     @abstractmethod
@@ -183,7 +186,7 @@ class AskTell(ABC):
         Raises:
             InvalidMeasurement: fewer than two values, or one that is not finite.
         """
-        self._set_baseline(told_baseline(fitnesses))
+        self._set_baseline(checked_baseline(fitnesses))
 
     def repeat_seed(self, repeat: int) -> int:
         """Returns the seed that the n-th repeat of every block shares, the baseline's too."""
@@ -225,11 +228,11 @@ def ask_tell_spec(space: Space | str, **options: Any) -> SearchSpec:
         "limits": {"trials": ENDLESS},
         "pools": (ASK_TELL_POOL,),
     }
+    given = {**base, "space": space, **options}
     try:
-        return SearchSpec.model_validate({**base, "space": space, **options})
+        return SearchSpec.model_validate(given)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        raise InvalidSpec(first["msg"], pointer="/" + "/".join(map(str, first["loc"]))) from None
+        raise InvalidSpec(*first_problem(error, given)) from None
 
 
 def trial_number(trial: AskedTrial | int) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import numpy as np
+from typing_extensions import override
 
 from brainformer.search.ask_tell.contract import (
     AskedTrial,
@@ -15,7 +16,7 @@ from brainformer.search.ask_tell.contract import (
     by_speed,
     ranked,
 )
-from brainformer.search.ask_tell.evaluation import Ending
+from brainformer.search.ask_tell.evaluation import Evaluation
 from brainformer.search.ask_tell.memory_history import MemoryHistory
 from brainformer.search.cost.cost import parameters
 from brainformer.search.errors import IllegalTransition, NotFound
@@ -49,14 +50,14 @@ class MemorySearch(AskTell):
         self._open: dict[int, AskedTrial] = {}
         self._ended: dict[int, TrialStatus] = {}
         self._candidates: dict[int, _Candidate] = {}
-        self._wished: list[int] = []
+        self._to_confirm: list[int] = []
         self._baseline = Baseline(repeats=0)
         self._archive = ParetoArchive()
 
+    @override
     def ask(self) -> AskedTrial:
-        """Returns the next trial: a confirmation that was wished for, or a new genome."""
-        if self._wished:
-            parent = self._wished.pop(0)
+        if self._to_confirm:
+            parent = self._to_confirm.pop(0)
             candidate = self._candidates[parent]
             again = Proposal(candidate.genome, "confirmation", parent)
             candidate.asked += 1
@@ -85,18 +86,19 @@ class MemorySearch(AskTell):
         )
         return self._open[number]
 
-    def _end(self, number: int, ending: Ending) -> None:
-        asked = self._held(number, ending.status)
+    @override
+    def _record(self, number: int, evaluation: Evaluation) -> None:
+        asked = self._held(number, evaluation.status)
         if asked.kind is TrialKind.CONFIRMATION:
-            completed = ending.status is TrialStatus.COMPLETED
+            completed = evaluation.status is TrialStatus.COMPLETED
             fresh = self._candidates[asked.parent if asked.parent is not None else -1].fresh
-            fresh.append(ending.fitness if completed else None)
-        elif ending.fitness is not None:
-            self._keep(asked, ending, ending.fitness)
+            fresh.append(evaluation.fitness if completed else None)
+        elif evaluation.fitness is not None:
+            self._keep(asked, evaluation, evaluation.fitness)
         else:
             self._history.drop(number)
         del self._open[number]
-        self._ended[number] = ending.status
+        self._ended[number] = evaluation.status
 
     def _held(self, number: int, wanted: TrialStatus) -> AskedTrial:
         if number in self._ended:
@@ -105,48 +107,49 @@ class MemorySearch(AskTell):
             raise NotFound("trial", number)
         return self._open[number]
 
-    def _keep(self, asked: AskedTrial, ending: Ending, fitness: float) -> None:
-        seen = self._observed(asked, ending, fitness)
-        if ending.cost_told:
+    def _keep(self, asked: AskedTrial, evaluation: Evaluation, fitness: float) -> None:
+        seen = self._observed(asked, evaluation, fitness)
+        if evaluation.cost_known:
             self._archive.add(seen)
-        if ending.status is TrialStatus.COMPLETED:
+        if evaluation.status is TrialStatus.COMPLETED:
             self._candidates[asked.number] = _Candidate(asked.genome, fitness)
 
-    def _observed(self, asked: AskedTrial, ending: Ending, fitness: float) -> Observation:
-        counted = ending.parameters
+    def _observed(self, asked: AskedTrial, evaluation: Evaluation, fitness: float) -> Observation:
+        counted = evaluation.parameters
         return self._history.add_finished(
             asked.number,
             asked.genome,
             fitness,
-            pruned=ending.status is TrialStatus.PRUNED,
-            step_time_ms=ending.step_time_ms,
+            pruned=evaluation.status is TrialStatus.PRUNED,
+            step_time_ms=evaluation.step_time_ms,
             parameters=parameters(asked.genome, self.spec.proxy) if counted is None else counted,
         )
 
+    @override
     def pending(self) -> list[AskedTrial]:
-        """Returns the trials that were asked for and not yet told, oldest first."""
         return list(self._open.values())
 
+    @override
     def _set_baseline(self, baseline: Baseline) -> None:
         self._baseline = baseline
         self._history.set_noise(baseline.noise)
 
+    @override
     def confirm(self, count: int = 3, *, repeats: int = 2) -> int:
-        """Has the best `count` candidates evaluated again; returns how many trials that makes."""
-        wished = [one.number for one in self._fittest(count) for _ in range(repeats)]
-        self._wished += wished
-        return len(wished)
+        chosen = [one.number for one in self._fittest(count) for _ in range(repeats)]
+        self._to_confirm += chosen
+        return len(chosen)
 
+    @override
     def best(self, count: int = 1) -> list[Standing]:
-        """Returns the best candidates, confirmed ones first, then by mean fitness."""
         found = [
             Candidate(number, one.genome, one.fitness, one.fresh)
             for number, one in self._candidates.items()
         ]
         return ranked(found, self._baseline)[: max(0, count)]
 
+    @override
     def pareto(self) -> list[Compromise]:
-        """Returns the front of completed candidates, fastest first; of equals, the first told."""
         return by_speed(
             Compromise(
                 number=seen.number,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 from sqlalchemy import bindparam, insert, select, update
+from typing_extensions import override
 
 from brainformer.search.ask_tell.contract import (
     AskedTrial,
@@ -18,12 +19,12 @@ from brainformer.search.ask_tell.contract import (
     by_speed,
     ranked,
 )
-from brainformer.search.ask_tell.evaluation import Ending
+from brainformer.search.ask_tell.evaluation import Evaluation
 from brainformer.search.errors import Conflict, IllegalTransition, NotFound
 from brainformer.search.spec import ASK_TELL_POOL, SearchSpec
 from brainformer.search.sql.connection.database import Database, Transaction, Values
 from brainformer.search.sql.connection.migration import prepare
-from brainformer.search.sql.connection.tables import baselines, searches, trials
+from brainformer.search.sql.connection.tables import UNENDED, baselines, searches, trials
 from brainformer.search.sql.rows.table_rows import SearchRow, TrialRow
 from brainformer.search.sql.rows.values import read_genome
 from brainformer.search.sql.searches import create
@@ -33,9 +34,9 @@ from brainformer.search.sql.trials.creation import NewTrial, new_trial
 from brainformer.search.sql.trials.endings import finish
 from brainformer.search.sql.trials.finalists import confirmations
 from brainformer.search.sql.trials.front import FRONT
-from brainformer.search.sql.trials.history import Memory, SqlHistory
+from brainformer.search.sql.trials.history import SearchCache, SqlHistory
 from brainformer.search.sql.trials.state import SearchState, lock_search
-from brainformer.search.status import ENDED, SearchStatus
+from brainformer.search.status import SearchStatus
 from brainformer.search.store.contract import Actor
 from brainformer.search.trials.history import Observation, Proposal
 from brainformer.search.trials.lease_rules import Settlement
@@ -49,9 +50,7 @@ from brainformer.search.trials.trial import (
 )
 
 CALLER = Actor(name=ASK_TELL_POOL)
-NAMED = select(searches).where(
-    searches.c.name == bindparam("name"), searches.c.status.notin_(sorted(ENDED))
-)
+NAMED = select(searches).where(searches.c.name == bindparam("name"), UNENDED)
 NUMBERED = select(trials).where(
     trials.c.search_id == bindparam("search"), trials.c.number == bindparam("number")
 )
@@ -86,7 +85,7 @@ def open_sql_search(spec: SearchSpec, url: str) -> SqlSearch:
         StoreLocked: a controller holds the file.
         StorageUnavailable: the database does not answer.
     """
-    memory = Memory(spec)  # refuses seeds outside the space before anything is written
+    cache = SearchCache(spec)  # refuses seeds outside the space before anything is written
     database = Database(url)
     try:
         prepare(database.engine)
@@ -96,7 +95,7 @@ def open_sql_search(spec: SearchSpec, url: str) -> SqlSearch:
     except BaseException:
         database.close()
         raise
-    return SqlSearch(database, search_id, memory)
+    return SqlSearch(database, search_id, cache)
 
 
 def _find_or_create(tx: Transaction, spec: SearchSpec) -> str:
@@ -114,24 +113,24 @@ def _find_or_create(tx: Transaction, spec: SearchSpec) -> str:
 class SqlSearch(AskTell):
     """Each call is one transaction: what has returned is in the database."""
 
-    def __init__(self, database: Database, search_id: str, memory: Memory) -> None:
-        self.spec = memory.spec
+    def __init__(self, database: Database, search_id: str, cache: SearchCache) -> None:
+        self.spec = cache.spec
         self._database = database
         self._id = search_id
-        self._memory = memory
+        self._cache = cache
 
+    @override
     def ask(self) -> AskedTrial:
-        """Returns the next trial: a confirmation that was wished for, or a new genome."""
         with self._database.write() as tx:
             state = lock_search(tx, self._id)
             if state.status is not SearchStatus.RUNNING:
                 raise Conflict(f"search {self.spec.name} is {state.status.value}; nothing to ask")
-            asked = self._wished(tx, state) if state.queued else None
+            asked = self._queued_confirmation(tx, state) if state.queued else None
             asked = asked or self._proposed(tx, state)
             state.save()
         return asked
 
-    def _wished(self, tx: Transaction, state: SearchState) -> AskedTrial | None:
+    def _queued_confirmation(self, tx: Transaction, state: SearchState) -> AskedTrial | None:
         row = tx.first(TrialRow, OF_STATUS.limit(1), self._status(TrialStatus.QUEUED))
         if row is None:
             return None
@@ -146,7 +145,7 @@ class SqlSearch(AskTell):
 
     def _proposed(self, tx: Transaction, state: SearchState) -> AskedTrial:
         rng = np.random.default_rng([self.spec.seed, state.next_number])
-        proposal = self._memory.proposer.propose(SqlHistory(tx, state, self._memory), rng=rng)
+        proposal = self._cache.proposer.propose(SqlHistory(tx, state, self._cache), rng=rng)
         trial = _add(tx, state, TrialKind.CANDIDATE, proposal, running=STARTED)
         return AskedTrial(
             number=trial.number,
@@ -158,10 +157,13 @@ class SqlSearch(AskTell):
             mutation=proposal.mutation,
         )
 
-    def _end(self, number: int, ending: Ending) -> None:
-        outcome = OUTCOMES[ending.status]
-        settled = Settlement(ending.status, outcome, ending.fitness, ending.reason)
-        measured = Measurements(step_time_ms=ending.step_time_ms, parameters=ending.parameters)
+    @override
+    def _record(self, number: int, evaluation: Evaluation) -> None:
+        outcome = OUTCOMES[evaluation.status]
+        settled = Settlement(evaluation.status, outcome, evaluation.fitness, evaluation.reason)
+        measured = Measurements(
+            step_time_ms=evaluation.step_time_ms, parameters=evaluation.parameters
+        )
         with self._database.write() as tx:
             state = lock_search(tx, self._id)
             row = tx.first(TrialRow, NUMBERED, {"search": self._id, "number": number})
@@ -172,7 +174,7 @@ class SqlSearch(AskTell):
             finish(tx, state, row, settled, measured)
             state.save()
         if row.kind == TrialKind.CANDIDATE.value and settled.fitness is not None:
-            self._memory.hear(
+            self._cache.add_finished(
                 Observation(
                     number=number,
                     finished=state.candidates_finished - 1,
@@ -186,12 +188,13 @@ class SqlSearch(AskTell):
                 )
             )
 
+    @override
     def pending(self) -> list[AskedTrial]:
-        """Returns the trials that were asked for and not yet told, oldest first."""
         with self._database.read() as tx:
             rows = tx.all(TrialRow, OF_STATUS, self._status(TrialStatus.RUNNING))
             return [_asked(row) for row in rows]
 
+    @override
     def _set_baseline(self, baseline: Baseline) -> None:
         values = {
             "repeats": baseline.repeats,
@@ -206,8 +209,8 @@ class SqlSearch(AskTell):
             else:
                 tx.run(update(baselines).where(baselines.c.search_id == self._id).values(values))
 
+    @override
     def confirm(self, count: int = 3, *, repeats: int = 2) -> int:
-        """Has the best `count` candidates evaluated again; returns how many trials that makes."""
         with self._database.write() as tx:
             state = lock_search(tx, self._id)
             known = confirmations(tx, self._id)
@@ -220,8 +223,8 @@ class SqlSearch(AskTell):
             state.save()
         return len(rows) * repeats
 
+    @override
     def best(self, count: int = 1) -> list[Standing]:
-        """Returns the best candidates, confirmed ones first, then by mean fitness."""
         with self._database.read() as tx:
             again = confirmations(tx, self._id)
             rows = {row.number: row for row in best_candidates(tx, self._id, count)}
@@ -237,8 +240,8 @@ class SqlSearch(AskTell):
         ]
         return ranked(candidates, known)[: max(0, count)]
 
+    @override
     def pareto(self) -> list[Compromise]:
-        """Returns the front of completed candidates, fastest first; of equals, the first told."""
         with self._database.read() as tx:
             rows = tx.all(TrialRow, FRONT, {"search": self._id})
         return by_speed(

@@ -57,7 +57,7 @@ def promotions(
     where = TrialFilter(
         statuses=(TrialStatus.COMPLETED,), kinds=(TrialKind.CANDIDATE,), sort="-fitness"
     )
-    best: tuple[TrialRecord, ...] = store.list_trials(search.id, where=where, limit=top).items
+    best = store.list_trials(search.id, where=where, limit=top).items
     if not best:
         raise NotFound("completed candidate in search", search.id)
     genome = _rival(store, search)

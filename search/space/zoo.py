@@ -11,9 +11,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from brainformer.search.errors import NotFound
+from pydantic import ValidationError
+
+from brainformer.search.errors import InvalidGenome, NotFound
 from brainformer.search.space.genome import LAYER_KINDS, Genome, Layer
 from brainformer.search.space.space import Space
+from brainformer.search.validation import first_problem
 
 REFERENCE_DIM = 768
 LayerPlan = dict[str, Any]
@@ -90,6 +93,7 @@ def zoo_genome(name: str, space: Space) -> Genome:
 
     Raises:
         NotFound: there is none of that name; the message lists what there is.
+        InvalidGenome: at this scale it is no genome.
     """
     return fitted_genome(name, space, sorted(space.model_dim)[len(space.model_dim) // 2])
 
@@ -104,6 +108,7 @@ def fitted_genome(named: str | Genome, space: Space, dim: int) -> Genome:
 
     Raises:
         NotFound: there is no zoo genome of that name; the message lists what there is.
+        InvalidGenome: at this scale it is no genome.
     """
     if isinstance(named, Genome):
         plans = [layer.model_dump() for layer in named.layers]
@@ -116,7 +121,12 @@ def fitted_genome(named: str | Genome, space: Space, dim: int) -> Genome:
     while len(whole) < space.min_layers:
         whole = [*whole, *plans][: space.min_layers]
     scale = dim / reference
-    return Genome(model_dim=dim, layers=tuple(_fitted(plan, scale, space) for plan in whole))
+    try:
+        return Genome(model_dim=dim, layers=tuple(_fitted(plan, scale, space) for plan in whole))
+    except ValidationError as error:
+        rule, value, _ = first_problem(error)
+        called = named if isinstance(named, str) else "the block"
+        raise InvalidGenome(f"{called} in the space {space.name!r}: {rule}", value) from None
 
 
 def _fitted(plan: LayerPlan, scale: float, space: Space) -> Layer:

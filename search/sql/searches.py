@@ -8,35 +8,30 @@ from collections.abc import Sequence
 
 from sqlalchemy import delete, func, insert, select, text
 
-from brainformer.search.cost.trainable import check_trainable
 from brainformer.search.errors import (
     Conflict,
     IdempotencyMismatch,
     IllegalTransition,
-    InvalidGenome,
     InvalidInput,
-    InvalidSpec,
     NotFound,
     StaleVersion,
 )
-from brainformer.search.evolution.proposer import Proposer
-from brainformer.search.space.genome import Genome
-from brainformer.search.space.zoo import resolve_genome
 from brainformer.search.spec import Limits, SearchSpec
 from brainformer.search.sql.connection.advisory_locks import AdvisoryLock
 from brainformer.search.sql.connection.database import Transaction
 from brainformer.search.sql.connection.storable_text import storable
-from brainformer.search.sql.connection.tables import searches
+from brainformer.search.sql.connection.tables import UNENDED, searches
 from brainformer.search.sql.rows.records import baseline_summary, search_record
 from brainformer.search.sql.rows.table_rows import SearchRow
-from brainformer.search.sql.tokens import note
+from brainformer.search.sql.tokens import audit_action
 from brainformer.search.sql.trials.baselines import baseline_rows
 from brainformer.search.sql.trials.cancellation import cancel_open
-from brainformer.search.sql.trials.completion import conclude, limit_reached
+from brainformer.search.sql.trials.completion import advance, limit_reached
 from brainformer.search.sql.trials.state import BY_ID, SearchState, lock_search
-from brainformer.search.status import ENDED, SEARCH_TRANSITIONS, SearchStatus
+from brainformer.search.status import SEARCH_TRANSITIONS, SearchStatus
 from brainformer.search.store.contract import Actor
 from brainformer.search.store.records import BaselineSummary, Page, SearchRecord
+from brainformer.search.trials.events import EventKind
 from brainformer.search.trials.trial import TrialStatus
 
 WANTED = {
@@ -46,39 +41,6 @@ WANTED = {
     SearchStatus.CANCELLED,
 }
 KEY_LENGTH = 255
-
-
-def check_spec(spec: SearchSpec) -> None:
-    """Refuses a spec whose baseline or seeds cannot run.
-
-    Raises:
-        InvalidSpec: names the field.
-    """
-    try:
-        space = spec.resolved_space()
-    except NotFound as error:
-        raise InvalidSpec(error.message, pointer="/space") from None
-    try:
-        rivals = spec.rivals()
-    except (NotFound, InvalidGenome) as error:
-        raise InvalidSpec(error.message, pointer="/baseline") from None
-    named_genomes: list[tuple[str, str | Genome]] = [
-        *(("/baseline", rival.genome) for rival in rivals),
-        *((f"/seeds/{index}", seed) for index, seed in enumerate(spec.seeds)),
-    ]
-    for pointer, named in named_genomes:
-        try:
-            genome = resolve_genome(named, space)
-            check_trainable(genome, spec.proxy)
-        except NotFound as error:
-            raise InvalidSpec(error.message, pointer=pointer) from None
-        except InvalidGenome as error:
-            raise InvalidSpec(error.message, pointer=pointer) from None
-        why = space.objection(genome)
-        if why is not None:
-            rule = f"the genome must lie in the space {space.name!r}: {why}"
-            raise InvalidSpec(rule, pointer=pointer)
-    Proposer(spec)
 
 
 def create(
@@ -114,8 +76,8 @@ def create(
         "updated_at": tx.now,
     }
     tx.run(insert(searches), values)
-    tx.emit("search.created", search_id, name=spec.name)
-    note(tx, actor, "search.create", search_id)
+    tx.emit(EventKind.SEARCH_CREATED, search_id, name=spec.name)
+    audit_action(tx, actor, "search.create", search_id)
     return to_record(tx, tx.one(SearchRow, BY_ID, {"key": search_id}))
 
 
@@ -139,7 +101,7 @@ def find(tx: Transaction, named: str) -> SearchRow:
     if row is not None:
         return row
     bearers = select(searches).where(searches.c.name == named).limit(2)
-    rows = tx.all(SearchRow, bearers.where(searches.c.status.notin_(sorted(ENDED))))
+    rows = tx.all(SearchRow, bearers.where(UNENDED))
     if len(rows) > 1:
         raise NotFound("single unfinished search", f"{named}; several bear the name, use the id")
     rows = rows or tx.all(SearchRow, bearers.order_by(searches.c.ordinal.desc()))
@@ -150,7 +112,7 @@ def find(tx: Transaction, named: str) -> SearchRow:
 
 def listing(
     tx: Transaction, *, cursor: str | None, limit: int, statuses: Sequence[SearchStatus]
-) -> Page:
+) -> Page[SearchRecord]:
     """Returns a page of searches, newest first."""
     query = select(searches).order_by(searches.c.ordinal.desc()).limit(limit + 1)
     if cursor is not None:
@@ -198,8 +160,8 @@ def change_status(
         elif wanted is SearchStatus.STOPPING:
             queued = (TrialStatus.QUEUED,)
             cancel_open(tx, state, "the search was stopped", statuses=queued)
-        conclude(tx, state)
-        note(tx, actor, f"search.{wanted.value}", state.id)
+        advance(tx, state)
+        audit_action(tx, actor, f"search.{wanted.value}", state.id)
         state.save()
     return to_record(tx, tx.one(SearchRow, BY_ID, {"key": state.id}))
 
@@ -216,9 +178,9 @@ def change_limits(
         state.change_spec(spec)
         if state.confirming and not limit_reached(spec, state, tx.now):
             state.set(confirming=False)  # there is more to try, and to confirm after it
-        tx.emit("search.limits", state.id, trials=limits.trials, hours=limits.hours)
-        note(tx, actor, "search.limits", state.id)
-        conclude(tx, state)
+        tx.emit(EventKind.SEARCH_LIMITS, state.id, trials=limits.trials, hours=limits.hours)
+        audit_action(tx, actor, "search.limits", state.id)
+        advance(tx, state)
         state.save()
     return to_record(tx, tx.one(SearchRow, BY_ID, {"key": state.id}))
 
@@ -231,6 +193,6 @@ def remove(tx: Transaction, named: str, *, actor: Actor, version: int | None) ->
             f"search {state.id} is {state.status.value}; stop or cancel it before deleting it"
         )
     tx.run(delete(searches).where(searches.c.id == state.id))
-    tx.emit("search.deleted", None, id=state.id)
-    note(tx, actor, "search.delete", state.id)
+    tx.emit(EventKind.SEARCH_DELETED, None, id=state.id)
+    audit_action(tx, actor, "search.delete", state.id)
     return state.id

@@ -44,7 +44,7 @@ def create_token(
         "expires_at": None if lifetime is None else tx.now + lifetime,
     }
     token_id: int = tx.run(insert(tokens).returning(tokens.c.id), values).scalar_one()
-    note(tx, actor, "token.create", str(token_id))
+    audit_action(tx, actor, "token.create", str(token_id))
     return _record(_row(tx, token_id)), secret
 
 
@@ -77,11 +77,11 @@ def revoke_token(tx: Transaction, token_id: int, actor: Actor) -> TokenRecord:
     row = _row(tx, token_id)
     if row.revoked_at is None:
         tx.change(tokens, token_id, {"revoked_at": tx.now})
-        note(tx, actor, "token.revoke", str(token_id))
+        audit_action(tx, actor, "token.revoke", str(token_id))
     return _record(_row(tx, token_id))
 
 
-def note(tx: Transaction, actor: Actor, action: str, target: str) -> None:
+def audit_action(tx: Transaction, actor: Actor, action: str, target: str) -> None:
     """Adds a line to the audit trail."""
     values = {
         "at": tx.now,
@@ -93,7 +93,7 @@ def note(tx: Transaction, actor: Actor, action: str, target: str) -> None:
     tx.run(insert(audit), values)
 
 
-def audit_page(tx: Transaction, *, before: int | None, limit: int) -> Page:
+def audit_page(tx: Transaction, *, before: int | None, limit: int) -> Page[AuditRecord]:
     """Returns a page of the audit trail, newest first."""
     query = select(audit).order_by(audit.c.id.desc()).limit(limit + 1)
     if before is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
@@ -23,6 +23,9 @@ class Record(BaseModel):
     """Base of the snapshots."""
 
     model_config = ConfigDict(frozen=True)
+
+
+R = TypeVar("R")  # not bound: what is listed was validated when it was made
 
 
 class SearchRecord(Record):
@@ -180,7 +183,10 @@ class BestRecord(Record):
 
 
 class EventRecord(Record):
-    """Something that happened. `seq` is the event stream's id and rises without end."""
+    """Something that happened. `seq` is the event stream's id and rises without end.
+
+    `kind` is an `EventKind`; a newer controller of the same database may have written others.
+    """
 
     seq: int
     search_id: str | None
@@ -232,10 +238,10 @@ class AuditRecord(Record):
     request_id: str = ""
 
 
-class Page(Record):
+class Page(Record, Generic[R]):
     """One page of a listing; `next_cursor` is None at the end."""
 
-    items: tuple[Any, ...]
+    items: tuple[R, ...]
     next_cursor: str | None = None
 
 

@@ -13,12 +13,11 @@ from dataclasses import dataclass
 
 from brainformer.search.estimates.comparison import margin, standard_deviation
 from brainformer.search.spec import SearchSpec
-from brainformer.search.trials.lease_messages import Directive
-from brainformer.search.trials.trial import CurvePoint, Measurements
+from brainformer.search.trials.lease_messages import GO_ON, Directive
+from brainformer.search.trials.trial import CurvePoint, Measurements, Outcome
 
 PRUNED_FITNESS = -1.0
 HURDLE_FRACTION = 0.25
-GO_ON = Directive(action="continue")
 
 
 @dataclass(frozen=True)
@@ -136,7 +135,7 @@ def directive(
         spec, baseline, step_time_ms=step_time_ms, inference_time_ms=inference_time_ms
     )
     if reason:
-        return Directive(action="stop", reason=reason)
+        return Directive.stop(Outcome.INFEASIBLE, reason)
     if judged or not spec.hurdle:
         return GO_ON
     if baseline.hurdle_loss is None or point.validation_loss is None:
@@ -150,7 +149,7 @@ def directive(
             f"hurdle: validation loss {point.validation_loss:.4f} at {point.fraction:.0%} of the "
             f"budget is above the baseline's {limit:.4f}"
         )
-        return Directive(action="stop", reason=reason)
+        return Directive.stop(Outcome.PRUNED, reason)
     return GO_ON
 
 

@@ -35,6 +35,11 @@ class TrialStatus(StrEnum):
     FAILED = "failed"
     CANCELLED = "cancelled"
 
+    @property
+    def ended(self) -> bool:
+        """Whether nothing can change it any more."""
+        return not TRIAL_TRANSITIONS[self]
+
 
 TRIAL_TRANSITIONS: dict[TrialStatus, frozenset[TrialStatus]] = {
     TrialStatus.QUEUED: frozenset({TrialStatus.RUNNING, TrialStatus.CANCELLED}),

@@ -32,7 +32,8 @@ from brainformer.api.cli.terminal.output import (
 from brainformer.api.report.certainty import verdict_sentence
 from brainformer.search.errors import ControllerUnreachable, InvalidSpec
 from brainformer.search.spec import parse_spec
-from brainformer.search.status import ENDED
+from brainformer.search.status import SearchStatus
+from brainformer.search.trials.events import EventKind
 
 # Of an event, said elsewhere on its line or of use to programs alone.
 UNTOLD = frozenset({"seq", "search_id", "at", "attempt"})
@@ -165,13 +166,13 @@ def watch(search: SearchName, url: Url = URL, token: Token = None, as_json: AsJs
     record = client.get(f"/searches/{search}")
     seen = 0
     failures = 0
-    while record["status"] not in ENDED:
+    while not SearchStatus(record["status"]).ended:
         try:
             for event in client.events(record["id"], after=seen):
                 seen = int(event.get("id", seen))
                 failures = 0
                 _print_event(event, as_json=as_json)
-                if event["data"].get("status") in ENDED:
+                if _ends_search(event):
                     break
             record = client.get(f"/searches/{record['id']}")
         except ControllerUnreachable:
@@ -181,7 +182,7 @@ def watch(search: SearchName, url: Url = URL, token: Token = None, as_json: AsJs
             say("the connection dropped; trying again ...")
             time.sleep(min(2.0**failures / 4, 15))
     say(f"search {record['name']} {record['status']}, best fitness {_best_fitness(record)}")
-    if record["status"] == "failed":
+    if record["status"] == SearchStatus.FAILED:
         raise typer.Exit(SEARCH_FAILED)
 
 
@@ -270,6 +271,13 @@ def _progress(record: dict[str, Any]) -> str:
     limit = record["spec"]["limits"].get("trials")
     done = record["candidates_finished"]
     return f"{done}/{limit}" if limit else str(done)
+
+
+def _ends_search(event: dict[str, Any]) -> bool:
+    return (
+        event.get("event") == EventKind.SEARCH_STATUS
+        and SearchStatus(event["data"]["status"]).ended
+    )
 
 
 def _print_event(event: dict[str, Any], *, as_json: bool) -> None:

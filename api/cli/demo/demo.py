@@ -31,7 +31,7 @@ from brainformer.api.cli.terminal.output import (
 from brainformer.api.report.certainty import verdict_sentence
 from brainformer.search.errors import ControllerUnreachable, EnvironmentProblem
 from brainformer.search.spec import SearchSpec, parse_spec
-from brainformer.search.status import ENDED
+from brainformer.search.status import SearchStatus
 
 START_SECONDS = 60
 
@@ -56,10 +56,10 @@ def demo(
         client = _start_controller(family, folder, port or _free_port())
         record = _find_or_create(client, wanted)
         say(f"dashboard: {client.url}/?search={record['id']}")
-        if record["status"] not in ENDED:
+        if not SearchStatus(record["status"]).ended:
             family.start("worker", ["worker", "--url", client.url, "--pool", "cpu"])
             record = _follow(client, family, record)
-        _conclude(client, record, folder)
+        _report_end(client, record, folder)
 
 
 def _default_spec() -> str:
@@ -139,7 +139,7 @@ def _find_or_create(client: ControllerClient, spec: SearchSpec) -> dict[str, Any
 def _follow(client: ControllerClient, family: Family, record: dict[str, Any]) -> dict[str, Any]:
     """Shows the search's progress until it ends; returns its last state."""
     with DemoProgress(record) as progress:
-        while record["status"] not in ENDED:
+        while not SearchStatus(record["status"]).ended:
             _check_alive(family)
             record = client.get(f"/searches/{record['id']}")
             progress.update(record, client.get(f"/searches/{record['id']}/trials", sort="-seq"))
@@ -147,9 +147,9 @@ def _follow(client: ControllerClient, family: Family, record: dict[str, Any]) ->
     return record
 
 
-def _conclude(client: ControllerClient, record: dict[str, Any], folder: Path) -> None:
+def _report_end(client: ControllerClient, record: dict[str, Any], folder: Path) -> None:
     """Prints baseline against best and writes the export."""
-    if record["status"] == "failed" or not record["candidates_finished"]:
+    if record["status"] == SearchStatus.FAILED or not record["candidates_finished"]:
         say(f"the search {record['status']}: {record['reason']}; see {folder / 'logs'}")
         raise typer.Exit(SEARCH_FAILED)
     best = client.get(f"/searches/{record['id']}/best")

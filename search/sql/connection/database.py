@@ -40,7 +40,8 @@ from brainformer.search.sql.connection.engine import (
 from brainformer.search.sql.connection.outage import Outage
 from brainformer.search.sql.connection.tables import events, workers
 from brainformer.search.sql.connection.troubles import storage_error
-from brainformer.search.sql.connection.workers_seen import Sightings
+from brainformer.search.sql.connection.workers_seen import WorkersSeen
+from brainformer.search.trials.events import EventKind
 
 BUGS = (DataError, IntegrityError, NotSupportedError, ProgrammingError)  # ours, not the database's
 POSTGRES_CLOCK = "extract(epoch FROM clock_timestamp())::float8"
@@ -73,7 +74,7 @@ class Transaction:
         self.postgres = database.postgres
         self._database = database
         self._events: list[Values] = []
-        self._sightings = Sightings()
+        self._workers_seen = WorkersSeen()
 
     @cached_property
     def now(self) -> float:
@@ -127,11 +128,11 @@ class Transaction:
     def saw(self, worker_id: str | None, *, pool: str | None = None, finished: int = 0) -> None:
         """Notes that a worker was heard of, if there is one; it is written with the transaction."""
         if worker_id is not None:
-            self._sightings.add(worker_id, pool=pool, finished=finished)
+            self._workers_seen.add(worker_id, pool=pool, finished=finished)
 
-    def emit(self, kind: str, search_id: str | None, **data: object) -> None:
+    def emit(self, kind: EventKind, search_id: str | None, **data: object) -> None:
         """Adds an event that becomes visible with this transaction."""
-        row = {"search_id": search_id, "kind": kind, "at": self.now, "data": json.dumps(data)}
+        row = {"search_id": search_id, "kind": kind.value, "at": self.now, "data": json.dumps(data)}
         self._events.append(row)
 
     def flush(self) -> None:
@@ -140,7 +141,7 @@ class Transaction:
         On PostgreSQL a lock held to the commit makes numbers visible in rising order: a reader
         that has seen event n has seen all before it.
         """
-        self._sightings.write(self.connection, lambda: self.now)
+        self._workers_seen.write(self.connection, lambda: self.now)
         if not self._events:
             return
         if self.postgres:

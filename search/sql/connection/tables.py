@@ -1,4 +1,4 @@
-"""The tables of the search's memory, the same on SQLite and PostgreSQL.
+"""The tables of the store, the same on SQLite and PostgreSQL.
 
 Times are seconds since 1970 by the database's clock. Genomes, specs and measurements are JSON
 text; what listings sort and filter by stands in columns of its own. Counters stand on the search's
@@ -23,6 +23,8 @@ from sqlalchemy import (
     UniqueConstraint,
     text,
 )
+
+from brainformer.search.status import SearchStatus
 
 NAMES = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -172,6 +174,7 @@ trials = Table(
 RUNNING = text("status = 'running'")
 QUEUED = text("status = 'queued'")
 ON_FRONT = text("on_front")
+UNENDED = searches.c.status.not_in([one.value for one in SearchStatus if one.ended])
 
 
 def _partial(name: str, where: TextClause, *columns: Column[object]) -> Index:

@@ -78,7 +78,7 @@ class Order:
 
 def trials_page(
     tx: Transaction, search: SearchRow, where: TrialFilter, cursor: str | None, limit: int
-) -> Page:
+) -> Page[TrialRecord]:
     """Returns one page; missing values come last in both directions."""
     rows, more = _page(tx, search, where, cursor, limit)
     outside = youngest_outside(search)

@@ -9,6 +9,7 @@ from brainformer.search.sql.connection.database import Transaction
 from brainformer.search.sql.connection.storable_text import storable
 from brainformer.search.sql.connection.tables import attempts
 from brainformer.search.sql.rows.table_rows import AttemptRow, TrialRow
+from brainformer.search.trials.events import EventKind
 from brainformer.search.trials.lease_id import LeaseId
 from brainformer.search.trials.lease_messages import Receipt, Result
 from brainformer.search.trials.lease_rules import Settlement
@@ -134,7 +135,7 @@ def _keep(
     }
     tx.run(BEGIN, values)
     tx.emit(
-        "trial.refused",
+        EventKind.TRIAL_REFUSED,
         row.search_id,
         number=row.number,
         attempt=lease.attempt,

@@ -17,6 +17,7 @@ from brainformer.search.sql.trials.cancellation import cancel_open
 from brainformer.search.sql.trials.creation import new_trial
 from brainformer.search.sql.trials.state import SearchState
 from brainformer.search.status import SearchStatus
+from brainformer.search.trials.events import EventKind
 from brainformer.search.trials.lease_rules import Settlement
 from brainformer.search.trials.reward import Baseline, summarise
 from brainformer.search.trials.trial import OPEN, TrialKind, TrialStatus
@@ -171,7 +172,9 @@ def _member_ended(tx: Transaction, state: SearchState, pool: str) -> None:
         best = next(one for one in members if one.number == min(losses, key=losses.__getitem__))
         proxy = None if best.proxy is None else read_proxy(best.proxy)
         rival = Rival(read_genome(best.genome), proxy, best.label)
-        tx.emit("baseline.chosen", state.id, pool=pool, number=best.number, label=best.label)
+        tx.emit(
+            EventKind.BASELINE_CHOSEN, state.id, pool=pool, number=best.number, label=best.label
+        )
         _queue_repeats(tx, state, pool, rival)
     elif state.status is not SearchStatus.STOPPING:
         why = next((one.message for one in members if one.message), "")
@@ -182,7 +185,7 @@ def _member_ended(tx: Transaction, state: SearchState, pool: str) -> None:
 def _give_up_pool(tx: Transaction, state: SearchState, pool: str, reason: str) -> None:
     """Leaves the pool out of the search, which fails when no pool is left."""
     tx.run(_of_pool(state, pool).values(failure=storable(reason)))
-    tx.emit("pool.failed", state.id, pool=pool, reason=reason)
+    tx.emit(EventKind.POOL_FAILED, state.id, pool=pool, reason=reason)
     message = "the baseline cannot run on this pool"
     cancel_open(tx, state, message, kind=TrialKind.BASELINE, pool=pool)
     if all(one.failure for one in baseline_rows(tx, state.id)):
@@ -199,7 +202,7 @@ def _refresh(tx: Transaction, state: SearchState, pool: str) -> None:
     tx.run(_of_pool(state, pool).values(asdict(summary)))
     if summary.repeats >= state.spec.baseline_repeats:
         loss = summary.validation_loss
-        tx.emit("baseline.ready", state.id, pool=pool, validation_loss=loss)
+        tx.emit(EventKind.BASELINE_READY, state.id, pool=pool, validation_loss=loss)
 
 
 def _of_pool(state: SearchState, pool: str) -> Update:

@@ -11,6 +11,7 @@ from brainformer.search.sql.connection.tables import trials
 from brainformer.search.sql.rows.table_rows import TrialRow
 from brainformer.search.sql.trials.attempts import cancelled, end_attempt
 from brainformer.search.sql.trials.state import SearchState
+from brainformer.search.trials.events import EventKind
 from brainformer.search.trials.trial import (
     OPEN,
     Outcome,
@@ -65,7 +66,7 @@ def _cancel(tx: Transaction, state: SearchState, row: TrialRow, message: str) ->
     if row.status == TrialStatus.RUNNING.value:
         end_attempt(tx, row, cancelled(message))
     tx.emit(
-        "trial.finished",
+        EventKind.TRIAL_FINISHED,
         state.id,
         number=row.number,
         kind_of_trial=row.kind,

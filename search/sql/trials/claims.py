@@ -17,10 +17,10 @@ from brainformer.search.sql.rows.table_rows import TrialRow
 from brainformer.search.sql.rows.values import at, read_genome, read_proxy
 from brainformer.search.sql.trials.attempts import begin_attempt
 from brainformer.search.sql.trials.baselines import baseline_row, is_complete, open_baseline
-from brainformer.search.sql.trials.completion import conclude, limit_reached
+from brainformer.search.sql.trials.completion import advance, limit_reached
 from brainformer.search.sql.trials.creation import new_trial
 from brainformer.search.sql.trials.expiry import reap_held
-from brainformer.search.sql.trials.history import Memory, SqlHistory
+from brainformer.search.sql.trials.history import SearchCache, SqlHistory
 from brainformer.search.sql.trials.state import (
     UNFINISHED,
     SearchState,
@@ -28,6 +28,7 @@ from brainformer.search.sql.trials.state import (
     save_all,
 )
 from brainformer.search.status import SearchStatus
+from brainformer.search.trials.events import EventKind
 from brainformer.search.trials.history import Proposal
 from brainformer.search.trials.lease_id import LeaseId
 from brainformer.search.trials.lease_messages import ClaimRequest, Lease
@@ -50,7 +51,7 @@ START = (  # with the columns that _start gives
     .where(trials.c.id == bindparam("key"), trials.c.status == TrialStatus.QUEUED.value)
     .values(status=TrialStatus.RUNNING.value, outcome=None, message="")
 )
-Memories = dict[str, Memory]
+SearchCaches = dict[str, SearchCache]
 
 
 class Started(NamedTuple):
@@ -66,7 +67,7 @@ class Started(NamedTuple):
 
 
 def claim_leases(
-    tx: Transaction, request: ClaimRequest, memories: Memories, *, wait: bool
+    tx: Transaction, request: ClaimRequest, caches: SearchCaches, *, wait: bool
 ) -> tuple[list[Lease], bool]:
     """Grants up to `count` leases, each from the search with the fewest running trials.
 
@@ -75,7 +76,7 @@ def claim_leases(
     Args:
         tx: Of the caller.
         request: Who asks, for what pool, with what data.
-        memories: What this process keeps of each search.
+        caches: What this process keeps of each search.
         wait: Whether to wait for searches that another controller holds at the moment.
 
     Returns:
@@ -84,46 +85,48 @@ def claim_leases(
     open_before = 0 if wait or not tx.postgres else tx.run(COUNT_UNFINISHED).scalar_one()
     states = lock_unfinished(tx, skip_locked=not wait)
     reap_held(tx, states)
-    open_searches = [state for state in states if _serves(tx, state, request, memories)]
+    open_searches = [state for state in states if _serves(tx, state, request, caches)]
     leases: list[Lease] = []
     while open_searches and len(leases) < request.count:
         state = min(
             open_searches,
-            key=lambda one: (one.running, memory_of(memories, one).served, one.ordinal),
+            key=lambda one: (one.running, cache_of(caches, one).served, one.ordinal),
         )
-        lease = _grant(tx, state, request, memories)
+        lease = _grant(tx, state, request, caches)
         if lease is None:
             open_searches.remove(state)
-            conclude(tx, state)
+            advance(tx, state)
         else:
             leases.append(lease)
-            memory_of(memories, state).served = 1 + max(
+            cache_of(caches, state).served = 1 + max(
                 one.served
-                for one in list(memories.values())  # other claims may add to it
+                for one in list(caches.values())  # other claims may add to it
             )
     tx.saw(request.worker_id, pool=request.pool)
     save_all(states)
     all_held = len(states) >= open_before
     if all_held:
-        _forget_ended(memories, states)
+        _forget_ended(caches, states)
     return leases, all_held
 
 
-def _forget_ended(memories: Memories, unfinished: list[SearchState]) -> None:
+def _forget_ended(caches: SearchCaches, unfinished: list[SearchState]) -> None:
     """Drops what is kept of searches that have ended."""
-    for search_id in set(memories) - {state.id for state in unfinished}:
-        memories.pop(search_id, None)
+    for search_id in set(caches) - {state.id for state in unfinished}:
+        caches.pop(search_id, None)
 
 
-def memory_of(memories: Memories, state: SearchState) -> Memory:
+def cache_of(caches: SearchCaches, state: SearchState) -> SearchCache:
     """Returns what this process keeps of the search, made anew when its spec has changed."""
-    memory = memories.get(state.id)
-    if memory is None or memory.spec is not state.spec:
-        memory = memories[state.id] = Memory(state.spec)
-    return memory
+    cache = caches.get(state.id)
+    if cache is None or cache.spec is not state.spec:
+        cache = caches[state.id] = SearchCache(state.spec)
+    return cache
 
 
-def _serves(tx: Transaction, state: SearchState, request: ClaimRequest, memories: Memories) -> bool:
+def _serves(
+    tx: Transaction, state: SearchState, request: ClaimRequest, caches: SearchCaches
+) -> bool:
     """Returns whether this worker may work on the search: status, pool, and the same data."""
     spec = state.spec
     if state.status is not SearchStatus.RUNNING:
@@ -140,16 +143,22 @@ def _serves(tx: Transaction, state: SearchState, request: ClaimRequest, memories
         return True
     if actual == expected and actual is not None:
         return True
-    refused = memory_of(memories, state).refused
+    refused = cache_of(caches, state).refused
     if request.worker_id not in refused:  # told once, not with every poll
         refused.add(request.worker_id)
         why = "absent" if actual is None else f"hash {actual[:12]}, recorded {str(expected)[:12]}"
-        tx.emit("worker.refused", state.id, worker_id=request.worker_id, dataset=name, reason=why)
+        tx.emit(
+            EventKind.WORKER_REFUSED,
+            state.id,
+            worker_id=request.worker_id,
+            dataset=name,
+            reason=why,
+        )
     return False
 
 
 def _grant(
-    tx: Transaction, state: SearchState, request: ClaimRequest, memories: Memories
+    tx: Transaction, state: SearchState, request: ClaimRequest, caches: SearchCaches
 ) -> Lease | None:
     if state.status is not SearchStatus.RUNNING:
         return None
@@ -168,18 +177,18 @@ def _grant(
             return _start(tx, state, row, request)
     if not ready or limit_reached(state.spec, state, tx.now):
         return None
-    proposal = _propose(tx, state, memories)
+    proposal = _propose(tx, state, caches)
     return None if proposal is None else _start_new(tx, state, proposal, request)
 
 
-def _propose(tx: Transaction, state: SearchState, memories: Memories) -> Proposal | None:
+def _propose(tx: Transaction, state: SearchState, caches: SearchCaches) -> Proposal | None:
     """Returns a new genome that the proxy can train; None when the space has no more."""
-    memory = memory_of(memories, state)
-    history = SqlHistory(tx, state, memory)
+    cache = cache_of(caches, state)
+    history = SqlHistory(tx, state, cache)
     rng = np.random.default_rng([state.spec.seed, state.next_number])
     try:
         for _ in range(UNTRAINABLE_TRIES):
-            proposal = memory.proposer.propose(history, rng=rng)
+            proposal = cache.proposer.propose(history, rng=rng)
             try:
                 check_trainable(proposal.genome, state.spec.proxy)
             except InvalidGenome:
@@ -188,7 +197,7 @@ def _propose(tx: Transaction, state: SearchState, memories: Memories) -> Proposa
         raise SpaceExhausted(state.candidates_proposed, UNTRAINABLE_TRIES)
     except SpaceExhausted as error:
         state.set(exhausted=True)
-        tx.emit("search.exhausted", state.id, reason=error.message)
+        tx.emit(EventKind.SEARCH_EXHAUSTED, state.id, reason=error.message)
         return None
 
 
@@ -244,7 +253,7 @@ def _granted(tx: Transaction, state: SearchState, trial: Started, request: Claim
     spec, lease = state.spec, trial.lease
     begin_attempt(tx, lease, worker_id=request.worker_id, pool=request.pool)
     tx.emit(
-        "trial.started",
+        EventKind.TRIAL_STARTED,
         state.id,
         number=trial.number,
         kind_of_trial=trial.kind.value,

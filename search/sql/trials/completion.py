@@ -56,7 +56,7 @@ def limit_reached(spec: SearchSpec, search: SearchRow | SearchState, now: float)
     return limits.hours is not None and now >= search.created_at + 3600 * limits.hours
 
 
-def conclude(tx: Transaction, state: SearchState) -> None:
+def advance(tx: Transaction, state: SearchState) -> None:
     """Takes the search to its next stage if this one is over."""
     if state.status is SearchStatus.STOPPING and not state.running:
         choose_best(tx, state)

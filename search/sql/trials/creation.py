@@ -12,6 +12,7 @@ from brainformer.search.space.genome import Genome, digest_of
 from brainformer.search.sql.connection.database import Transaction, Values
 from brainformer.search.sql.connection.tables import trials
 from brainformer.search.sql.trials.state import SearchState
+from brainformer.search.trials.events import EventKind
 from brainformer.search.trials.trial import TrialKind, TrialStatus, repeat_seed, training_seed
 
 INSERT = insert(trials).returning(trials.c.id)
@@ -97,5 +98,11 @@ def new_trial(
     values |= running or {}
     trial_id: int = tx.run(INSERT, values).scalar_one()
     if running is None:
-        tx.emit("trial.created", state.id, number=number, kind_of_trial=kind.value, origin=origin)
+        tx.emit(
+            EventKind.TRIAL_CREATED,
+            state.id,
+            number=number,
+            kind_of_trial=kind.value,
+            origin=origin,
+        )
     return NewTrial(trial_id, number, seed)

@@ -21,10 +21,11 @@ from brainformer.search.sql.trials.attempts import (
 )
 from brainformer.search.sql.trials.baselines import baseline_ended, pool_baseline
 from brainformer.search.sql.trials.cancellation import cancel_open
-from brainformer.search.sql.trials.completion import conclude
+from brainformer.search.sql.trials.completion import advance
 from brainformer.search.sql.trials.front import join_front
 from brainformer.search.sql.trials.state import SearchState, lock_held_trial
 from brainformer.search.status import SearchStatus
+from brainformer.search.trials.events import EventKind
 from brainformer.search.trials.lease_id import LeaseId
 from brainformer.search.trials.lease_messages import Receipt, Result
 from brainformer.search.trials.lease_rules import Settlement, check_result, settle
@@ -53,7 +54,7 @@ def record_result(tx: Transaction, lease: LeaseId, result: Result) -> Receipt | 
     finish(tx, state, row, settled, result.measurements)
     end_attempt(tx, row, settled, report=report, traceback=result.traceback)
     tx.saw(row.worker_id, finished=1)
-    conclude(tx, state)
+    advance(tx, state)
     state.save()
     return Receipt(
         trial_id=lease.trial_id,
@@ -111,7 +112,7 @@ def finish(
     else:
         values |= _ended(tx, state, row, settled, measured)
     _compare_and_set(tx, row, values)
-    _tell(tx, state, row, settled)
+    _emit_end(tx, state, row, settled)
     if settled.status is TrialStatus.COMPLETED and row.kind == TrialKind.CANDIDATE.value:
         best = state.best_fitness
         if settled.fitness is not None and (best is None or settled.fitness > best):
@@ -165,10 +166,10 @@ def _ended(
     return values
 
 
-def _tell(tx: Transaction, state: SearchState, row: TrialRow, settled: Settlement) -> None:
+def _emit_end(tx: Transaction, state: SearchState, row: TrialRow, settled: Settlement) -> None:
     again = settled.status is TrialStatus.QUEUED
     tx.emit(
-        "trial.requeued" if again else "trial.finished",
+        EventKind.TRIAL_REQUEUED if again else EventKind.TRIAL_FINISHED,
         state.id,
         number=row.number,
         kind_of_trial=row.kind,
@@ -198,7 +199,7 @@ def release_lease(tx: Transaction, lease: LeaseId) -> None:
     end_attempt(tx, row, cancelled("handed back unstarted"), report=HANDED_BACK)
     tx.saw(row.worker_id)
     tx.emit(
-        "trial.requeued",
+        EventKind.TRIAL_REQUEUED,
         state.id,
         number=row.number,
         kind_of_trial=row.kind,
@@ -208,5 +209,5 @@ def release_lease(tx: Transaction, lease: LeaseId) -> None:
     )
     if state.status is SearchStatus.STOPPING:
         cancel_open(tx, state, "the search was stopped", statuses=(TrialStatus.QUEUED,))
-    conclude(tx, state)
+    advance(tx, state)
     state.save()

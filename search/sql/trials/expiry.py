@@ -15,7 +15,7 @@ from brainformer.search.sql.connection.tables import RUNNING, trials
 from brainformer.search.sql.rows.table_rows import SearchRow
 from brainformer.search.sql.rows.values import read_spec
 from brainformer.search.sql.trials.attempts import end_attempt
-from brainformer.search.sql.trials.completion import conclude, limit_reached
+from brainformer.search.sql.trials.completion import advance, limit_reached
 from brainformer.search.sql.trials.endings import finish, settlement
 from brainformer.search.sql.trials.state import (
     UNFINISHED,
@@ -72,7 +72,7 @@ def reap_held(tx: Transaction, states: list[SearchState]) -> int:
         if due.search_id in held:
             count += _reap_one(tx, held[due.search_id], due.id)
     for state in states:
-        conclude(tx, state)
+        advance(tx, state)
         state.save()
     return count
 

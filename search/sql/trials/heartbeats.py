@@ -13,10 +13,11 @@ from brainformer.search.sql.rows.table_rows import TrialRow
 from brainformer.search.sql.trials.attempts import lease_lost
 from brainformer.search.sql.trials.baselines import pool_baseline
 from brainformer.search.sql.trials.state import TRIAL, SearchState, lock_held_trial
+from brainformer.search.trials.events import EventKind
 from brainformer.search.trials.lease_id import LeaseId
-from brainformer.search.trials.lease_messages import Directive, Progress
-from brainformer.search.trials.reward import GO_ON, HURDLE_FRACTION, directive
-from brainformer.search.trials.trial import CurvePoint, TrialKind, TrialStatus
+from brainformer.search.trials.lease_messages import GO_ON, Directive, Progress
+from brainformer.search.trials.reward import HURDLE_FRACTION, directive
+from brainformer.search.trials.trial import CurvePoint, Outcome, TrialKind, TrialStatus
 
 MAX_POINTS = 256
 BEAT = (
@@ -65,7 +66,7 @@ def _beat(tx: Transaction, lease: LeaseId) -> Directive:
 
 def _gone(row: TrialRow, lease: LeaseId) -> Directive:
     if row.status == TrialStatus.CANCELLED.value and row.attempt == lease.attempt:
-        return Directive(action="stop", reason=f"cancelled: {row.message}")
+        return Directive.stop(Outcome.CANCELLED, f"cancelled: {row.message}")
     if lease.attempt > row.attempt:
         raise NotFound("lease", lease)
     raise lease_lost(row, lease)
@@ -83,7 +84,7 @@ def _keep_point(
         if report.step_time_ms is not None:
             values["step_time_ms"] = report.step_time_ms
         tx.emit(
-            "trial.progress",
+            EventKind.TRIAL_PROGRESS,
             state.id,
             number=row.number,
             seq=state.trial_seq,

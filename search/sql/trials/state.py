@@ -14,10 +14,11 @@ from sqlalchemy import Double, bindparam, literal_column, select
 from brainformer.search.errors import IllegalTransition, NotFound
 from brainformer.search.spec import SearchSpec
 from brainformer.search.sql.connection.database import POSTGRES_CLOCK, Transaction
-from brainformer.search.sql.connection.tables import searches, trials
+from brainformer.search.sql.connection.tables import UNENDED, searches, trials
 from brainformer.search.sql.rows.table_rows import SearchRow, TrialRow
 from brainformer.search.sql.rows.values import read_spec
-from brainformer.search.status import ENDED, SEARCH_TRANSITIONS, SearchStatus
+from brainformer.search.status import SEARCH_TRANSITIONS, SearchStatus
+from brainformer.search.trials.events import EventKind
 from brainformer.search.trials.lease_id import LeaseId
 from brainformer.search.trials.trial import TRIAL_TRANSITIONS, TrialStatus
 
@@ -27,7 +28,7 @@ BY_ID = select(searches).where(searches.c.id == bindparam("key"))
 # The clock is read when the lock is held: what a locking query yields is never inlined.
 _held = BY_ID.with_for_update().cte("held")
 HELD = select(_held, literal_column(POSTGRES_CLOCK, Double).label("clock"))
-UNFINISHED = select(searches).where(searches.c.status.notin_(sorted(ENDED)))
+UNFINISHED = select(searches).where(UNENDED)
 
 
 class Counters(TypedDict, total=False):
@@ -135,7 +136,7 @@ class SearchState:
         self.set(reason=reason)
         if status.ended:
             self.set(finished_at=self.tx.now)
-        self.tx.emit("search.status", self.id, status=status.value, reason=reason)
+        self.tx.emit(EventKind.SEARCH_STATUS, self.id, status=status.value, reason=reason)
 
     def change_spec(self, spec: SearchSpec) -> None:
         """Replaces the spec."""

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner, Result
 
 from brainformer.api.cli.main import app
+from brainformer.api.cli.terminal.controller_client import ControllerClient
 from brainformer.api.cli.terminal.exit_codes import NOT_FOUND, USAGE, exit_code
 from brainformer.search.errors import BrainformerError
 from brainformer.search.export.genome_file import read_export
@@ -158,6 +161,28 @@ def test_watch_tells_what_happened_until_the_end(
     worker.finish_candidates([1.9, 1.8])
     watched = brainformer(site, "search", "watch", "small")
     assert "search small completed, best fitness 0.200" in watched.stderr
+
+
+def test_watch_keeps_one_stream_open_while_trials_complete(
+    site: Site, spec: str, worker: ScriptedWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[int] = []
+    events = ControllerClient.events
+
+    def noted(self: ControllerClient, search: str, *, after: int) -> Iterator[dict[str, Any]]:
+        opened.append(after)
+        return events(self, search, after=after)
+
+    monkeypatch.setattr(ControllerClient, "events", noted)
+    brainformer(site, "search", "create", "-f", spec)
+    with ThreadPoolExecutor(1) as pool:
+        watching = pool.submit(brainformer, site, "search", "watch", "small")
+        worker.finish_next([2.0], kind="baseline")
+        worker.finish_candidates([1.9, 1.8])
+        watched = watching.result(timeout=30)
+    assert watched.stdout.count("trial.finished") == 3
+    assert "status=completed" in watched.stdout.splitlines()[-1]
+    assert opened == [0]
 
 
 def test_an_export_names_the_trial_and_reads_back(

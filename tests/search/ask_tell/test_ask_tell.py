@@ -195,7 +195,7 @@ def _in_flight(search: Any, limit: int) -> list[str]:
     if isinstance(search, MemorySearch):
         return [genome.digest for genome in search._history.in_flight(limit)]
     with search._database.write() as tx:
-        history = SqlHistory(tx, lock_search(tx, search._id), search._memory)
+        history = SqlHistory(tx, lock_search(tx, search._id), search._cache)
         return [genome.digest for genome in history.in_flight(limit)]
 
 

@@ -21,14 +21,34 @@ from brainformer.search.ask_tell.contract import ask_tell_spec
 from brainformer.search.ask_tell.memory_history import MemoryHistory
 from brainformer.search.evolution.proposer import Proposer
 from brainformer.search.space.genome import Genome
-from brainformer.search.space.space import Space
+from brainformer.search.space.space import Space, parse_space
 from brainformer.search.trials.history import Proposal
 from tests.search.spaces import sequences
 
 FILE = Path(__file__).with_name("recorded_proposals.json")
 IN_FLIGHT = 4
+# The preset `nano` as it was when these were recorded: what a preset holds may change.
+RECORDED_SPACE = parse_space(
+    """
+name: nano
+model_dim: [32, 48, 64]
+min_layers: 2
+max_layers: 8
+layers:
+  attention:
+    heads: [2, 3, 4]
+  feed_forward:
+    hidden_dim: [96, 128, 192, 256]
+    activation: [gated_relu, gated_gelu, relu, gelu]
+  moe:
+    hidden_dim: [64, 96, 128, 192]
+    activation: [gated_relu, gated_gelu, relu, gelu]
+    gating: [top_2, expert_choice]
+    capacity_factor: [1, 2, 3, 4]
+"""
+)
 NANO: dict[str, Any] = {
-    "space": "nano",
+    "space": RECORDED_SPACE,
     "seeds": ("glam", "dense_transformer"),
     "population_size": 30,
     "tournament_size": 6,

@@ -139,7 +139,7 @@ def test_the_best_are_confirmed_on_their_own_pool_with_fresh_seeds(site: Site) -
     confirming = site.claim(count=8)
     by_number = {lease.trial_number: lease for lease in leases}
     parents = [site.trial(lease).parent_number for lease in confirming]
-    assert parents == [1, 2, 1, 2]
+    assert parents == [2, 3, 2, 3]
     for lease, parent in zip(confirming, parents, strict=True):
         assert parent is not None
         assert lease.genome == by_number[parent].genome

@@ -18,10 +18,11 @@ def report(site: Site, lease: Lease, fraction: float, loss: float | None, **more
 
 def judged(site: Site, **changes: object) -> Lease:
     """A candidate whose baseline had loss 2.5 at the hurdle, and steps of 20 ms."""
-    site.create(**changes)
-    lease = site.claim_one()
-    assert lease.kind is TrialKind.BASELINE
-    site.finish(lease, 2.0, curve=(point(0.25, 2.5), point(1.0, 2.0)))
+    site.create(**{"baseline_repeats": 2} | changes)
+    for _ in range(2):
+        lease = site.claim_one()
+        assert lease.kind is TrialKind.BASELINE
+        site.finish(lease, 2.0, curve=(point(0.25, 2.5), point(1.0, 2.0)))
     return site.claim_one()
 
 

@@ -20,7 +20,7 @@ from brainformer.search.trials.reward import (
     step_time_limit,
     summarise,
 )
-from brainformer.search.trials.trial import Measurements
+from brainformer.search.trials.trial import Measurements, Outcome
 from tests.search.store.site import measured, point, spec
 
 BASELINE = Baseline(
@@ -43,6 +43,17 @@ def judge(fraction: float, loss: float | None, **more: Any) -> str:
     given_ = {"judged": False, "step_time_ms": None, "inference_time_ms": None} | more
     rules = spec(step_time_slack=0.1, inference_time_slack=0.0)
     return directive(rules, BASELINE, point(fraction, loss), **given_).action
+
+
+def test_a_stop_says_by_its_outcome_why() -> None:
+    def outcome(loss: float, step_time_ms: float) -> Outcome | None:
+        rules, seen = spec(step_time_slack=0.1), point(0.25, loss)
+        times = {"step_time_ms": step_time_ms, "inference_time_ms": None}
+        return directive(rules, BASELINE, seen, **times).outcome
+
+    assert outcome(9.0, 20.0) is Outcome.PRUNED
+    assert outcome(9.0, 99.0) is Outcome.INFEASIBLE
+    assert outcome(1.0, 20.0) is None
 
 
 @given(losses)
