@@ -143,7 +143,9 @@ def test_best_and_front_are_shown_and_how_sure_it_is(
     worker.finish(worker.claim(), loss=1.75)
     worker.finish(worker.claim(), loss=1.9, step_time_ms=12.5)
     shown = brainformer(site, "search", "show", "small").stdout
-    assert "2, 1 run, over 99% sure to beat the baseline" in shown
+    assert "2: not confirmed: fitness +0.2500 in the single run that made it" in shown
+    listed = brainformer(site, "search", "list").stdout
+    assert "(single run)" in listed
     front = brainformer(site, "search", "pareto", "small").stdout.splitlines()
     assert [line.split() for line in front[1:]] == [
         ["3", "cpu", "0.100", "1.900", "12.5", "500,000"],
