@@ -151,6 +151,6 @@ PRESETS = {
 
 @pytest.mark.parametrize("name", preset_names())
 def test_a_preset_that_changes_needs_a_migration_of_the_searches_that_name_it(name: str) -> None:
-    # A stored search names its preset: migrations/versions/v0004 shows how one keeps its course.
+    # A stored search names its preset: migrations/versions/v0003 shows how one keeps its course.
     written = load_preset(name).model_dump_json()
     assert hashlib.sha256(written.encode()).hexdigest()[:16] == PRESETS[name]

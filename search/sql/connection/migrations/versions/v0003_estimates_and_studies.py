@@ -6,7 +6,7 @@ from typing import Any
 from alembic import op
 import sqlalchemy as sa
 
-revision = '0004'
+revision = '0003'
 down_revision = '0002'
 branch_labels = None
 depends_on = None
