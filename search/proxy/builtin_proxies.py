@@ -1,7 +1,7 @@
 """Built-in proxies, one a preset space and named after it: tuned once.
 
 A spec may start from one and change what it wants; the figures behind `nano` are in
-docs/experiments.md.
+docs/experiments/trial.md.
 """
 
 from __future__ import annotations
