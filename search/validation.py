@@ -1,4 +1,4 @@
-"""What pydantic found wrong, as one sentence and a JSON pointer into what the caller wrote."""
+"""Pydantic's errors as one sentence and a JSON pointer into the caller's data."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from pydantic import BaseModel, Discriminator, Tag, ValidationError
 
 
 def first_problem(error: ValidationError, data: object) -> tuple[str, object, str]:
-    """Returns rule, value met (None if it is not a plain one) and JSON pointer of the first error.
+    """Returns the first error's rule, value (None if it is not a plain one) and JSON pointer.
 
     Args:
-        error: Of validating `data`.
-        data: What the caller wrote, as plain JSON data.
+        error: From validating `data`.
+        data: The caller's input, as plain JSON data.
     """
     first = error.errors(include_url=False)[0]
     value = first.get("input")
@@ -24,8 +24,8 @@ def first_problem(error: ValidationError, data: object) -> tuple[str, object, st
 def pointer(location: Sequence[str | int], data: object) -> str:
     """Returns the JSON pointer of an error's location, "" for the whole document.
 
-    A location also names the members of unions that were tried; what is no field of `data` is left
-    out, but for the last part, which may be a field that is missing.
+    A location also names the members of unions that were tried; parts that are not fields of `data`
+    are dropped, except the last one, which may be a missing field.
     """
     parts: list[str] = []
     node: Any = data
@@ -48,7 +48,7 @@ def _is_name(value: object) -> str:
     return "definition" if isinstance(value, dict | BaseModel) else "name"
 
 
-# For `Annotated[str, NAME] | Annotated[Model, DEFINITION]`: only what was meant is tried.
+# For `Annotated[str, NAME] | Annotated[Model, DEFINITION]`: only the member that was meant is tried.
 NAME = Tag("name")
 DEFINITION = Tag("definition")
 NAME_OR_DEFINITION = Discriminator(_is_name)

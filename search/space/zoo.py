@@ -3,7 +3,7 @@
 A zoo genome is written at the scale of Table 2 of arXiv:2306.00008 (d=768, hidden 3072) and moved
 to a space: the model dim is the space's middle choice, hidden dims keep their ratio to it, and
 every field takes the nearest choice that the space offers. What a space does not offer (a kind,
-an activation) stays as the literature has it, so a baseline may lie outside its space.
+an activation) stays as in the literature, so a baseline can be outside its space.
 """
 
 from __future__ import annotations
@@ -54,9 +54,8 @@ ZOO: dict[str, list[LayerPlan]] = {
     * 4,
     "sandwich": [ATTENTION, ATTENTION, ATTENTION, DENSE, ATTENTION, DENSE, DENSE, DENSE],
     "low_rank": [ATTENTION, {**DENSE, "rank": 192}] * 4,
-    # The paper's figures of these blocks are not available as text: built from what it says of
-    # them (more MoE than attention, narrow hidden dims, expert choice with capacity factor 1 and
-    # larger).
+    # The paper shows these blocks only as figures; these follow its description (more MoE than
+    # attention, narrow hidden dims, expert choice with capacity factor 1 and larger).
     "brainformer_1_approximation": [
         ATTENTION,
         NARROW,
@@ -89,7 +88,7 @@ def zoo_genome(name: str, space: Space) -> Genome:
     """Returns the named genome at the scale of `space`, its length cut to what the space allows.
 
     Raises:
-        NotFound: there is none of that name; the message lists what there is.
+        NotFound: there is none of that name; the message lists the known ones.
     """
     if name not in ZOO:
         raise NotFound("zoo genome", name, zoo_names())
@@ -101,7 +100,7 @@ def zoo_genome(name: str, space: Space) -> Genome:
 
 
 def _fitted(plan: LayerPlan, dim: int, space: Space) -> Layer:
-    """Returns the planned sub-layer with every field at the space's nearest choice."""
+    """Returns the given sub-layer with every field at the space's nearest choice."""
     values = {name: value for name, value in plan.items() if name != "kind"}
     choices = space.layers.get(plan["kind"], {})
     for name in ("hidden_dim", "rank"):
@@ -124,7 +123,7 @@ def _nearest(value: Any, choices: tuple[Any, ...]) -> Any:
 
 
 def _alike(value: str, choices: tuple[str, ...]) -> str:
-    """Returns the choice that shares most words with `value`, the first of equals."""
+    """Returns the choice that shares the most words with `value`; ties go to the first."""
     measure: Callable[[str], int] = lambda c: len(set(c.split("_")) & set(value.split("_")))  # noqa: E731
     return max(choices, key=measure)
 
