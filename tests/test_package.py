@@ -14,7 +14,7 @@ from tests.repository import REPOSITORY
 
 FOLDERS = ("brainformer", "search", "model", "worker", "api")
 CACHES = shutil.ignore_patterns("__pycache__")
-# What docs/ask-tell.md and docs/architecture.md promise to keep.
+# What docs/public-surface.md promises to keep.
 PUBLIC = {
     "brainformer.ask_tell": {
         "AskTell",

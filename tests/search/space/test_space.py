@@ -75,16 +75,19 @@ def test_a_field_without_choices_keeps_its_default() -> None:
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ({"model_dim": 48}, "model_dim 48 is none of [32]"),
-        ({"layers": []}, "0 sub-layers are not 2 to 2"),
-        ({"layers": [{"kind": "attention", "heads": 2}] * 3}, "3 sub-layers are not 2 to 2"),
+        ({"model_dim": 48}, "model_dim 48 is not one of [32]"),
+        ({"layers": []}, "0 sub-layers; this space has 2 to 2"),
+        (
+            {"layers": [{"kind": "attention", "heads": 2}] * 3},
+            "3 sub-layers; this space has 2 to 2",
+        ),
         (
             {"layers": [{"kind": "attention", "heads": 2}, {"kind": "attention", "heads": 4}]},
-            "layers.1: attention.heads 4 is none of [2]",
+            "layers.1: attention.heads 4 is not one of [2]",
         ),
         (
             {"layers": [{"kind": "moe", **{k: v[0] for k, v in MOE.items()}}] * 2},
-            "layers.0: kind moe is none of ['attention', 'feed_forward']",
+            "layers.0: kind moe is not one of ['attention', 'feed_forward']",
         ),
     ],
 )
@@ -113,12 +116,12 @@ def test_presets_survive_json(name: str) -> None:
         ({"min_layers": 0}, "/min_layers"),
         ({"model_dim": []}, "/model_dim"),
         ({"model_dim": [0]}, "/model_dim/0"),
-        ({"model_dim": [32, 32]}, "model_dim: a choice stands twice"),
+        ({"model_dim": [32, 32]}, "model_dim: duplicate choice in"),
         ({"layers": {}}, "/layers"),
         ({"layers": {"lstm": {}}}, "unknown kind"),
         ({"layers": {"attention": {}}}, "choices missing for \\['heads'\\]"),
         ({"layers": {"attention": {"heads": []}}}, "/layers/attention/heads"),
-        ({"layers": {"attention": {"heads": [2, 2]}}}, "a choice stands twice"),
+        ({"layers": {"attention": {"heads": [2, 2]}}}, "duplicate choice in"),
         ({"layers": {"attention": {"heads": [0]}}}, "greater than or equal to 1, got 0"),
         ({"layers": {"attention": {"heads": ["2"]}}}, "write 2, not '2'"),
         ({"layers": {"attention": {"heads": [2], "width": [1]}}}, "unknown fields \\['width'\\]"),
