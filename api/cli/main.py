@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from brainformer.api.cli.commands import (
+    certify,
     data,
     db,
     doctor,
@@ -35,6 +36,7 @@ app.command("serve")(serve.serve)
 app.command("worker")(worker.worker)
 app.command("demo")(demo.demo)
 app.add_typer(search.app, name="search")
+app.command("certify")(certify.certify)
 app.command("export")(export.export)
 app.add_typer(data.app, name="data")
 app.add_typer(token.app, name="token")

@@ -1,4 +1,4 @@
-"""Studies in SQL: created as searches without proposals, listed below the search that they are of."""
+"""Studies in SQL: searches without proposals, listed below the search that they are of."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from pydantic import BaseModel
 from sqlalchemy import func, select, update
 
-from brainformer.search.errors import Conflict, NotFound
+from brainformer.search.errors import Conflict
 from brainformer.search.spec import Limits
 from brainformer.search.sql.connection.database import Transaction
 from brainformer.search.sql.connection.tables import searches, trials
@@ -20,7 +20,7 @@ from brainformer.search.sql.trials.creation import new_trial
 from brainformer.search.sql.trials.finalists import DIVERGED
 from brainformer.search.sql.trials.state import lock_search
 from brainformer.search.store.contract import Actor
-from brainformer.search.store.records import SearchRecord
+from brainformer.search.store.records import CertificateRecord, SearchRecord
 from brainformer.search.studies.certificate import (
     CertificatePlan,
     CertificateRequest,
@@ -131,15 +131,22 @@ def studies_of(tx: Transaction, named: str, kind: StudyKind) -> list[SearchRow]:
     )
 
 
-def read_certificate(tx: Transaction, row: SearchRow) -> CertificateResult:
-    """Returns what a certificate shows so far.
+def certificates_of(tx: Transaction, named: str) -> list[CertificateRecord]:
+    """Returns the certificates of a search, newest first, with what they show so far."""
+    return [_certificate(tx, row) for row in studies_of(tx, named, StudyKind.CERTIFICATE)]
 
-    Raises:
-        NotFound: the search is none.
-    """
-    if row.kind != StudyKind.CERTIFICATE.value or row.plan is None:
-        raise NotFound("certificate", row.id)
-    plan = CertificatePlan.model_validate_json(row.plan)
+
+def _certificate(tx: Transaction, row: SearchRow) -> CertificateRecord:
+    plan = CertificatePlan.model_validate_json(row.plan or "{}")
+    return CertificateRecord(
+        study=to_record(tx, row),
+        pool=read_spec(row.spec).pools[0],
+        request=plan.request,
+        result=_result(tx, row, plan),
+    )
+
+
+def _result(tx: Transaction, row: SearchRow, plan: CertificatePlan) -> CertificateResult:
     runs = tx.all(
         TrialRow,
         select(trials).where(trials.c.search_id == row.id).order_by(trials.c.number),
