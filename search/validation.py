@@ -67,7 +67,7 @@ def _is_name(value: object) -> str:
     return "definition" if isinstance(value, dict | BaseModel) else "name"
 
 
-# For `Annotated[str, NAME] | Annotated[Model, DEFINITION]`: only the member that was meant is tried.
+# For `Annotated[str, NAME] | Annotated[Model, DEFINITION]`: tries only the member that was meant.
 NAME = Tag("name")
 DEFINITION = Tag("definition")
 NAME_OR_DEFINITION = Discriminator(_is_name)
