@@ -31,6 +31,11 @@ class Tokenizer(ABC):
     def encode(self, document: str) -> npt.NDArray[np.uint32]:
         """Returns the document's tokens, with an end-of-document token where there is one."""
 
+    @property
+    @abstractmethod
+    def end(self) -> int | None:
+        """The number of the token that ends a document; None where there is none."""
+
 
 class ByteTokenizer(Tokenizer):
     """One token a byte of UTF-8; a zero byte ends a document."""
@@ -43,6 +48,11 @@ class ByteTokenizer(Tokenizer):
         """Returns the document's bytes and a zero."""
         data = document.encode("utf-8") + END_OF_DOCUMENT
         return np.frombuffer(data, np.uint8).astype(np.uint32)
+
+    @property
+    def end(self) -> int:
+        """The zero byte."""
+        return END_OF_DOCUMENT[0]
 
 
 class HuggingFaceTokenizer(Tokenizer):
@@ -82,6 +92,19 @@ class HuggingFaceTokenizer(Tokenizer):
             tokens.append(self._end)
         return np.asarray(tokens, np.uint32)
 
+    @property
+    def end(self) -> int | None:
+        """The first of the usual end tokens that the file has."""
+        return self._end
+
+    def to_json(self) -> str:
+        """Returns the tokenizer as JSON, without truncation and padding."""
+        return str(self._library.to_str())
+
+    def token(self, number: int) -> str:
+        """Returns how the token of that number is written."""
+        return str(self._library.id_to_token(number))
+
 
 class SentencePieceTokenizer(Tokenizer):
     """A SentencePiece model file."""
@@ -106,6 +129,15 @@ class SentencePieceTokenizer(Tokenizer):
         if self._end >= 0:
             tokens.append(self._end)
         return np.asarray(tokens, np.uint32)
+
+    @property
+    def end(self) -> int | None:
+        """The model's own end of sentence."""
+        return self._end if self._end >= 0 else None
+
+    def token(self, number: int) -> str:
+        """Returns how the token of that number is written."""
+        return str(self._library.id_to_piece(number))
 
 
 def load_tokenizer(name: str) -> Tokenizer:
