@@ -84,13 +84,13 @@ def model_card(model: WeightedModel) -> str:
 
 
 def _title(told: Provenance) -> str:
-    if told.search_name is None:
+    if told.trial_number is None:
         return "A searched transformer block"
     return f"Trial {told.trial_number} of the search {told.search_name}"
 
 
 def _found(told: Provenance) -> str:
-    if told.search_name is None:
+    if told.trial_number is None:
         return "given by its maker"
     scaled = ", then scaled up" if told.scaled_from else ""
     return (

@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from brainformer.search.errors import InvalidExport
+from brainformer.search.export.provenance import Provenance
+from brainformer.worker.datasets.stdlib_text import BUILT_IN
 from brainformer.worker.datasets.tokenizers import (
     HuggingFaceTokenizer,
     SentencePieceTokenizer,
@@ -44,6 +46,22 @@ class TokenizerFiles:
     end: int | None
     texts: dict[str, str]
     binaries: dict[str, bytes]
+
+
+def default_tokenizer(told: Provenance) -> str:
+    """Returns "bytes" where the data or the weights say so.
+
+    Raises:
+        InvalidExport: they were made with a tokenizer's file, or nobody knows.
+    """
+    known = told.tokenizer or ("bytes" if told.dataset == BUILT_IN else None)
+    if known != "bytes":
+        which = f"with {told.tokenizer}" if told.tokenizer else "on another machine"
+        raise InvalidExport(
+            f"the data set {told.dataset} was prepared {which}; give its tokenizer with "
+            "--tokenizer: bytes, or the .json or .model file"
+        )
+    return known
 
 
 def tokenizer_files(name: str, *, vocab_size: int) -> TokenizerFiles:
