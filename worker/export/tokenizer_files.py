@@ -93,7 +93,8 @@ def _of_bytes(tokenizer: Tokenizer) -> TokenizerFiles:
     from tokenizers import AddedToken, decoders, models, pre_tokenizers
     from tokenizers import Tokenizer as Library
 
-    vocabulary = {symbol: byte for byte, symbol in enumerate(_byte_symbols())} | {END: 0}
+    vocabulary = {symbol: byte for byte, symbol in enumerate(_byte_symbols()) if byte}
+    vocabulary[END] = 0  # taken out of the text before its bytes are looked at
     library = Library(models.BPE(vocabulary, merges=[]))
     library.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
     library.decoder = decoders.ByteLevel()
