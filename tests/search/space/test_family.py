@@ -65,8 +65,8 @@ def test_every_learning_rate_makes_a_rival_of_its_own() -> None:
     made = spec(family)
     rivals = resolve_spec(made).rivals
     assert len({one.genome.digest for one in rivals}) == 1
-    rates = [(one.proxy or made.proxy).learning_rate for one in rivals]
-    assert [rate / made.proxy.learning_rate for rate in rates] == [0.5, 1, 2]
+    rates = [(one.proxy or made.proxy).peak_learning_rate for one in rivals]
+    assert [rate / made.proxy.peak_learning_rate for rate in rates] == [0.5, 1, 2]
 
 
 @pytest.mark.parametrize(
