@@ -79,3 +79,11 @@ def test_wrong_use_is_told_and_makes_nothing(brainformer, arguments, words):
     assert result.exit_code != 0
     assert words in str(result.exception)
     assert json.loads(brainformer("list", "--json").stdout) == []
+
+
+def test_the_first_token_may_come_before_the_first_start(tmp_path):
+    file = tmp_path / "never" / "made" / "search.db"
+    arguments = ["token", "create", "ann", "-s", "read", "--database", f"sqlite:///{file}"]
+    made = CliRunner().invoke(app, arguments)
+    assert made.exit_code == 0, made.stderr
+    assert file.stat().st_mode & 0o777 == 0o600
