@@ -43,14 +43,16 @@ def run_dispatcher(settings: WorkerSettings) -> int:
     Raises:
         EnvironmentProblem: Ray is not installed or does not start, a folder is not writable or
             the slots need more cores than there are.
+        VersionSkew: the controller is of another version.
     """
     _check_cores(settings)
     settings.make_folders()
     callbacks = _logger_callbacks(settings)
+    client = LeaseClient(settings.url, settings.token)
+    client.check_version()
     ended = threading.Event()
     ray = start_ray(settings)
     with _Signals(ended):  # from here on: Ray takes SIGTERM for itself when it starts
-        client = LeaseClient(settings.url, settings.token)
         outbox = Outbox(settings.outbox_folder, client, inherits=True)
         try:
             while not ended.is_set():
