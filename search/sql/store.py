@@ -273,6 +273,13 @@ class SqlStore(SearchStore):
         with self._database.write() as tx:
             return tokens.create_token(tx, name, scopes, expires_in_seconds, actor)
 
+    def adopt_token(
+        self, name: str, scopes: Sequence[str], secret: str, *, actor: Actor
+    ) -> TokenRecord:
+        """Returns the token of a secret that was made elsewhere, created unless it is there."""
+        with self._database.write() as tx:
+            return tokens.adopt_token(tx, name, scopes, secret, actor)
+
     def find_token(self, secret: str) -> TokenRecord | None:
         """Returns the live token of this secret; None if there is none."""
         with self._database.read() as tx:
