@@ -18,6 +18,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from brainformer.search.errors import InvalidInput
 from brainformer.search.proxy.proxy import Name
+from brainformer.search.validation import first_problem
 
 PREFIX = "BRAINFORMER_"
 GIBIBYTE = 1024**3
@@ -159,9 +160,9 @@ def load_settings(config: Path | None = None, **given: Any) -> Settings:
     try:
         return Settings(**(kept | given))
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        name = ".".join(str(part) for part in first["loc"])
-        raise InvalidInput(f"setting {name or 'file'}: {first['msg']}", first["input"]) from None
+        rule, value, where = first_problem(error)
+        name = where.strip("/").replace("/", ".")
+        raise InvalidInput(f"setting {name or 'file'}: {rule}", value) from None
 
 
 def _read(file: Path) -> dict[str, Any]:

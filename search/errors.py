@@ -20,6 +20,11 @@ BrainformerError
 ├── SpaceExhausted               every genome within reach has been tried
 ├── StorageError                 the database cannot serve
 │   ├── StorageUnavailable
+│   │   ├── StorageBusy          lost a race for a lock: the same again may well succeed
+│   │   ├── StorageFull
+│   │   ├── StorageReadOnly
+│   │   ├── StorageUnreachable
+│   │   └── StorageDamaged
 │   ├── SchemaMismatch
 │   └── StoreLocked
 ├── EnvironmentProblem           something that the machine should offer is missing
@@ -214,12 +219,42 @@ class StorageError(BrainformerError):
 
 
 class StorageUnavailable(StorageError):
-    """The database cannot be reached, is read-only or its disk is full."""
+    """The database cannot serve right now; its subclasses say why."""
 
     code = "storage_unavailable"
 
     def __init__(self, why: str) -> None:
         super().__init__(f"the database cannot serve right now: {why}")
+
+
+class StorageBusy(StorageUnavailable):
+    """Another transaction or process held what was asked for; the same again may well succeed."""
+
+    code = "storage_busy"
+
+
+class StorageFull(StorageUnavailable):
+    """The database's disk is full."""
+
+    code = "storage_full"
+
+
+class StorageReadOnly(StorageUnavailable):
+    """The database may be read and not written."""
+
+    code = "storage_read_only"
+
+
+class StorageUnreachable(StorageUnavailable):
+    """The server does not answer, or the file cannot be opened or read."""
+
+    code = "storage_unreachable"
+
+
+class StorageDamaged(StorageUnavailable):
+    """The database is not sound, or none at all."""
+
+    code = "storage_damaged"
 
 
 class SchemaMismatch(StorageError):

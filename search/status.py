@@ -51,4 +51,3 @@ SEARCH_TRANSITIONS: dict[SearchStatus, frozenset[SearchStatus]] = {
     SearchStatus.CANCELLED: frozenset(),
     SearchStatus.FAILED: frozenset(),
 }
-ENDED = frozenset(status for status in SearchStatus if status.ended)

@@ -46,7 +46,7 @@ search = MemorySearch(ask_tell_spec("nano", seed=1))
 for _ in range(20):
     trial = search.ask()
     search.tell(trial, fitness=float(len(trial.genome.layers)))
-print(search.best()[0].mean_fitness)
+print(search.best()[0].fitness)
 """
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from brainformer.search.trials.events import MEANINGS
+
 HEADER = """# REST interface
 All of it lies below `/api/v1`; the whole schema is `docs/openapi.json`, served by a controller at
 `/api/v1/openapi.json` and as a page at `/docs`. This file is made of it:
@@ -42,7 +44,12 @@ def rest_document(schema: dict[str, Any]) -> str:
             entry = _operation(method, path, operation)
             by_tag.setdefault(operation["tags"][0], []).append(entry)
     parts = [f"## {tag.capitalize()}\n" + "\n".join(by_tag[tag]) for tag in by_tag]
-    return HEADER + "\n" + "\n".join(parts)
+    return "\n".join([HEADER, _events(), *parts])
+
+
+def _events() -> str:
+    rows = "\n".join(f"| `{kind.value}` | {meaning} |" for kind, meaning in MEANINGS.items())
+    return f"## Kinds of events\n| event | what it says |\n| --- | --- |\n{rows}\n"
 
 
 def _operation(method: str, path: str, operation: dict[str, Any]) -> str:

@@ -231,7 +231,7 @@ def _check_choice(where: str, model: type[SubLayer], fields: dict[str, Any], nam
     try:
         read = getattr(model.model_validate(fields), name)
     except ValidationError as error:
-        raise ValueError(f"{where}: {error.errors()[0]['msg']}, got {fields[name]!r}") from None
+        raise ValueError(f"{where}: {first_problem(error).rule}, got {fields[name]!r}") from None
     if read != fields[name]:
         raise ValueError(f"{where}: write {read!r}, not {fields[name]!r}")
 

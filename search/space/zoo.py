@@ -11,9 +11,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from brainformer.search.errors import NotFound
+from pydantic import ValidationError
+
+from brainformer.search.errors import InvalidGenome, NotFound
 from brainformer.search.space.genome import LAYER_KINDS, Genome, Layer
 from brainformer.search.space.space import Space
+from brainformer.search.validation import first_problem
 
 REFERENCE_DIM = 768
 LayerPlan = dict[str, Any]
@@ -90,25 +93,49 @@ def zoo_genome(name: str, space: Space) -> Genome:
 
     Raises:
         NotFound: there is none of that name; the message lists what there is.
+        InvalidGenome: at this scale it is no genome.
     """
-    if name not in ZOO:
-        raise NotFound("zoo genome", name, zoo_names())
-    dim = sorted(space.model_dim)[len(space.model_dim) // 2]
-    plans = ZOO[name][: space.max_layers]
-    while len(plans) < space.min_layers:
-        plans = [*plans, *ZOO[name]][: space.min_layers]
-    return Genome(model_dim=dim, layers=tuple(_fitted(plan, dim, space) for plan in plans))
+    return fitted_genome(name, space, sorted(space.model_dim)[len(space.model_dim) // 2])
 
 
-def _fitted(plan: LayerPlan, dim: int, space: Space) -> Layer:
+def fitted_genome(named: str | Genome, space: Space, dim: int) -> Genome:
+    """Returns a block at a model dim, every field at the space's nearest choice.
+
+    Args:
+        named: A zoo name, or a genome whose widths keep their ratio to its model dim.
+        space: Whose choices are taken; the block's length is cut to what it allows.
+        dim: The model dim.
+
+    Raises:
+        NotFound: there is no zoo genome of that name; the message lists what there is.
+        InvalidGenome: at this scale it is no genome.
+    """
+    if isinstance(named, Genome):
+        plans = [layer.model_dump() for layer in named.layers]
+        reference = named.model_dim
+    elif named in ZOO:
+        plans, reference = ZOO[named], REFERENCE_DIM
+    else:
+        raise NotFound("zoo genome", named, zoo_names())
+    whole = plans[: space.max_layers]
+    while len(whole) < space.min_layers:
+        whole = [*whole, *plans][: space.min_layers]
+    scale = dim / reference
+    try:
+        return Genome(model_dim=dim, layers=tuple(_fitted(plan, scale, space) for plan in whole))
+    except ValidationError as error:
+        rule, value, _ = first_problem(error)
+        called = named if isinstance(named, str) else "the block"
+        raise InvalidGenome(f"{called} in the space {space.name!r}: {rule}", value) from None
+
+
+def _fitted(plan: LayerPlan, scale: float, space: Space) -> Layer:
     """Returns the planned sub-layer with every field at the space's nearest choice."""
     values = {name: value for name, value in plan.items() if name != "kind"}
     choices = space.layers.get(plan["kind"], {})
-    for name in ("hidden_dim", "rank"):
-        if name in values:
-            values[name] = max(1, round(values[name] * dim / REFERENCE_DIM))
-    if "heads" in values:
-        values["heads"] = max(1, round(values["heads"] * dim / REFERENCE_DIM))
+    for name in ("hidden_dim", "rank", "heads"):
+        if values.get(name):
+            values[name] = max(1, round(values[name] * scale))
     for name, value in values.items():
         if name in choices:
             values[name] = _nearest(value, choices[name])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any
 
 import numpy as np
@@ -140,3 +141,16 @@ def test_a_contradictory_space_is_refused_with_the_reason(
 def test_what_is_not_a_space_is_refused(text: str) -> None:
     with pytest.raises(InvalidSpace):
         parse_space(text)
+
+
+PRESETS = {
+    "brainformer-100m32e": "9ef089abf4c1df49",
+    "nano": "d84a53b2c7960621",
+}
+
+
+@pytest.mark.parametrize("name", preset_names())
+def test_a_preset_that_changes_needs_a_migration_of_the_searches_that_name_it(name: str) -> None:
+    # A stored search names its preset: migrations/versions/v0003 shows how one keeps its course.
+    written = load_preset(name).model_dump_json()
+    assert hashlib.sha256(written.encode()).hexdigest()[:16] == PRESETS[name]

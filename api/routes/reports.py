@@ -14,7 +14,7 @@ from brainformer.api.routes.answers import answer
 from brainformer.api.schemas import Promotions
 from brainformer.search.export.promotion import promotions
 
-router = APIRouter(prefix="/searches/{search_id}", tags=["conclusions"], dependencies=[Reads])
+router = APIRouter(prefix="/searches/{search_id}", tags=["reports"], dependencies=[Reads])
 BILLION = 1_000_000_000
 
 

@@ -26,7 +26,7 @@ def test_the_report_stands_alone_and_tells_the_best(tmp_path):
     page = answer.text
     assert answer.headers["content-type"].startswith("text/html")
     assert search["id"] in answer.headers["content-disposition"]
-    assert f"Trial {lease['trial_number']}: fitness 0.5000" in page
+    assert f"Trial {lease['trial_number']} not confirmed: fitness +0.5000 in the single run" in page
     assert page.count("<circle") == 9
     assert page.count('<li class="') == len(lease["genome"]["layers"])
     assert "<script" not in page
@@ -35,11 +35,15 @@ def test_the_report_stands_alone_and_tells_the_best(tmp_path):
 
 def test_the_report_says_how_sure_the_best_is_and_never_wholly(tmp_path):
     with client(tmp_path) as http:
-        create(http, baseline_repeats=2)
-        finish(http, claim(http)[0])
-        finish(http, to_candidates(http), validation_loss=1.5)
+        race = {"baseline_repeats": 3, "confirmations": 1, "confirmation_repeats": 3}
+        create(http, limits={"trials": 1}, confirmation_limit=3, **race)
+        for loss in (2.0, 2.01, 1.99):
+            finish(http, claim(http)[0], validation_loss=loss)
+        for loss in (1.2, 1.5, 1.51, 1.49):  # a lucky run first, which does not count
+            finish(http, claim(http)[0], validation_loss=loss)
         page = http.get(f"{ROOT}/searches/laptop/report").text
-    assert "over 1 run, over 99% sure to beat the baseline" in page
+    assert "beats the baseline by +0.5000" in page
+    assert "over 99% sure, 3 fresh runs against the baseline&#x27;s 3" in page
 
 
 def test_a_search_without_results_has_a_report(tmp_path):
