@@ -44,7 +44,8 @@ helm.sh/chart: {{ (index . 0).Chart.Name }}-{{ (index . 0).Chart.Version }}
 {{- $inside := list $service (printf "%s.%s" $service .Release.Namespace) (printf "%s.%s.svc.cluster.local" $service .Release.Namespace) -}}
 {{- $_ := set $settings "allowed_hosts" (concat $inside .Values.controller.allowedHosts (without (list .Values.ingress.host) "")) -}}
 {{- end -}}
-{{- merge (deepCopy .Values.controller.settings) $settings | toYaml -}}
+{{- /* JSON, which YAML contains: as YAML, Helm would write three billion as 3e+09, a string. */}}
+{{- merge (deepCopy .Values.controller.settings) $settings | toPrettyJson -}}
 {{- end -}}
 
 {{- define "brainformer.url" -}}

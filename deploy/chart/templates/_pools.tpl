@@ -8,12 +8,11 @@
 {{ include "brainformer.image" (list .root (printf "worker-%s" (get (dict "cpu" "cpu" "gpu" "cuda" "tpu" "tpu") .pool.platform))) }}
 {{- end -}}
 
-{{/* Trials of one node side by side, or 1 where a trial takes a whole slice. */}}
+{{/* Trials of one node side by side. */}}
 {{- define "brainformer.trialsOfNode" -}}
 {{- $trial := .pool.trial | default dict -}}
-{{- if gt (int (.pool.nodes.hosts | default 1)) 1 -}}1
-{{- else if eq .pool.platform "cpu" -}}{{ div (int .pool.nodes.cpus) (int ($trial.cores | default 1)) }}
-{{- else -}}{{ div (int .pool.nodes.accelerators) (int $trial.accelerators) }}
+{{- if eq .pool.platform "cpu" -}}{{ div (int .pool.nodes.cpus) (int ($trial.cores | default 1)) }}
+{{- else -}}{{ div (int .pool.nodes.accelerators) (max 1 (int $trial.accelerators)) }}
 {{- end -}}
 {{- end -}}
 
@@ -24,7 +23,6 @@
 {{/* A driver finds its node by the raylet's process, so the dispatcher shares the head's processes. */}}
 {{- define "brainformer.dispatcher" -}}
 {{- $trial := .pool.trial | default dict -}}
-{{- $hosts := int (.pool.nodes.hosts | default 1) -}}
 name: dispatcher
 image: {{ include "brainformer.workerImage" . }}
 imagePullPolicy: {{ .root.Values.image.pullPolicy }}
@@ -33,7 +31,7 @@ command: [bash, -c]
 args:
   - |
     until ray health-check --address 127.0.0.1:6379 >/dev/null 2>&1; do sleep 2; done
-    exec brainformer worker --pool {{ .name }} --platform {{ .pool.platform }} --slots {{ include "brainformer.slots" . }} --cores {{ $trial.cores | default 1 }} --accelerators {{ $trial.accelerators | default 0 }}{{ with .pool.acceleratorType }} --accelerator-type {{ . }}{{ end }}{{ if gt $hosts 1 }} --hosts {{ $hosts }}{{ end }} --ray-address 127.0.0.1:6379
+    exec brainformer worker --pool {{ .name }} --platform {{ .pool.platform }} --slots {{ include "brainformer.slots" . }} --cores {{ $trial.cores | default 1 }} --accelerators {{ $trial.accelerators | default 0 }}{{ with .pool.acceleratorType }} --accelerator-type {{ . }}{{ end }} --ray-address 127.0.0.1:6379
 env:
   - {name: BRAINFORMER_URL, value: {{ include "brainformer.url" .root | quote }}}
   - name: BRAINFORMER_TOKEN
