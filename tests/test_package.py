@@ -12,7 +12,7 @@ import pytest
 from tests.repository import REPOSITORY
 from tests.wheel import FOLDERS, build_wheel
 
-# What docs/ask-tell.md and docs/architecture.md promise to keep.
+# What docs/public-surface.md promises to keep.
 PUBLIC = {
     "brainformer.ask_tell": {
         "AskTell",

@@ -75,7 +75,7 @@ def make_engine(url: URL, *, immediate: bool = False) -> Engine:
         connection.execute("PRAGMA foreign_keys = ON")
         connection.execute("PRAGMA journal_mode = WAL")
         # A commit survives the death of the process; a power cut may cost the last ones, whose
-        # trials are then simply run again (see decision record 40).
+        # trials are then simply run again (decision 40).
         connection.execute("PRAGMA synchronous = NORMAL")
         connection.execute("PRAGMA cache_size = -32768")
         # Four times as seldom as by default: pages written again and again are copied once.
