@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import subprocess
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from brainformer.api.app import create_app
 from brainformer.api.settings import load_settings
 from tests.deploy.chart import CHART
 from tests.deploy.tools import run_tool
+from tests.repository import REPOSITORY
 
 ALERTS = CHART / "files" / "alerts.yaml"
 BOARD = CHART / "files" / "board.json"
@@ -107,3 +109,85 @@ def test_the_chart_mounts_rules_and_board_as_they_are(tmp_path):
     assert ("PrometheusRule", "brainformer-other") not in found
     board = found["ConfigMap", "brainformer-board"]
     assert json.loads(board["data"]["board.json"]) == json.loads(BOARD.read_text())
+
+
+def series(name: str, values: str, **labels: str) -> dict[str, str]:
+    inside = ",".join(f'{key}="{value}"' for key, value in labels.items())
+    return {"series": f"brainformer_{name}{{{inside}}}", "values": values}
+
+
+UP = series("database_up", "1+0x600")
+TROUBLES = {
+    "BrainformerControllerMissing": [],
+    "BrainformerDatabaseDown": [series("database_up", "0+0x600")],
+    "BrainformerNoWorkers": [
+        *(UP, series("workers_alive", "0+0x600"), series("searches_running", "2+0x600"))
+    ],
+    "BrainformerNothingEnds": [
+        *(UP, series("attempts_total", "7+0x600", outcome="completed")),
+        series("trials_running", "3+0x600"),
+    ],
+    "BrainformerLeasesOverdue": [UP, series("most_overdue_lease_seconds", "400+60x600")],
+    "BrainformerAttemptsFail": [
+        *(UP, series("attempts_total", "0+1x600", outcome="completed")),
+        series("attempts_total", "0+1x600", outcome="error"),
+    ],
+    "BrainformerServerErrors": [
+        *(UP, series("http_requests_total", "0+90x600", status="200")),
+        series("http_requests_total", "0+2x600", status="503"),
+    ],
+    "BrainformerProposalsSlow": [
+        UP,
+        series("search_seconds_bucket", "0+9x600", step="ask", le="1"),
+        series("search_seconds_bucket", "0+10x600", step="ask", le="2.5"),
+        series("search_seconds_bucket", "0+10x600", step="ask", le="+Inf"),
+    ],
+    "BrainformerWorkersIdle": [
+        *(UP, series("worker_utilisation_sum", "0+4x600")),
+        series("worker_utilisation_count", "0+10x600"),
+    ],
+}
+SOUND = [
+    *(UP, series("workers_alive", "5+0x600"), series("searches_running", "2+0x600")),
+    series("attempts_total", "0+9x600", outcome="completed"),
+    series("attempts_total", "0+1x600", outcome="error"),
+    *(series("trials_running", "5+0x600"), series("most_overdue_lease_seconds", "3+0x600")),
+    series("http_requests_total", "0+999x600", status="200"),
+    series("http_requests_total", "0+1x600", status="500"),
+    series("search_seconds_bucket", "0+10x600", step="ask", le="1"),
+    series("search_seconds_bucket", "0+10x600", step="ask", le="+Inf"),
+    series("worker_utilisation_sum", "0+9x600"),
+    series("worker_utilisation_count", "0+10x600"),
+]
+
+
+def test_every_rule_has_a_trouble():
+    assert set(TROUBLES) == {rule["alert"] for rule in rules()}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("alert", [None, *TROUBLES])
+def test_prometheus_fires_on_the_trouble_and_on_nothing_else(alert, tmp_path):
+    installed = subprocess.run(
+        [REPOSITORY / ".ci" / "install-promtool"], capture_output=True, text=True, check=False
+    )
+    assert installed.returncode == 0, installed.stderr
+    told = run_tool("promtool", "check", "rules", ALERTS)
+    assert told.returncode == 0, told.stdout + told.stderr
+    fires = {rule["alert"]: rule["alert"] == alert for rule in rules()}
+    case = {
+        "interval": "1m",
+        "input_series": TROUBLES[alert] if alert else SOUND,
+        "promql_expr_test": [
+            {
+                "expr": f'count(ALERTS{{alertname="{name}",alertstate="firing"}}) or vector(0)',
+                "eval_time": "5h",
+                "exp_samples": [{"labels": "{}", "value": int(fired)}],
+            }
+            for name, fired in fires.items()
+        ],
+    }
+    file = tmp_path / "case.yaml"
+    file.write_text(yaml.safe_dump({"rule_files": [str(ALERTS)], "tests": [case]}))
+    told = run_tool("promtool", "test", "rules", file)
+    assert told.returncode == 0, told.stdout + told.stderr
