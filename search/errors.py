@@ -16,7 +16,8 @@ BrainformerError
 │   ├── LeaseLost
 │   ├── IdempotencyMismatch
 │   ├── IdempotencyInFlight
-│   └── DataMismatch
+│   ├── DataMismatch
+│   └── VersionSkew
 ├── SpaceExhausted               every genome within reach has been tried
 ├── StorageError                 the database cannot serve requests
 │   ├── StorageUnavailable
@@ -189,6 +190,20 @@ class DataMismatch(Conflict):
         super().__init__(
             f"data set {dataset!r} has hash {actual[:12]}, but the search recorded "
             f"{expected[:12]}; prepare it again from the same files"
+        )
+
+
+class VersionSkew(Conflict):
+    """A worker and a controller of different versions, which may not understand one another."""
+
+    code = "version_skew"
+
+    def __init__(self, worker: str, controller: str) -> None:
+        release = ".".join(controller.split(".")[:2])
+        super().__init__(
+            f"worker {worker} does not fit controller {controller}: both must be of one minor "
+            f"version; install brainformer-search=={release}.* for the worker, or bring the "
+            "controller to the worker's version"
         )
 
 

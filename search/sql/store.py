@@ -286,6 +286,13 @@ class SqlStore(SearchStore):
             return tokens.create_token(tx, name, scopes, expires_in_seconds, actor)
 
     @override
+    def adopt_token(
+        self, name: str, scopes: Sequence[str], secret: str, *, actor: Actor
+    ) -> TokenRecord:
+        with self._database.write() as tx:
+            return tokens.adopt_token(tx, name, scopes, secret, actor)
+
+    @override
     def find_token(self, secret: str) -> TokenRecord | None:
         with self._database.read() as tx:
             found = tokens.find_token(tx, secret)

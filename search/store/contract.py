@@ -304,6 +304,17 @@ class SearchStore(ABC):
         """Creates a token; the secret is returned here only and kept as a SHA-256."""
 
     @abstractmethod
+    def adopt_token(
+        self, name: str, scopes: Sequence[str], secret: str, *, actor: Actor
+    ) -> TokenRecord:
+        """Returns the token of a secret that was made elsewhere, created unless it is there.
+
+        Raises:
+            InvalidInput: the secret has not the form of ours, so it may be guessable.
+            Conflict: it is that of a token with other scopes, or of a revoked one.
+        """
+
+    @abstractmethod
     def find_token(self, secret: str) -> TokenRecord | None:
         """Returns the live token of this secret, in constant time; None if there is none."""
 
