@@ -14,7 +14,7 @@ from tests.repository import REPOSITORY
 
 FOLDERS = ("brainformer", "search", "model", "worker", "api")
 CACHES = shutil.ignore_patterns("__pycache__")
-# What docs/ask-tell.md and docs/architecture.md promise to keep.
+# What docs/ask-tell.md, docs/client.md and docs/architecture.md promise to keep.
 PUBLIC = {
     "brainformer.ask_tell": {
         "AskTell",
@@ -26,6 +26,16 @@ PUBLIC = {
         "ask_tell_spec",
         "open_sql_search",
         "seeds_from_file",
+    },
+    "brainformer.client": {
+        "BestRecord",
+        "Client",
+        "GenomeExport",
+        "PoolRecord",
+        "Search",
+        "SearchRecord",
+        "TrialRecord",
+        "WorkerRecord",
     },
     "brainformer.space": {
         "Attention",

@@ -52,6 +52,10 @@ class ControllerClient:
             return self._send("POST", path, headers=named)
         return self._send("POST", path, json=body, headers=named)
 
+    def patch(self, path: str, body: Any) -> Any:
+        """Returns the JSON of a PATCH."""
+        return self._send("PATCH", path, json=body)
+
     def delete(self, path: str) -> None:
         """Deletes what is at `path`."""
         self._send("DELETE", path)
