@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from importlib.metadata import version
 from typing import Annotated
 
 import typer
@@ -50,6 +49,8 @@ def common(
 ) -> None:
     """Discover better transformer blocks under a fixed training budget."""
     if show_version:
+        from importlib.metadata import version
+
         sys.stdout.write(f"brainformer {version('brainformer-search')}\n")
         raise typer.Exit
 

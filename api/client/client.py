@@ -9,7 +9,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from brainformer.api.cli.terminal.controller_client import DEFAULT_URL, ControllerClient
+from brainformer.api.cli.terminal.address import DEFAULT_URL
+from brainformer.api.cli.terminal.controller_client import ControllerClient
 from brainformer.api.client.search import Search
 from brainformer.search.errors import InvalidSpec
 from brainformer.search.spec import SearchSpec, parse_spec

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -15,10 +15,11 @@ from brainformer.api.cli.terminal.output import (
     stdout,
     table,
 )
-from brainformer.search.store.contract import Actor, SearchStore
+
+if TYPE_CHECKING:
+    from brainformer.search.store.contract import Actor, SearchStore
 
 app = typer.Typer(no_args_is_help=True, help="Tokens for the REST interface.")
-OPERATOR = Actor(name="command-line")
 
 Database = Annotated[
     str | None,
@@ -41,7 +42,9 @@ def create(
     """Create a token; its secret is shown once, on stdout."""
     seconds = None if days is None else days * 86_400
     with open_database(database) as store:
-        record, secret = store.create_token(name, scope, expires_in_seconds=seconds, actor=OPERATOR)
+        record, secret = store.create_token(
+            name, scope, expires_in_seconds=seconds, actor=operator()
+        )
     if as_json:
         print_json({**record.model_dump(mode="json"), "secret": secret})
     else:
@@ -76,8 +79,15 @@ def revoke(
 ) -> None:
     """Revoke a token at once."""
     with open_database(database) as store:
-        record = store.revoke_token(token_id, actor=OPERATOR)
+        record = store.revoke_token(token_id, actor=operator())
     say(f"token {record.id} ({record.name}) is revoked")
+
+
+def operator() -> Actor:
+    """Returns who the audit trail says it was."""
+    from brainformer.search.store.contract import Actor
+
+    return Actor(name="command-line")
 
 
 @contextmanager

@@ -17,8 +17,6 @@ from brainformer.search.errors import (
     NotFound,
 )
 
-DEFAULT_URL = "http://127.0.0.1:8700"
-
 
 class ControllerClient:
     """Calls the controller and turns its problems into this project's errors."""
