@@ -47,6 +47,8 @@ def _section(path: str, command: Any) -> str:
         if parameter.name == "help" or getattr(parameter, "hidden", False):
             continue
         lines.append(f"- `{_spelling(parameter)}`{_told(parameter)}")
+    if command.epilog:
+        lines += ["", f"`{command.epilog.removeprefix('Example: ')}`"]
     return "\n".join(lines) + "\n"
 
 

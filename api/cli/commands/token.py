@@ -75,11 +75,16 @@ def list_tokens(database: Database = None, as_json: AsJson = False) -> None:
 
 @app.command()
 def revoke(
-    token_id: Annotated[int, typer.Argument(show_default=False)], database: Database = None
+    token_id: Annotated[int, typer.Argument(show_default=False)],
+    database: Database = None,
+    as_json: AsJson = False,
 ) -> None:
     """Revoke a token at once."""
     with open_database(database) as store:
         record = store.revoke_token(token_id, actor=operator())
+    if as_json:
+        print_json(record.model_dump(mode="json"))
+        return
     say(f"token {record.id} ({record.name}) is revoked")
 
 

@@ -26,7 +26,12 @@ Token = Annotated[
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Write JSON to stdout.")]
 SearchName = Annotated[
-    str, typer.Argument(metavar="SEARCH", help="The search's id or its name.", show_default=False)
+    str,
+    typer.Argument(
+        metavar="SEARCH",
+        help="The search's id, its unique beginning, or its name.",
+        show_default=False,
+    ),
 ]
 URL = DEFAULT_URL
 
