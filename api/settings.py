@@ -22,6 +22,8 @@ from brainformer.search.validation import first_problem
 
 PREFIX = "BRAINFORMER_"
 GIBIBYTE = 1024**3
+# Always served: health checks ask from beside, and no page of another site can send these names.
+LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]", "::1"})
 
 
 def default_database_url() -> str:
@@ -48,8 +50,8 @@ class Settings(BaseSettings):
     )
     allowed_hosts: tuple[str, ...] = Field(
         default=(),
-        description="Host names that requests may be addressed to. Empty: loopback names alone "
-        "while the controller is bound to loopback, else any.",
+        description="Host names that requests may be addressed to, beside loopback's. Empty: "
+        "loopback names alone while the controller is bound to loopback, else any.",
     )
     allowed_origins: tuple[str, ...] = Field(
         default=(),
@@ -140,10 +142,21 @@ class Settings(BaseSettings):
     def trusted_hosts(self) -> frozenset[str]:
         """Host names that requests may be addressed to; "*" stands for any."""
         if self.allowed_hosts:
-            return frozenset(name.lower() for name in self.allowed_hosts)
+            return LOOPBACK_NAMES | {name.lower() for name in self.allowed_hosts}
         if self.is_loopback:
-            return frozenset({"localhost", "127.0.0.1", "[::1]", "::1", self.host.lower()})
+            return LOOPBACK_NAMES | {self.host.lower()}
         return frozenset({"*"})
+
+
+HEADER = """# Settings of the controller
+
+Each setting can be given in the environment (`BRAINFORMER_PORT=9000`) or in a YAML or TOML file
+(`brainformer serve --config FILE`, `port: 9000`), some on the command line. The command line wins
+over the environment, the environment over the file. Lists in the environment are JSON:
+`BRAINFORMER_ALLOWED_HOSTS='["search.example.org"]'`.
+
+This table is generated from api/settings.py by `make snapshots`.
+"""
 
 
 def load_settings(config: Path | None = None, **given: Any) -> Settings:
@@ -181,14 +194,7 @@ def _read(file: Path) -> dict[str, Any]:
 def settings_document() -> str:
     """Returns docs/settings.md."""
     lines = [
-        "# Settings of the controller",
-        "Each can be given in the environment (`BRAINFORMER_PORT=9000`), in a YAML or TOML file",
-        "(`brainformer serve --config FILE`, `port: 9000`), and some on the command line, which",
-        "wins over the environment, which wins over the file. Lists in the environment are JSON:",
-        "`BRAINFORMER_ALLOWED_HOSTS='[\"search.example.org\"]'`.",
-        "",
-        "This table is made from api/settings.py by `make snapshots`.",
-        "",
+        HEADER,
         "| name | default | meaning |",
         "| --- | --- | --- |",
     ]

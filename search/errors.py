@@ -1,7 +1,7 @@
 """The one tree of errors that this project raises.
 
 BrainformerError
-├── InvalidInput                 what a caller gave breaks a rule
+├── InvalidInput                 the caller's input breaks a rule
 │   ├── InvalidGenome
 │   ├── InvalidSpace
 │   ├── InvalidSpec
@@ -9,16 +9,17 @@ BrainformerError
 │   ├── InvalidMesh
 │   ├── InvalidData
 │   └── InvalidExport
-├── NotFound                     a search, trial, data set, preset ... that is not there
-├── Conflict                     the request contradicts the present state
+├── NotFound                     a search, trial, data set, preset ... that does not exist
+├── Conflict                     the request contradicts the current state
 │   ├── IllegalTransition
 │   ├── StaleVersion
 │   ├── LeaseLost
 │   ├── IdempotencyMismatch
 │   ├── IdempotencyInFlight
-│   └── DataMismatch
+│   ├── DataMismatch
+│   └── VersionSkew
 ├── SpaceExhausted               every genome within reach has been tried
-├── StorageError                 the database cannot serve
+├── StorageError                 the database cannot serve requests
 │   ├── StorageUnavailable
 │   │   ├── StorageBusy          lost a race for a lock: the same again may well succeed
 │   │   ├── StorageFull
@@ -27,10 +28,10 @@ BrainformerError
 │   │   └── StorageDamaged
 │   ├── SchemaMismatch
 │   └── StoreLocked
-├── EnvironmentProblem           something that the machine should offer is missing
+├── EnvironmentProblem           something this machine should offer is missing
 └── ControllerUnreachable        a worker or the command line cannot reach the controller
 
-Constructors take values and build the message: the rule, the value met, what to do.
+Constructors take values and build the message: the rule, the value that broke it, what to do.
 No HTTP here: `api/problems/problem.py` maps each class to a problem+json answer.
 """
 
@@ -54,7 +55,7 @@ class BrainformerError(Exception):
 
 
 class InvalidInput(BrainformerError):
-    """What a caller gave breaks a rule.
+    """The caller's input breaks a rule.
 
     Attributes:
         pointer: JSON pointer to the offending field ("" for the whole document).
@@ -63,9 +64,9 @@ class InvalidInput(BrainformerError):
     code = "invalid_input"
 
     def __init__(self, rule: str, value: object = None, pointer: str = "") -> None:
-        met = "" if value is None else f" (got {value!r})"
+        got = "" if value is None else f" (got {value!r})"
         where = f" at {pointer}" if pointer else ""
-        super().__init__(f"{rule}{met}{where}")
+        super().__init__(f"{rule}{got}{where}")
         self.rule = rule
         self.value = value
         self.pointer = pointer
@@ -114,7 +115,7 @@ class InvalidExport(InvalidInput):
 
 
 class NotFound(BrainformerError):
-    """A named thing is not there."""
+    """Something named does not exist."""
 
     code = "not_found"
 
@@ -126,13 +127,13 @@ class NotFound(BrainformerError):
 
 
 class Conflict(BrainformerError):
-    """The request contradicts the present state."""
+    """The request contradicts the current state."""
 
     code = "conflict"
 
 
 class IllegalTransition(Conflict):
-    """A status change that the table of legal transitions does not hold."""
+    """A status change that is not in the table of legal transitions."""
 
     code = "illegal_transition"
 
@@ -163,12 +164,12 @@ class LeaseLost(Conflict):
 
 
 class IdempotencyMismatch(Conflict):
-    """An idempotency key was used before with another body."""
+    """An idempotency key was used before with a different body."""
 
     code = "idempotency_mismatch"
 
     def __init__(self, key: str) -> None:
-        super().__init__(f"idempotency key {key!r} was used with another body; choose a new key")
+        super().__init__(f"idempotency key {key!r} was used with a different body; use a new key")
 
 
 class IdempotencyInFlight(Conflict):
@@ -181,7 +182,7 @@ class IdempotencyInFlight(Conflict):
 
 
 class DataMismatch(Conflict):
-    """A worker's copy of a data set differs from the one that the search recorded."""
+    """A worker's copy of a data set differs from the one the search recorded."""
 
     code = "data_mismatch"
 
@@ -189,6 +190,20 @@ class DataMismatch(Conflict):
         super().__init__(
             f"data set {dataset!r} has hash {actual[:12]}, but the search recorded "
             f"{expected[:12]}; prepare it again from the same files"
+        )
+
+
+class VersionSkew(Conflict):
+    """A worker and a controller of different versions, which may not understand one another."""
+
+    code = "version_skew"
+
+    def __init__(self, worker: str, controller: str) -> None:
+        release = ".".join(controller.split(".")[:2])
+        super().__init__(
+            f"worker {worker} does not fit controller {controller}: both must be of one minor "
+            f"version; install brainformer-search=={release}.* for the worker, or bring the "
+            "controller to the worker's version"
         )
 
 
@@ -205,7 +220,7 @@ class SpaceExhausted(BrainformerError):
 
 
 class StorageError(BrainformerError):
-    """The database cannot serve."""
+    """The database cannot serve requests."""
 
     code = "storage_error"
 
@@ -216,7 +231,7 @@ class StorageUnavailable(StorageError):
     code = "storage_unavailable"
 
     def __init__(self, why: str) -> None:
-        super().__init__(f"the database cannot serve right now: {why}")
+        super().__init__(f"the database is unavailable: {why}")
 
 
 class StorageBusy(StorageUnavailable):
@@ -267,12 +282,12 @@ class StoreLocked(StorageError):
 
     def __init__(self, path: str) -> None:
         super().__init__(
-            f"another controller already serves {path}; stop it, or use PostgreSQL for several"
+            f"another controller already uses {path}; stop it, or use PostgreSQL for several"
         )
 
 
 class EnvironmentProblem(BrainformerError):
-    """Something that the machine should offer is missing or not permitted."""
+    """Something this machine should offer is missing or not permitted."""
 
     code = "environment_problem"
 
@@ -281,7 +296,7 @@ class EnvironmentProblem(BrainformerError):
 
 
 class ControllerUnreachable(BrainformerError):
-    """The controller does not answer, or answers nonsense."""
+    """The controller does not answer, or its answer cannot be used."""
 
     code = "controller_unreachable"
 

@@ -32,7 +32,7 @@ from brainformer.search.validation import (
 
 
 class Screening(BaseModel):
-    """Which of many mutated children is evaluated; `none` is the paper's algorithm."""
+    """How one of many mutated children is chosen; `none` is the paper's algorithm."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -95,17 +95,17 @@ class SearchSpec(BaseModel):
     Attributes:
         space: A preset's name or a whole definition.
         proxy: A built-in proxy's name, or fields of a proxy: those that are left out come from
-            the built-in one that `preset` names, or that bears the space's name.
+            the built-in one that `preset` names, or that has the space's name.
         baseline: What candidates are compared with: a zoo name, a genome, or a family of which
             every pool first finds its best member ("glam*", or a mapping with `family`).
         baseline_repeats: Runs of the baseline on every pool before its first candidate.
         seeds: Zoo names or genomes that are proposed first.
         screening: `none`, `gaussian_process`, or a mapping with that as its `kind`.
-        limits: `trials` counts candidates alone.
+        limits: `trials` counts candidates only.
         confirmations: How many of the best are finalists, run again with fresh seeds.
         confirmation_repeats: Fresh runs that every finalist starts with.
-        confirmation_limit: Fresh runs in all, the baseline's further ones included: they go to the
-            finalists that they decide between. By default twice what all start with, and two.
+        confirmation_limit: Fresh runs in total, the baseline's further ones included; they go to
+            the finalists between which they decide. By default twice what all start with, plus two.
         step_time_slack: A candidate is infeasible above (1 + slack) x the baseline's step time;
             None turns the constraint off.
         pools: Kinds of hardware that may work on this search; empty means any.
@@ -231,7 +231,7 @@ def parse_spec(data: object) -> SearchSpec:
         except yaml.YAMLError as error:
             raise InvalidSpec(f"the spec is not YAML: {str(error).splitlines()[0]}") from None
     if not isinstance(data, dict):
-        raise InvalidSpec("a spec is a mapping of fields", type(data).__name__)
+        raise InvalidSpec("a spec must be a mapping of fields", type(data).__name__)
     try:
         return SearchSpec.model_validate(data)
     except ValidationError as error:
@@ -275,6 +275,8 @@ def _rivals_of(spec: SearchSpec, space: Space) -> list[Rival]:
         return [Rival(genome_at("/baseline", spec.baseline, space, spec.proxy))]
     try:
         return spec.rivals()
+    except NotFound as error:
+        raise InvalidSpec(error.message, pointer="/baseline/family") from None
     except InvalidGenome as error:
         raise InvalidSpec(error.message, pointer="/baseline") from None
 

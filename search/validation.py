@@ -1,4 +1,4 @@
-"""What pydantic found wrong, as one sentence and a JSON pointer into what the caller wrote."""
+"""Pydantic's errors as one sentence and a JSON pointer into the caller's data."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from pydantic import BaseModel, Discriminator, Tag, ValidationError
 
 
 class Problem(NamedTuple):
-    """What a rule was broken by: as `InvalidInput` takes it.
+    """A broken rule, as `InvalidInput` takes it.
 
     Attributes:
         rule: One sentence.
-        value: What was met; None if it is not a plain value.
+        value: The offending value; None if it is not a plain one.
         pointer: JSON pointer into what the caller wrote.
     """
 
@@ -23,11 +23,11 @@ class Problem(NamedTuple):
 
 
 def first_problem(error: ValidationError, data: object = None) -> Problem:
-    """Returns what pydantic found wrong first.
+    """Returns the first problem that pydantic found.
 
     Args:
-        error: Of validating `data`.
-        data: What the caller wrote, as plain JSON data; None where it is not at hand.
+        error: From validating `data`.
+        data: The caller's input, as plain JSON data; None if it is not at hand.
     """
     first = error.errors(include_url=False)[0]
     value = first.get("input")
@@ -43,8 +43,8 @@ def rule_of(message: str) -> str:
 def pointer(location: Sequence[str | int], data: object) -> str:
     """Returns the JSON pointer of an error's location, "" for the whole document.
 
-    A location also names the members of unions that were tried; what is no field of `data` is left
-    out, but for the last part, which may be a field that is missing. Without `data` all is kept.
+    A location also names the members of unions that were tried; parts that are not fields of `data`
+    are dropped, except the last one, which may be a missing field. Without `data` all are kept.
     """
     parts: list[str] = []
     node: Any = data
@@ -67,7 +67,7 @@ def _is_name(value: object) -> str:
     return "definition" if isinstance(value, dict | BaseModel) else "name"
 
 
-# For `Annotated[str, NAME] | Annotated[Model, DEFINITION]`: only what was meant is tried.
+# For `Annotated[str, NAME] | Annotated[Model, DEFINITION]`: tries only the member that was meant.
 NAME = Tag("name")
 DEFINITION = Tag("definition")
 NAME_OR_DEFINITION = Discriminator(_is_name)

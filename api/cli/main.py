@@ -9,6 +9,7 @@ import typer
 
 from brainformer.api.cli.blocks import genome, space, zoo
 from brainformer.api.cli.commands import (
+    certify,
     data,
     db,
     doctor,
@@ -41,6 +42,7 @@ app.command("demo")(demo.demo)
 search.app.command("delete")(search_changes.delete)
 search.app.command("limits")(search_changes.limits)
 app.add_typer(search.app, name="search")
+app.command("certify")(certify.certify)
 app.command("export")(export.export)
 app.command("best")(results.best)
 app.command("report")(results.report)

@@ -3,7 +3,7 @@
 A zoo genome is written at the scale of Table 2 of arXiv:2306.00008 (d=768, hidden 3072) and moved
 to a space: the model dim is the space's middle choice, hidden dims keep their ratio to it, and
 every field takes the nearest choice that the space offers. What a space does not offer (a kind,
-an activation) stays as the literature has it, so a baseline may lie outside its space.
+an activation) stays as in the literature, so a baseline can be outside its space.
 """
 
 from __future__ import annotations
@@ -57,9 +57,8 @@ ZOO: dict[str, list[LayerPlan]] = {
     * 4,
     "sandwich": [ATTENTION, ATTENTION, ATTENTION, DENSE, ATTENTION, DENSE, DENSE, DENSE],
     "low_rank": [ATTENTION, {**DENSE, "rank": 192}] * 4,
-    # The paper's figures of these blocks are not available as text: built from what it says of
-    # them (more MoE than attention, narrow hidden dims, expert choice with capacity factor 1 and
-    # larger).
+    # The paper shows these blocks only as figures; these follow its description (more MoE than
+    # attention, narrow hidden dims, expert choice with capacity factor 1 and larger).
     "brainformer_1_approximation": [
         ATTENTION,
         NARROW,
@@ -92,8 +91,8 @@ def zoo_genome(name: str, space: Space) -> Genome:
     """Returns the named genome at the scale of `space`, its length cut to what the space allows.
 
     Raises:
-        NotFound: there is none of that name; the message lists what there is.
-        InvalidGenome: at this scale it is no genome.
+        NotFound: there is none of that name; the message lists the known ones.
+        InvalidGenome: at this scale it is not a valid genome.
     """
     return fitted_genome(name, space, sorted(space.model_dim)[len(space.model_dim) // 2])
 
@@ -103,12 +102,12 @@ def fitted_genome(named: str | Genome, space: Space, dim: int) -> Genome:
 
     Args:
         named: A zoo name, or a genome whose widths keep their ratio to its model dim.
-        space: Whose choices are taken; the block's length is cut to what it allows.
+        space: The space whose choices are taken; the block is cut to the length it allows.
         dim: The model dim.
 
     Raises:
-        NotFound: there is no zoo genome of that name; the message lists what there is.
-        InvalidGenome: at this scale it is no genome.
+        NotFound: there is no zoo genome of that name; the message lists the known ones.
+        InvalidGenome: at this scale it is not a valid genome.
     """
     if isinstance(named, Genome):
         plans = [layer.model_dump() for layer in named.layers]
@@ -130,7 +129,7 @@ def fitted_genome(named: str | Genome, space: Space, dim: int) -> Genome:
 
 
 def _fitted(plan: LayerPlan, scale: float, space: Space) -> Layer:
-    """Returns the planned sub-layer with every field at the space's nearest choice."""
+    """Returns the given sub-layer with every field at the space's nearest choice."""
     values = {name: value for name, value in plan.items() if name != "kind"}
     choices = space.layers.get(plan["kind"], {})
     for name in ("hidden_dim", "rank", "heads"):
@@ -151,7 +150,7 @@ def _nearest(value: Any, choices: tuple[Any, ...]) -> Any:
 
 
 def _alike(value: str, choices: tuple[str, ...]) -> str:
-    """Returns the choice that shares most words with `value`, the first of equals."""
+    """Returns the choice that shares the most words with `value`; ties go to the first."""
     measure: Callable[[str], int] = lambda c: len(set(c.split("_")) & set(value.split("_")))  # noqa: E731
     return max(choices, key=measure)
 
