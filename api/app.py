@@ -27,6 +27,7 @@ from brainformer.api.routes import (
     events,
     leases,
     operation,
+    pools,
     reports,
     searches,
     tokens,
@@ -73,7 +74,7 @@ def create_app(settings: Settings, *, store: SearchStore | None = None) -> FastA
         authenticator=parts.authenticator,
     )
     rest = APIRouter(prefix=ROOT)
-    for module in (searches, trials, reports, events, leases, catalogue, tokens):
+    for module in (searches, trials, reports, events, leases, catalogue, pools, tokens):
         rest.include_router(module.router)
     app.include_router(rest)
     app.include_router(operation.router)

@@ -13,6 +13,7 @@ from brainformer.api.cli.commands import (
     db,
     doctor,
     export,
+    pool,
     search,
     serve,
     token,
@@ -37,6 +38,7 @@ app.command("demo")(demo.demo)
 app.add_typer(search.app, name="search")
 app.command("export")(export.export)
 app.add_typer(data.app, name="data")
+app.add_typer(pool.app, name="pool")
 app.add_typer(token.app, name="token")
 app.add_typer(db.app, name="db")
 app.command("doctor")(doctor.doctor)

@@ -13,7 +13,9 @@ from brainformer.search.spec import Limits, SearchSpec, resolve_spec
 from brainformer.search.sql import searches, tokens
 from brainformer.search.sql.connection.database import Clock, Database
 from brainformer.search.sql.connection.migration import check_connection, prepare
+from brainformer.search.sql.pools import DrainedPools, drain_pool, resume_pool
 from brainformer.search.sql.reading import activity, listings
+from brainformer.search.sql.reading import pools as reading_pools
 from brainformer.search.sql.reading.best import best_record
 from brainformer.search.sql.rows.records import trial_record, youngest_outside
 from brainformer.search.sql.rows.values import read_spec
@@ -27,6 +29,7 @@ from brainformer.search.store.records import (
     BestRecord,
     EventRecord,
     Page,
+    PoolDetail,
     PoolRecord,
     SearchRecord,
     TokenRecord,
@@ -70,6 +73,7 @@ class SqlStore(SearchStore):
     def __init__(self, database: Database) -> None:
         self._database = database
         self._caches: claims.SearchCaches = {}
+        self._drained = DrainedPools()
         self._touched: dict[int, float] = {}
         self._touch_lock = threading.Lock()
         try:
@@ -196,6 +200,9 @@ class SqlStore(SearchStore):
     @override
     def claim(self, request: ClaimRequest) -> list[Lease]:
         with self._database.write() as tx:
+            if request.pool in self._drained.now(tx):
+                tx.saw(request.worker_id, pool=request.pool)
+                return []
             leases, all_held = claims.claim_leases(tx, request, self._caches, wait=False)
         if leases or all_held:
             return leases
@@ -247,7 +254,24 @@ class SqlStore(SearchStore):
     @override
     def pools(self) -> list[PoolRecord]:
         with self._database.read() as tx:
-            return activity.list_pools(tx)
+            return reading_pools.list_pools(tx, self._drained.now(tx))
+
+    @override
+    def pool(self, pool: str) -> PoolDetail:
+        with self._database.read() as tx:
+            return reading_pools.show_pool(tx, pool, self._drained.now(tx))
+
+    @override
+    def drain_pool(self, pool: str, *, actor: Actor) -> PoolDetail:
+        with self._database.write() as tx:
+            drain_pool(tx, pool, self._drained.now(tx), actor)
+        return self.pool(pool)
+
+    @override
+    def resume_pool(self, pool: str, *, actor: Actor) -> PoolDetail:
+        with self._database.write() as tx:
+            resume_pool(tx, pool, self._drained.now(tx), actor)
+        return self.pool(pool)
 
     # Tokens and audit
 

@@ -20,6 +20,7 @@ from brainformer.search.store.records import (
     BestRecord,
     EventRecord,
     Page,
+    PoolDetail,
     PoolRecord,
     SearchRecord,
     TokenRecord,
@@ -260,6 +261,30 @@ class SearchStore(ABC):
     @abstractmethod
     def pools(self) -> list[PoolRecord]:
         """Returns the pools seen."""
+
+    @abstractmethod
+    def pool(self, pool: str) -> PoolDetail:
+        """Returns what is known of one pool.
+
+        Raises:
+            NotFound: no worker has ever claimed for it.
+        """
+
+    @abstractmethod
+    def drain_pool(self, pool: str, *, actor: Actor) -> PoolDetail:
+        """Lets no further trial start on the pool; those that run go on.
+
+        Raises:
+            NotFound: no worker has ever claimed for it.
+        """
+
+    @abstractmethod
+    def resume_pool(self, pool: str, *, actor: Actor) -> PoolDetail:
+        """Lets trials start on the pool again.
+
+        Raises:
+            NotFound: no worker has ever claimed for it.
+        """
 
     # Tokens and audit
 
