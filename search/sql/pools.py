@@ -48,13 +48,13 @@ class DrainedPools:
             return dict(self._since)
 
 
-def check_known(tx: Transaction, pool: str) -> None:
-    """Refuses a pool that has never been seen.
+def check_known(tx: Transaction, pool: str, drained: Mapping[str, float]) -> None:
+    """Refuses a pool that has no worker, not even one of long ago, and is not drained.
 
     Raises:
-        NotFound: no worker has ever claimed for it.
+        NotFound: no worker has claimed for it.
     """
-    if not tx.run(KNOWN, {"pool": pool}).scalar_one():
+    if pool not in drained and not tx.run(KNOWN, {"pool": pool}).scalar_one():
         raise NotFound("pool", pool)
 
 
@@ -62,9 +62,9 @@ def drain_pool(tx: Transaction, pool: str, drained: Mapping[str, float], actor: 
     """Lets no further trial start on the pool; those that run go on. Twice is as once.
 
     Raises:
-        NotFound: no worker has ever claimed for it.
+        NotFound: no worker has claimed for it.
     """
-    check_known(tx, pool)
+    check_known(tx, pool, drained)
     if pool not in drained:
         tx.emit(EventKind.POOL_DRAINED, None, pool=pool)
         audit_action(tx, actor, "pool.drain", pool)
@@ -74,9 +74,9 @@ def resume_pool(tx: Transaction, pool: str, drained: Mapping[str, float], actor:
     """Lets trials start on the pool again. Twice is as once.
 
     Raises:
-        NotFound: no worker has ever claimed for it.
+        NotFound: no worker has claimed for it.
     """
-    check_known(tx, pool)
+    check_known(tx, pool, drained)
     if pool in drained:
         tx.emit(EventKind.POOL_RESUMED, None, pool=pool)
         audit_action(tx, actor, "pool.resume", pool)

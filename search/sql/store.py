@@ -13,7 +13,7 @@ from brainformer.search.spec import Limits, SearchSpec, resolve_spec
 from brainformer.search.sql import searches, tokens
 from brainformer.search.sql.connection.database import Clock, Database
 from brainformer.search.sql.connection.migration import check_connection, prepare
-from brainformer.search.sql.pools import DrainedPools, drain_pool, resume_pool
+from brainformer.search.sql.pools import DrainedPools, check_known, drain_pool, resume_pool
 from brainformer.search.sql.reading import activity, listings
 from brainformer.search.sql.reading import pools as reading_pools
 from brainformer.search.sql.reading.best import best_record
@@ -259,19 +259,25 @@ class SqlStore(SearchStore):
     @override
     def pool(self, pool: str) -> PoolDetail:
         with self._database.read() as tx:
-            return reading_pools.show_pool(tx, pool, self._drained.now(tx))
+            drained = self._drained.now(tx)
+            check_known(tx, pool, drained)
+            return reading_pools.show_pool(tx, pool, drained)
 
     @override
     def drain_pool(self, pool: str, *, actor: Actor) -> PoolDetail:
         with self._database.write() as tx:
             drain_pool(tx, pool, self._drained.now(tx), actor)
-        return self.pool(pool)
+        return self._shown(pool)
 
     @override
     def resume_pool(self, pool: str, *, actor: Actor) -> PoolDetail:
         with self._database.write() as tx:
             resume_pool(tx, pool, self._drained.now(tx), actor)
-        return self.pool(pool)
+        return self._shown(pool)
+
+    def _shown(self, pool: str) -> PoolDetail:
+        with self._database.read() as tx:
+            return reading_pools.show_pool(tx, pool, self._drained.now(tx))
 
     # Tokens and audit
 

@@ -267,7 +267,7 @@ class SearchStore(ABC):
         """Returns what is known of one pool.
 
         Raises:
-            NotFound: no worker has ever claimed for it.
+            NotFound: no worker has claimed for it.
         """
 
     @abstractmethod
@@ -275,7 +275,7 @@ class SearchStore(ABC):
         """Lets no further trial start on the pool; those that run go on.
 
         Raises:
-            NotFound: no worker has ever claimed for it.
+            NotFound: no worker has claimed for it.
         """
 
     @abstractmethod
@@ -283,7 +283,7 @@ class SearchStore(ABC):
         """Lets trials start on the pool again.
 
         Raises:
-            NotFound: no worker has ever claimed for it.
+            NotFound: no worker has claimed for it.
         """
 
     # Tokens and audit

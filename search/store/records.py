@@ -212,7 +212,7 @@ class PoolRecord(Record):
     pool: str
     workers: int
     running: int
-    last_seen: datetime
+    last_seen: datetime | None = None
     drained_at: datetime | None = None
 
 
@@ -241,7 +241,7 @@ class PoolDetail(Record):
     pool: str
     workers: int
     running: int
-    last_seen: datetime
+    last_seen: datetime | None
     drained_at: datetime | None
     devices: tuple[str, ...]
     attempts_last_hour: int

@@ -22,7 +22,7 @@ def list_pools(url: Url = URL, token: Token = None, as_json: AsJson = False) -> 
         print_json(items)
         return
     rows = [
-        (one["pool"], str(one["workers"]), str(one["running"]), _state(one), one["last_seen"][:19])
+        (one["pool"], str(one["workers"]), str(one["running"]), _state(one), _seen(one))
         for one in items
     ]
     stdout().print(table(("pool", "workers", "running", "state", "last seen"), rows))
@@ -62,6 +62,10 @@ def _state(pool: dict[str, Any]) -> str:
     return "draining" if pool["running"] else "drained"
 
 
+def _seen(pool: dict[str, Any]) -> str:
+    return (pool["last_seen"] or "never")[:19]
+
+
 def _tell(pool: dict[str, Any], *, as_json: bool) -> None:
     if as_json:
         print_json(pool)
@@ -70,7 +74,7 @@ def _tell(pool: dict[str, Any], *, as_json: bool) -> None:
     share = pool["utilisation"]
     facts = [
         ("state", _state(pool)),
-        ("workers", f"{pool['workers']}, last seen {pool['last_seen'][:19]}"),
+        ("workers", f"{pool['workers']}, last seen {_seen(pool)}"),
         ("running", str(pool["running"])),
         ("devices", ", ".join(pool["devices"]) or "-"),
         ("attempts in the last hour", str(pool["attempts_last_hour"])),

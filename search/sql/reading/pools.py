@@ -20,9 +20,8 @@ from brainformer.search.sql.connection.tables import (
     trials,
     workers,
 )
-from brainformer.search.sql.pools import check_known
 from brainformer.search.sql.reading.activity import ALIVE_SECONDS, running_by
-from brainformer.search.sql.rows.values import at, read_measurements, read_spec, when
+from brainformer.search.sql.rows.values import read_measurements, read_spec, when
 from brainformer.search.store.records import PoolDetail, PoolRecord, PoolSearch
 from brainformer.search.trials.trial import Measurements, Outcome
 
@@ -36,7 +35,7 @@ class SeenRow(NamedTuple):
 
     pool: str
     alive: int
-    last_seen: float
+    last_seen: float | None
 
 
 class AttemptRow(NamedTuple):
@@ -76,17 +75,13 @@ class TextRow(NamedTuple):
 def list_pools(tx: Transaction, drained: Mapping[str, float]) -> list[PoolRecord]:
     """Returns the pools seen, with their live workers."""
     busy = running_by(tx, trials.c.pool)
-    return [_pool(row, busy, drained) for row in _seen(tx)]
+    return [_pool(row, busy, drained) for row in _seen(tx, drained)]
 
 
 def show_pool(tx: Transaction, pool: str, drained: Mapping[str, float]) -> PoolDetail:
-    """Returns what is known of one pool.
-
-    Raises:
-        NotFound: no worker has ever claimed for it.
-    """
-    check_known(tx, pool)
-    (row,) = (one for one in _seen(tx) if one.pool == pool)
+    """Returns what is known of one pool, of whatever name."""
+    rows = {one.pool: one for one in _seen(tx, drained)}
+    row = rows.get(pool, SeenRow(pool, 0, None))
     ended = _latest_attempts(tx, pool)
     measured = _latest_measurements(tx, ended)
     speeds = [one.step_time_ms for one in measured if one.step_time_ms is not None]
@@ -103,18 +98,17 @@ def show_pool(tx: Transaction, pool: str, drained: Mapping[str, float]) -> PoolD
     )
 
 
-def _seen(tx: Transaction) -> list[SeenRow]:
+def _seen(tx: Transaction, drained: Mapping[str, float]) -> list[SeenRow]:
+    """Returns the pools that workers have named, and those that are drained, by name."""
     alive = workers.c.last_seen >= tx.now - ALIVE_SECONDS
-    query = (
-        select(
-            workers.c.pool,
-            func.count().filter(alive).label("alive"),
-            func.max(workers.c.last_seen).label("last_seen"),
-        )
-        .group_by(workers.c.pool)
-        .order_by(workers.c.pool)
-    )
-    return tx.all(SeenRow, query)
+    query = select(
+        workers.c.pool,
+        func.count().filter(alive).label("alive"),
+        func.max(workers.c.last_seen).label("last_seen"),
+    ).group_by(workers.c.pool)
+    found = {row.pool: row for row in tx.all(SeenRow, query)}
+    left = {pool: SeenRow(pool, 0, None) for pool in drained}
+    return [row for _, row in sorted({**left, **found}.items())]
 
 
 def _pool(row: SeenRow, busy: Mapping[str, int], drained: Mapping[str, float]) -> PoolRecord:
@@ -122,7 +116,7 @@ def _pool(row: SeenRow, busy: Mapping[str, int], drained: Mapping[str, float]) -
         pool=row.pool,
         workers=row.alive,
         running=busy.get(row.pool, 0),
-        last_seen=at(row.last_seen),
+        last_seen=when(row.last_seen),
         drained_at=when(drained.get(row.pool)),
     )
 

@@ -9,6 +9,7 @@ from brainformer.search.sql.store import open_store
 from brainformer.search.status import SearchStatus
 from brainformer.search.trials.lease_messages import ClaimRequest, Result
 from brainformer.search.trials.trial import Outcome
+from tests.postgres import PostgresServer
 from tests.search.store.site import ME, Site, completed
 
 
@@ -25,9 +26,9 @@ def test_a_drained_pool_starts_nothing_and_finishes_what_runs(site: Site) -> Non
 
 def test_other_pools_go_on_and_a_resumed_one_works_again(site: Site) -> None:
     site.started()
-    site.finish(site.claim_one(pool="v6e-8"), 2.5)
+    site.finish(site.claim_one(pool="v6e-8", worker="w-2"), 2.5)
     site.store.drain_pool("cpu", actor=ME)
-    assert site.claim_one(pool="v6e-8").pool == "v6e-8"
+    assert site.claim_one(pool="v6e-8", worker="w-2").pool == "v6e-8"
     assert site.store.resume_pool("cpu", actor=ME).drained_at is None
     assert site.claim_one(pool="cpu").pool == "cpu"
 
@@ -52,11 +53,11 @@ def test_a_pool_stays_drained_over_a_restart_and_after_searches_are_deleted(site
     site.store.change_status(search_id, SearchStatus.CANCELLED, actor=ME)
     site.store.delete_search(search_id, actor=ME)
     site.create(name="next")
-    with site.reopened() as store:
-        assert store.claim(ClaimRequest(worker_id="w-1", pool="cpu", count=1)) == []
-        assert store.pools()[0].drained_at is not None
-        store.resume_pool("cpu", actor=ME)
-        assert len(store.claim(ClaimRequest(worker_id="w-1", pool="cpu", count=1))) == 1
+    site.restart()
+    assert site.claim(pool="cpu") == []
+    assert site.store.pools()[0].drained_at is not None
+    site.store.resume_pool("cpu", actor=ME)
+    assert len(site.claim(pool="cpu")) == 1
 
 
 @pytest.mark.parametrize("name", ["nobody", "CPU"])
@@ -72,8 +73,19 @@ def test_a_pool_that_nobody_has_seen_is_named(site: Site, name: str) -> None:
     assert site.claim_one(pool="cpu").pool == "cpu"
 
 
-def test_a_pool_tells_its_devices_speed_and_failures(site: Site) -> None:
+def test_a_drained_pool_whose_workers_went_elsewhere_can_be_resumed(site: Site) -> None:
     site.started()
+    site.store.drain_pool("cpu", actor=ME)
+    site.claim(pool="v6e-8")  # by the worker that was the pool's only one
+    assert {one.pool: one.workers for one in site.store.pools()} == {"cpu": 0, "v6e-8": 1}
+    assert site.store.pool("cpu").last_seen is None
+    assert site.store.resume_pool("v6e-8", actor=ME).drained_at is None
+    site.store.resume_pool("cpu", actor=ME)
+    assert len(site.claim(pool="cpu")) == 1
+
+
+def test_a_pool_tells_its_devices_speed_and_failures(site: Site) -> None:
+    site.started(step_time_slack=None)
     for step_time_ms, utilisation in ((10.0, 0.8), (30.0, 0.9), (20.0, 1.0)):
         done = completed(2.0, step_time_ms=step_time_ms)
         more = {"utilisation": utilisation, "device": "NVIDIA H200"}
@@ -82,7 +94,7 @@ def test_a_pool_tells_its_devices_speed_and_failures(site: Site) -> None:
         site.store.result(lease.lease_id, done.model_copy(update={"measurements": measured}))
     lost = site.claim_one(pool="cpu")
     site.store.result(lost.lease_id, Result(outcome=Outcome.PREEMPTED, message="SIGTERM"))
-    site.finish(site.claim_one(pool="v6e-8"), 2.5)
+    site.finish(site.claim_one(pool="v6e-8", worker="w-2"), 2.5)
     detail = site.store.pool("cpu")
     assert detail.devices == ("NVIDIA H200",)
     assert detail.step_time_ms == 20.0
@@ -103,13 +115,12 @@ def test_a_pool_tells_what_blocks_each_open_search(site: Site) -> None:
     site.finish(first, 3.0)
     site.finish(site.claim_one(pool="cpu"), 3.0)
     assert blocked() == {"first": ""}
-    other = site.create(name="other", pools=["v6e-8"])
+    site.create(name="other", pools=["v6e-8"])
     site.create(name="second")
     assert blocked() == {"first": "", "second": "the baseline has not started here"}
     site.store.change_status(site.search("second").id, SearchStatus.PAUSED, actor=ME)
     site.store.drain_pool("cpu", actor=ME)
     assert blocked() == {"first": "the pool is drained", "second": "the search is paused"}
-    assert other is not None
 
 
 def test_a_drained_pool_tells_what_only_it_can_finish(site: Site) -> None:
@@ -122,9 +133,8 @@ def test_a_drained_pool_tells_what_only_it_can_finish(site: Site) -> None:
     site.finish(running, 3.0)
 
 
-def test_another_controller_of_the_same_database_sees_it(site: Site) -> None:
-    if not site.url.startswith("postgresql"):
-        return
+def test_another_controller_of_the_same_database_sees_it(postgres: PostgresServer) -> None:
+    site = Site(postgres.create_with_schema())
     site.started()
     second = open_store(site.url, clock=site.clock)
     try:
@@ -134,3 +144,5 @@ def test_another_controller_of_the_same_database_sees_it(site: Site) -> None:
         assert len(second.claim(ClaimRequest(worker_id="w-2", pool="cpu", count=1))) == 1
     finally:
         second.close()
+        site.store.close()
+        postgres.drop(site.url)
