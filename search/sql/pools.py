@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import TypeAlias
 
 from sqlalchemy import bindparam, exists, select
 
@@ -26,6 +27,7 @@ NEWS = (
     .order_by(events.c.seq)
 )
 KNOWN = select(exists().where(workers.c.pool == bindparam("pool")))
+PoolChange: TypeAlias = Callable[[Transaction, str, Mapping[str, float], Actor], None]
 
 
 class DrainedPools:

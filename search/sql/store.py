@@ -13,10 +13,16 @@ from brainformer.search.spec import Limits, SearchSpec, resolve_spec
 from brainformer.search.sql import searches, tokens
 from brainformer.search.sql.connection.database import Clock, Database
 from brainformer.search.sql.connection.migration import check_connection, prepare
-from brainformer.search.sql.pools import DrainedPools, check_known, drain_pool, resume_pool
+from brainformer.search.sql.pools import (
+    DrainedPools,
+    PoolChange,
+    check_known,
+    drain_pool,
+    resume_pool,
+)
 from brainformer.search.sql.reading import activity, listings
-from brainformer.search.sql.reading import pools as reading_pools
 from brainformer.search.sql.reading.best import best_record
+from brainformer.search.sql.reading.pools import list_pools, show_pool
 from brainformer.search.sql.rows.records import trial_record, youngest_outside
 from brainformer.search.sql.rows.values import read_spec
 from brainformer.search.sql.trials import claims, completion, endings, expiry, heartbeats
@@ -254,30 +260,28 @@ class SqlStore(SearchStore):
     @override
     def pools(self) -> list[PoolRecord]:
         with self._database.read() as tx:
-            return reading_pools.list_pools(tx, self._drained.now(tx))
+            return list_pools(tx, self._drained.now(tx))
 
     @override
     def pool(self, pool: str) -> PoolDetail:
         with self._database.read() as tx:
             drained = self._drained.now(tx)
             check_known(tx, pool, drained)
-            return reading_pools.show_pool(tx, pool, drained)
+            return show_pool(tx, pool, drained)
 
     @override
     def drain_pool(self, pool: str, *, actor: Actor) -> PoolDetail:
-        with self._database.write() as tx:
-            drain_pool(tx, pool, self._drained.now(tx), actor)
-        return self._shown(pool)
+        return self._pool_after(drain_pool, pool, actor)
 
     @override
     def resume_pool(self, pool: str, *, actor: Actor) -> PoolDetail:
-        with self._database.write() as tx:
-            resume_pool(tx, pool, self._drained.now(tx), actor)
-        return self._shown(pool)
+        return self._pool_after(resume_pool, pool, actor)
 
-    def _shown(self, pool: str) -> PoolDetail:
+    def _pool_after(self, change: PoolChange, pool: str, actor: Actor) -> PoolDetail:
+        with self._database.write() as tx:
+            change(tx, pool, self._drained.now(tx), actor)
         with self._database.read() as tx:
-            return reading_pools.show_pool(tx, pool, self._drained.now(tx))
+            return show_pool(tx, pool, self._drained.now(tx))
 
     # Tokens and audit
 
