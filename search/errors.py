@@ -7,7 +7,8 @@ BrainformerError
 │   ├── InvalidSpec
 │   ├── InvalidMeasurement
 │   ├── InvalidMesh
-│   └── InvalidData
+│   ├── InvalidData
+│   └── InvalidExport
 ├── NotFound                     a search, trial, data set, preset ... that does not exist
 ├── Conflict                     the request contradicts the current state
 │   ├── IllegalTransition
@@ -105,6 +106,12 @@ class InvalidData(InvalidInput):
     """Training data that is corrupt, truncated, of the wrong encoding or too small."""
 
     code = "invalid_data"
+
+
+class InvalidExport(InvalidInput):
+    """An exported file or folder that is truncated, changed, or of a newer version."""
+
+    code = "invalid_export"
 
 
 class NotFound(BrainformerError):
