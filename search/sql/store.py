@@ -13,16 +13,9 @@ from brainformer.search.spec import Limits, SearchSpec, resolve_spec
 from brainformer.search.sql import searches, studies, tokens
 from brainformer.search.sql.connection.database import Clock, Database
 from brainformer.search.sql.connection.migration import check_connection, prepare
-from brainformer.search.sql.pools import (
-    DrainedPools,
-    PoolChange,
-    check_known,
-    drain_pool,
-    resume_pool,
-)
+from brainformer.search.sql.pool_store import SqlPools
 from brainformer.search.sql.reading import activity, listings
 from brainformer.search.sql.reading.best import best_record
-from brainformer.search.sql.reading.pools import list_pools, show_pool
 from brainformer.search.sql.rows.records import trial_record, youngest_outside
 from brainformer.search.sql.rows.values import read_spec
 from brainformer.search.sql.trials import claims, completion, endings, expiry, heartbeats
@@ -36,8 +29,6 @@ from brainformer.search.store.records import (
     CertificateRecord,
     EventRecord,
     Page,
-    PoolDetail,
-    PoolRecord,
     SearchRecord,
     TokenRecord,
     TrialRecord,
@@ -82,7 +73,7 @@ class SqlStore(SearchStore):
     def __init__(self, database: Database) -> None:
         self._database = database
         self._caches: claims.SearchCaches = {}
-        self._drained = DrainedPools()
+        self.pools: SqlPools = SqlPools(database)
         self._touched: dict[int, float] = {}
         self._touch_lock = threading.Lock()
         try:
@@ -228,7 +219,7 @@ class SqlStore(SearchStore):
     @override
     def claim(self, request: ClaimRequest) -> list[Lease]:
         with self._database.write() as tx:
-            if request.pool in self._drained.now(tx):
+            if self.pools.refuses(tx, request.pool):
                 tx.saw(request.worker_id, pool=request.pool)
                 return []
             leases, all_held = claims.claim_leases(tx, request, self._caches, wait=False)
@@ -278,32 +269,6 @@ class SqlStore(SearchStore):
     def workers(self) -> list[WorkerRecord]:
         with self._database.read() as tx:
             return activity.list_workers(tx)
-
-    @override
-    def pools(self) -> list[PoolRecord]:
-        with self._database.read() as tx:
-            return list_pools(tx, self._drained.now(tx))
-
-    @override
-    def pool(self, pool: str) -> PoolDetail:
-        with self._database.read() as tx:
-            drained = self._drained.now(tx)
-            check_known(tx, pool, drained)
-            return show_pool(tx, pool, drained)
-
-    @override
-    def drain_pool(self, pool: str, *, actor: Actor) -> PoolDetail:
-        return self._pool_after(drain_pool, pool, actor)
-
-    @override
-    def resume_pool(self, pool: str, *, actor: Actor) -> PoolDetail:
-        return self._pool_after(resume_pool, pool, actor)
-
-    def _pool_after(self, change: PoolChange, pool: str, actor: Actor) -> PoolDetail:
-        with self._database.write() as tx:
-            change(tx, pool, self._drained.now(tx), actor)
-        with self._database.read() as tx:
-            return show_pool(tx, pool, self._drained.now(tx))
 
     # Tokens and audit
 
