@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Annotated, Any
 
 import typer
 
-from brainformer.api.cli.terminal.controller_client import ControllerClient
-from brainformer.api.cli.terminal.options import URL, AsJson, Token, Url
+from brainformer.api.cli.terminal.options import URL, AsJson, Token, Url, connect
 from brainformer.api.cli.terminal.output import number, print_json, say, stdout, table
 
 app = typer.Typer(no_args_is_help=True, help="Pools: the kinds of hardware that work here.")
@@ -17,21 +17,24 @@ Pool = Annotated[str, typer.Argument(help="As its workers call it.", show_defaul
 @app.command("list")
 def list_pools(url: Url = URL, token: Token = None, as_json: AsJson = False) -> None:
     """List the pools."""
-    items = ControllerClient(url, token).get("/pools")["items"]
+    items = connect(url, token).get("/pools")["items"]
     if as_json:
         print_json(items)
+        return
+    if not items:
+        say("no worker has come yet; start one with 'brainformer worker'")
         return
     rows = [
         (one["pool"], str(one["workers"]), str(one["running"]), _state(one), _seen(one))
         for one in items
     ]
-    stdout().print(table(("pool", "workers", "running", "state", "last seen"), rows))
+    stdout().print(table(("pool", "workers>", "running>", "state", "last seen"), rows))
 
 
 @app.command()
 def show(pool: Pool, url: Url = URL, token: Token = None, as_json: AsJson = False) -> None:
     """Show a pool's devices, speed and failures, and what each open search waits for there."""
-    _tell(ControllerClient(url, token).get(f"/pools/{pool}"), as_json=as_json)
+    _tell(connect(url, token).get(f"/pools/{pool}"), as_json=as_json)
 
 
 @app.command()
@@ -41,7 +44,7 @@ def drain(pool: Pool, url: Url = URL, token: Token = None, as_json: AsJson = Fal
     Trials that only this pool may run, such as repeats of its baseline, wait until it is resumed,
     and their search with them.
     """
-    detail = ControllerClient(url, token).post(f"/pools/{pool}/drain")
+    detail = connect(url, token).post(f"/pools/{pool}/drain")
     _tell(detail, as_json=as_json)
     waiting = [one["name"] for one in detail["searches"] if one["waiting"]]
     if detail["running"]:
@@ -53,7 +56,7 @@ def drain(pool: Pool, url: Url = URL, token: Token = None, as_json: AsJson = Fal
 @app.command()
 def resume(pool: Pool, url: Url = URL, token: Token = None, as_json: AsJson = False) -> None:
     """Let trials start on a pool again."""
-    _tell(ControllerClient(url, token).post(f"/pools/{pool}/resume"), as_json=as_json)
+    _tell(connect(url, token).post(f"/pools/{pool}/resume"), as_json=as_json)
 
 
 def _state(pool: dict[str, Any]) -> str:
@@ -63,7 +66,9 @@ def _state(pool: dict[str, Any]) -> str:
 
 
 def _seen(pool: dict[str, Any]) -> str:
-    return (pool["last_seen"] or "never")[:19]
+    if pool["last_seen"] is None:
+        return "never"
+    return f"{datetime.fromisoformat(pool['last_seen']).astimezone():%Y-%m-%d %H:%M:%S}"
 
 
 def _tell(pool: dict[str, Any], *, as_json: bool) -> None:
@@ -88,4 +93,4 @@ def _tell(pool: dict[str, Any], *, as_json: bool) -> None:
             (one["name"], str(one["running"]), str(one["waiting"]), one["blocked"] or "nothing")
             for one in pool["searches"]
         ]
-        stdout().print(table(("search", "running", "waiting", "what blocks"), rows))
+        stdout().print(table(("search", "running>", "waiting>", "what blocks"), rows))
