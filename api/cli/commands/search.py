@@ -144,7 +144,15 @@ def show(search: SearchName, url: Url = URL, token: Token = None, as_json: AsJso
         ("best fitness", _best_fitness(record)),
         ("best trial", _best(client, record)),
     ]
+    found = client.get(f"/searches/{record['id']}/soundness")
+    for pool, ratio in sorted(found["rival_tokens_per_parameter"].items()):
+        rows.append((f"rival on {pool}", f"{ratio:.3g} tokens per activated parameter"))
+    if found["best_tokens_per_parameter"] is not None:
+        ratio = found["best_tokens_per_parameter"]
+        rows.append(("best trial's run", f"{ratio:.3g} tokens per activated parameter"))
     stdout().print(table(("", ""), rows))
+    for note in found["notes"]:
+        say(f"note: {note}")
 
 
 @app.command()
