@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from brainformer.api.cli.terminal.completion import search_names
 from brainformer.api.cli.terminal.options import URL, AsJson, Token, Url, connect
 from brainformer.api.cli.terminal.output import print_json, say, stdout, table
 
@@ -37,7 +38,12 @@ def workers(url: Url = URL, token: Token = None, as_json: AsJson = False) -> Non
 def open_dashboard(
     search: Annotated[
         str | None,
-        typer.Argument(metavar="SEARCH", help="A search's id or its name.", show_default=False),
+        typer.Argument(
+            metavar="SEARCH",
+            help="A search's id or its name.",
+            autocompletion=search_names,
+            show_default=False,
+        ),
     ] = None,
     url: Url = URL,
     token: Token = None,

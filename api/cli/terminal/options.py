@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from brainformer.api.cli.terminal.address import DEFAULT_URL
+from brainformer.api.cli.terminal.completion import search_names
 
 if TYPE_CHECKING:
     from brainformer.api.cli.terminal.controller_client import ControllerClient
@@ -30,6 +31,7 @@ SearchName = Annotated[
     typer.Argument(
         metavar="SEARCH",
         help="The search's id, its unique beginning, or its name.",
+        autocompletion=search_names,
         show_default=False,
     ),
 ]
