@@ -89,8 +89,9 @@ def main() -> None:
 def measure(genome: Genome, proxy: Proxy) -> dict[str, int]:
     """Returns bytes of the compiled step, and what this process held beyond what it keeps."""
     from brainformer.model.config import ModelConfig
+    from brainformer.worker.devices.compiler_options import dispatch_in_order
     from brainformer.worker.timing.clock import SystemClock
-    from brainformer.worker.training.program import compile_program, dispatch_in_order
+    from brainformer.worker.training.program import compile_program
 
     dispatch_in_order()
     config = ModelConfig.of_proxy(genome, proxy, platform="cpu")

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from brainformer.search.proxy.mesh import ONE_DEVICE, MeshAxes
 from brainformer.search.proxy.proxy import Proxy
 from brainformer.search.space.genome import (
     Attention,
@@ -228,7 +229,9 @@ def flops_per_token(genome: Genome, proxy: Proxy) -> float:
     return 3.0 * forward
 
 
-def memory_bytes(genome: Genome, proxy: Proxy, *, platform: str = "cpu") -> int:
+def memory_bytes(
+    genome: Genome, proxy: Proxy, *, platform: str = "cpu", mesh: MeshAxes = ONE_DEVICE
+) -> int:
     """Returns the peak bytes of a training step: parameters, optimiser, gradients, activations.
 
     Every block is unrolled and nothing is recomputed. Measured on CPU
@@ -238,8 +241,9 @@ def memory_bytes(genome: Genome, proxy: Proxy, *, platform: str = "cpu") -> int:
         genome: The block.
         proxy: What all trials share.
         platform: `cpu` computes in float32 under precision `auto`, accelerators in bfloat16.
+        mesh: Of the devices; the bytes are those of one.
     """
-    tokens = proxy.batch_size * proxy.sequence_length
+    tokens = proxy.batch_size * proxy.sequence_length / mesh.shards
     half = proxy.precision == "bfloat16" or (proxy.precision == "auto" and platform != "cpu")
     activation_bytes = 2 if half else FLOAT32_BYTES
     costs = layer_costs(genome, proxy)
