@@ -18,6 +18,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from brainformer.search.errors import InvalidInput
 from brainformer.search.proxy.proxy import Name
+from brainformer.search.validation import first_problem
 
 PREFIX = "BRAINFORMER_"
 GIBIBYTE = 1024**3
@@ -145,6 +146,17 @@ class Settings(BaseSettings):
         return frozenset({"*"})
 
 
+HEADER = """# Settings of the controller
+
+Each setting can be given in the environment (`BRAINFORMER_PORT=9000`) or in a YAML or TOML file
+(`brainformer serve --config FILE`, `port: 9000`), some on the command line. The command line wins
+over the environment, the environment over the file. Lists in the environment are JSON:
+`BRAINFORMER_ALLOWED_HOSTS='["search.example.org"]'`.
+
+This table is generated from api/settings.py by `make snapshots`.
+"""
+
+
 def load_settings(config: Path | None = None, **given: Any) -> Settings:
     """Returns the settings: `given` first, then the environment, then the file, then defaults.
 
@@ -157,9 +169,9 @@ def load_settings(config: Path | None = None, **given: Any) -> Settings:
     try:
         return Settings(**(kept | given))
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        name = ".".join(str(part) for part in first["loc"])
-        raise InvalidInput(f"setting {name or 'file'}: {first['msg']}", first["input"]) from None
+        rule, value, where = first_problem(error)
+        name = where.strip("/").replace("/", ".")
+        raise InvalidInput(f"setting {name or 'file'}: {rule}", value) from None
 
 
 def _read(file: Path) -> dict[str, Any]:
@@ -180,14 +192,7 @@ def _read(file: Path) -> dict[str, Any]:
 def settings_document() -> str:
     """Returns docs/settings.md."""
     lines = [
-        "# Settings of the controller",
-        "Each can be given in the environment (`BRAINFORMER_PORT=9000`), in a YAML or TOML file",
-        "(`brainformer serve --config FILE`, `port: 9000`), and some on the command line, which",
-        "wins over the environment, which wins over the file. Lists in the environment are JSON:",
-        "`BRAINFORMER_ALLOWED_HOSTS='[\"search.example.org\"]'`.",
-        "",
-        "This table is made from api/settings.py by `make snapshots`.",
-        "",
+        HEADER,
         "| name | default | meaning |",
         "| --- | --- | --- |",
     ]

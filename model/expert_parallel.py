@@ -23,13 +23,14 @@ from jaxtyping import Array, Float, Int
 
 from brainformer.model.config import DATA_AXIS, EXPERT_AXIS, MODEL_AXIS, partition_spec
 from brainformer.model.expert_dispatch import Slots, rows_of, weighted_sum
-from brainformer.model.routing import RoutingReport
+from brainformer.model.routing import RoutingReport, scores
 from brainformer.model.surroundings import axis_size
 
 ROWS = (DATA_AXIS, EXPERT_AXIS)  # what the rows of a batch are split over
 Matrices: TypeAlias = dict[str, Array]
 Placed: TypeAlias = tuple[Slots, RoutingReport, Float[Array, " E"]]
 Routed: TypeAlias = tuple[Float[Array, "T d"], RoutingReport, Float[Array, " E"]]
+Routing: TypeAlias = tuple[Float[Array, "d E"], Float[Array, " E"]]  # router and cut-offs
 # (tokens, gates of the experts given, their matrices) to the weighted sum of their outputs.
 Compute: TypeAlias = Callable[[Array, Array, Matrices], Array]
 SPLIT = {
@@ -42,11 +43,8 @@ SPLIT = {
 class Experts(Protocol):
     """What an MoE sub-layer offers to the ways of this module."""
 
-    def scores(self, router: Array, x: Array) -> tuple[Array, Array]:
-        """Returns probabilities over experts and the z-loss."""
-
-    def place(self, probabilities: Array, z_loss: Array, batch: int) -> Placed:
-        """Returns the places that the training rule fills."""
+    def place(self, probabilities: Array, z_loss: Array, cutoff: Array, batch: int) -> Placed:
+        """Returns the places that the training rule fills, a report, and admitted shares."""
 
     def run(self, rows: Array, matrices: Matrices) -> Array:
         """Returns what experts make of the rows in their places."""
@@ -54,7 +52,7 @@ class Experts(Protocol):
 
 def routed_in_groups(
     layer: Experts,
-    router: Array,
+    routing: Routing,
     matrices: Matrices,
     x: Float[Array, "T d"],
     *,
@@ -68,27 +66,29 @@ def routed_in_groups(
     """
     tokens = x.shape[0] // groups
 
-    def shard(router: Array, matrices: Matrices, x: Array) -> Routed:
+    def shard(routing: Routing, matrices: Matrices, x: Array) -> Routed:
+        router, cutoff = routing
+
         def place(group: Array) -> Placed:
-            return layer.place(*layer.scores(router, group), batch // groups)
+            return layer.place(*scores(router, group), cutoff, batch // groups)
 
         def combine(out: Array, slots: Slots) -> Array:
             return weighted_sum(out, slots, tokens)
 
         apart = x.reshape(-1, tokens, x.shape[-1])
-        slots, report, cutoff = jax.vmap(place)(apart)
+        slots, report, admitted = jax.vmap(place)(apart)
         rows = _experts_first(jax.vmap(rows_of)(apart, slots))
         out = _exchange(_computed(layer, _exchange(rows, 0, 1), matrices), 1, 0)
         out = jax.vmap(combine)(_groups_first(out, len(apart)), slots)
-        report, cutoff = jax.tree.map(lambda part: part.mean(axis=0), (report, cutoff))
-        return out.reshape(x.shape), *jax.tree.map(_mean_over_shards, (report, cutoff))
+        report, admitted = jax.tree.map(lambda part: part.mean(axis=0), (report, admitted))
+        return out.reshape(x.shape), *jax.tree.map(_mean_over_shards, (report, admitted))
 
-    routed: Routed = _mapped(shard, matrices, outputs=3)(router, matrices, x)
+    routed: Routed = _mapped(shard, matrices, outputs=3)(routing, matrices, x)
     return routed
 
 
 def routed_together(
-    layer: Experts, router: Array, matrices: Matrices, x: Float[Array, "T d"], *, batch: int
+    layer: Experts, routing: Routing, matrices: Matrices, x: Float[Array, "T d"], *, batch: int
 ) -> Routed:
     """Returns the output of a batch that is one group: its rows are compared across all shards.
 
@@ -96,15 +96,17 @@ def routed_together(
     shared out over the data axis.
     """
 
-    def shard(router: Array, matrices: Matrices, x: Array) -> Routed:
-        probabilities, z_loss = layer.scores(router, x)
-        slots, report, cutoff = layer.place(_gathered(probabilities, ROWS), z_loss, batch)
+    def shard(routing: Routing, matrices: Matrices, x: Array) -> Routed:
+        router, cutoff = routing
+        probabilities, z_loss = scores(router, x)
+        every = _gathered(probabilities, ROWS)
+        slots, report, admitted = layer.place(every, z_loss, cutoff, batch)
         own, every = _own(slots), _gathered(x, ROWS)
         out = _computed(layer, rows_of(every, own), matrices)
         out = _scattered(weighted_sum(out, own, every.shape[0]), ROWS)
-        return out, *jax.tree.map(_mean_over_shards, (report, cutoff))
+        return out, *jax.tree.map(_mean_over_shards, (report, admitted))
 
-    routed: Routed = _mapped(shard, matrices, outputs=3)(router, matrices, x)
+    routed: Routed = _mapped(shard, matrices, outputs=3)(routing, matrices, x)
     return routed
 
 

@@ -27,9 +27,9 @@ from brainformer.model.expert_parallel import (
 from brainformer.model.feed_forward import activate
 from brainformer.model.initial import constant, normal
 from brainformer.model.routing import (
-    CUTOFF_DECAY,
     RoutingReport,
     RoutingState,
+    admitted_share,
     choose_across_batch,
     load_balance_loss,
     pack_blocks,
@@ -39,16 +39,17 @@ from brainformer.model.routing import (
     scores,
     threshold_gates,
     top_k_gates,
+    tracked_cutoff,
     turns_with_capacity,
 )
 from brainformer.model.surroundings import on_several_devices, platform
-from brainformer.search.cost.cost import TOP_K, is_gated
+from brainformer.search.cost.cost import DROPLESS_BLOCK, TOP_K, is_gated
 from brainformer.search.cost.trainable import slots_per_expert
 from brainformer.search.space.genome import MoE
 
 # Places in a block of one expert's tokens: long enough to multiply well, short enough that the
 # half-empty last block of each expert costs little.
-BLOCK = {"cpu": 64, "accelerator": 256}
+BLOCK = {"cpu": DROPLESS_BLOCK, "accelerator": 256}
 
 
 class MoELayer(nnx.Module):
@@ -56,7 +57,7 @@ class MoELayer(nnx.Module):
 
     Attributes:
         router: Projects a token onto experts; always float32.
-        cutoff: Per expert, the running score of the last token that it admitted.
+        cutoff: Per expert, the score above which evaluation gives it a token (expert choice).
         steps: Training steps that `cutoff` has seen.
     """
 
@@ -77,22 +78,24 @@ class MoELayer(nnx.Module):
     ) -> tuple[Float[Array, "T d"], RoutingReport]:
         """Returns the weighted sum of the chosen experts' outputs, and how tokens were routed."""
         if self._has_places(training=training):
-            out, report, cutoff = self._in_groups(x, batch)
+            out, report, admitted = self._in_groups(x, batch)
             if training and self.layer.gating == "expert_choice":
-                self.observe_cutoff(cutoff)
+                self.observe_admitted(admitted, report.experts_per_token)
             return out, report
         probabilities, z_loss = scores(self.router[...], x)
         if self.layer.gating == "expert_choice":
             gates = threshold_gates(probabilities, self.cutoff[...])
             routed = gates > 0
             missed = jnp.mean(~routed.any(axis=1))
-            report = RoutingReport(jnp.zeros(()), z_loss, missed, _load(routed.sum(0)))
+            each = jnp.mean(routed.sum(axis=1, dtype=jnp.float32))
+            report = RoutingReport(jnp.zeros(()), z_loss, missed, each, _load(routed.sum(0)))
             return self.compute_sparse(x, gates), report
         k = TOP_K[self.layer.gating]
         gates = top_k_gates(probabilities, preferences(probabilities), k)
         counts = jnp.sum(gates > 0, axis=0, dtype=jnp.float32)
         balance = load_balance_loss(probabilities, counts, k)
-        report = RoutingReport(balance, z_loss, jnp.zeros(()), _load(counts))
+        each = jnp.asarray(float(k))
+        report = RoutingReport(balance, z_loss, jnp.zeros(()), each, _load(counts))
         return self.compute_dropless(x, gates, k, training=training), report
 
     def _has_places(self, *, training: bool) -> bool:
@@ -102,37 +105,40 @@ class MoELayer(nnx.Module):
         return limited and (training or paper)
 
     def _in_groups(self, x: Float[Array, "T d"], batch: int) -> Routed:
-        """Returns output, report and cut-offs of a rule with places, each group of rows apart."""
+        """Returns output, report and admitted shares of a rule with places, by groups of rows."""
         groups = self.config.expert_groups
-        router, matrices = self.router[...], self._matrices()
+        routing, matrices = (self.router[...], self.cutoff[...]), self._matrices()
         if on_several_devices():
             if groups == 1:
-                return routed_together(self, router, matrices, x, batch=batch)
-            return routed_in_groups(self, router, matrices, x, batch=batch, groups=groups)
+                return routed_together(self, routing, matrices, x, batch=batch)
+            return routed_in_groups(self, routing, matrices, x, batch=batch, groups=groups)
+        router, cutoff = routing
 
         def one(rows: Array) -> Routed:
-            slots, report, cutoff = self.place(*self.scores(router, rows), batch // groups)
+            slots, report, admitted = self.place(*scores(router, rows), cutoff, batch // groups)
             out = self.run(rows_of(rows, slots), matrices)
-            return weighted_sum(out, slots, rows.shape[0]), report, cutoff
+            return weighted_sum(out, slots, rows.shape[0]), report, admitted
 
         if groups == 1:
             return one(x)
-        out, report, cutoff = jax.vmap(one)(x.reshape(groups, -1, x.shape[-1]))
-        report, cutoff = jax.tree.map(lambda part: part.mean(axis=0), (report, cutoff))
-        return out.reshape(x.shape), report, cutoff
-
-    def scores(
-        self, router: Float[Array, "d E"], x: Float[Array, "T d"]
-    ) -> tuple[Float[Array, "T E"], Float[Array, ""]]:
-        """Returns the router's probabilities over experts, and its z-loss."""
-        return scores(router, x)
+        out, report, admitted = jax.vmap(one)(x.reshape(groups, -1, x.shape[-1]))
+        report, admitted = jax.tree.map(lambda part: part.mean(axis=0), (report, admitted))
+        return out.reshape(x.shape), report, admitted
 
     def place(
-        self, probabilities: Float[Array, "T E"], z_loss: Float[Array, ""], batch: int
+        self,
+        probabilities: Float[Array, "T E"],
+        z_loss: Float[Array, ""],
+        cutoff: Float[Array, " E"],
+        batch: int,
     ) -> Placed:
-        """Returns the places that a rule with fixed places fills, a report, and the cut-offs."""
+        """Returns the places that a rule with fixed places fills, a report, and admitted shares.
+
+        The last is what each expert's cut-off would admit of these tokens in evaluation.
+        """
         rule = PLACE_RULES[self.layer.gating]
-        return rule(self.layer, self.config, probabilities, z_loss, batch)
+        slots, report = rule(self.layer, self.config, probabilities, z_loss, batch)
+        return slots, report, admitted_share(probabilities, cutoff)
 
     def compute_sparse(
         self, x: Float[Array, "T d"], gates: Float[Array, "T E"]
@@ -196,13 +202,14 @@ class MoELayer(nnx.Module):
         out = self.run(rows_of(x, slots), _of_experts(matrices, expert))
         return weighted_sum(out, slots, tokens)
 
-    def observe_cutoff(self, cutoff: Float[Array, " E"]) -> None:
-        """Moves the running cut-offs: the mean of the first steps, then an exponential mean."""
-        steps = self.steps[...]
-        decay = jnp.minimum(CUTOFF_DECAY, steps / (steps + 1.0))
+    def observe_admitted(
+        self, admitted: Float[Array, " E"], experts_per_token: Float[Array, ""]
+    ) -> None:
+        """Moves the cut-offs towards admitting as many tokens as training gives each expert."""
+        steps, share = self.steps[...], experts_per_token / self.config.experts
         # New variables rather than new values: a caller may have merged this model from
         # variables of an outer trace (the closure of a loss), which cannot be written here.
-        self.cutoff = RoutingState(decay * self.cutoff[...] + (1.0 - decay) * cutoff)
+        self.cutoff = RoutingState(tracked_cutoff(self.cutoff[...], admitted, share, steps))
         self.steps = RoutingState(steps + 1.0)
 
     def _matrices(self) -> Matrices:
@@ -224,13 +231,16 @@ def _of_experts(matrices: Matrices, experts: Array) -> Matrices:
     return {name: value[experts] for name, value in matrices.items()}
 
 
+Filled = tuple[Slots, RoutingReport]
+
+
 def _place_top_k(
     layer: MoE,
     config: ModelConfig,
     probabilities: Float[Array, "T E"],
     z_loss: Float[Array, ""],
     batch: int,
-) -> Placed:
+) -> Filled:
     """Token choice with a capacity: what finds no room is dropped and counted."""
     count, experts = probabilities.shape
     k = TOP_K[layer.gating]
@@ -243,8 +253,9 @@ def _place_top_k(
         choice = turns_with_capacity(probabilities, order, k, batch=batch, capacity_factor=factor)
     dropped = 1.0 - choice.taken.sum() / (count * k)
     balance = load_balance_loss(probabilities, choice.wanted, k)
-    report = RoutingReport(balance, z_loss, dropped, _load(choice.taken))
-    return choice.slots, report, jnp.zeros((experts,))
+    each = choice.taken.sum() / count
+    report = RoutingReport(balance, z_loss, dropped, each, _load(choice.taken))
+    return choice.slots, report
 
 
 def _place_expert_choice(
@@ -253,7 +264,7 @@ def _place_expert_choice(
     probabilities: Float[Array, "T E"],
     z_loss: Float[Array, ""],
     batch: int,
-) -> Placed:
+) -> Filled:
     """Expert choice across the batch, or over the sequence as the paper has it."""
     count, experts = probabilities.shape
     if config.routing == "paper":
@@ -263,11 +274,12 @@ def _place_expert_choice(
         rows = max(1, slots_per_expert(layer, experts, batch))
         choice = choose_across_batch(probabilities, batch=batch, rows=rows)
     load = jnp.full((experts,), 1.0 / experts)
-    report = RoutingReport(jnp.zeros(()), z_loss, choice.missed, load)
-    return Slots(choice.tokens, choice.weights), report, choice.cutoff
+    each = jnp.asarray(choice.tokens.size / count)
+    report = RoutingReport(jnp.zeros(()), z_loss, choice.missed, each, load)
+    return Slots(choice.tokens, choice.weights), report
 
 
-PLACE_RULES: dict[str, Callable[..., Placed]] = {
+PLACE_RULES: dict[str, Callable[..., Filled]] = {
     **dict.fromkeys(TOP_K, _place_top_k),
     "expert_choice": _place_expert_choice,
 }

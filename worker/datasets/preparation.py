@@ -1,30 +1,32 @@
-"""Preparation of data sets: text, JSONL and Parquet files into token shards with a manifest."""
+"""Preparation of data sets: documents into token shards with a manifest."""
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-
-import numpy as np
 
 from brainformer.search.errors import InvalidData
 from brainformer.worker.datasets.manifest import (
     MANIFEST,
     Manifest,
+    Overlap,
     Shard,
-    Tokens,
-    content_digest,
     default_data_folder,
-    token_dtype,
 )
-from brainformer.worker.datasets.stdlib_text import BUILT_IN, is_validation
+from brainformer.worker.datasets.overlap import OVERLAP_TOKENS
+from brainformer.worker.datasets.readers.documents import read_documents
+from brainformer.worker.datasets.readers.limits import DOCUMENT_BYTES
+from brainformer.worker.datasets.readers.sources import Format
+from brainformer.worker.datasets.shard_writer import ShardWriter, without_repeats
+from brainformer.worker.datasets.splits import SPLITS, Shares, SplitName
+from brainformer.worker.datasets.stdlib_text import BUILT_IN
 from brainformer.worker.datasets.tokenizers import Tokenizer, load_tokenizer
 
 SHARD_TOKENS = 2**26
+FEW_DOCUMENTS = 20
 DATASET_ID = re.compile(r"^[a-z0-9][a-z0-9._-]{0,63}$")
 
 
@@ -34,22 +36,31 @@ def prepare_dataset(
     *,
     tokenizer: str = "bytes",
     text_field: str = "text",
+    format: Format = Format.AUTO,  # noqa: A002 (the option's name)
+    end_token: str | None = None,
+    max_document_bytes: int = DOCUMENT_BYTES,
     validation_share: float = 0.05,
+    test_share: float | None = None,
     folder: Path | None = None,
     shard_tokens: int = SHARD_TOKENS,
 ) -> Manifest:
     """Writes a data set from files and returns its manifest.
 
-    A text file is one document; a JSONL line and a Parquet row are one document each. The
-    split is by document: one is held out or not by its own hash. Nothing is left behind when
-    it fails.
+    A text file is one document; a JSONL line and a Parquet row are one document each. A document
+    belongs to one split by its own hash; passages of a held-out split that stand in training are
+    left out. Nothing is left behind when it fails.
 
     Args:
         dataset_id: The new data set's id; an old one of that id is replaced at the end.
-        files: `.jsonl`, `.parquet`, anything else is text.
+        files: Files, folders, or `-` for the standard input.
         tokenizer: "bytes", a tokenizers `.json` or a SentencePiece `.model`.
         text_field: The JSONL key or Parquet column that holds the text.
-        validation_share: Expected share of documents that is held out.
+        format: Of all files; by default each one's name tells.
+        end_token: See `load_tokenizer`.
+        max_document_bytes: Most bytes of UTF-8 that one document may have.
+        validation_share: Expected share of documents that a search judges by.
+        test_share: Expected share of documents that no search reads; as large by default, 0 for
+            none.
         folder: Where data sets lie; the per-user folder by default.
         shard_tokens: Largest number of tokens in a shard.
 
@@ -62,13 +73,12 @@ def prepare_dataset(
         raise InvalidData("the built-in data set cannot be replaced; choose another id", dataset_id)
     if not files:
         raise InvalidData("a data set needs at least one file")
-    if not 0 < validation_share < 1:
-        raise InvalidData("validation_share must lie between 0 and 1", validation_share)
+    shares = _shares(validation_share, test_share)
     return write_dataset(
         dataset_id,
-        _documents(files, text_field),
-        tokenizer=load_tokenizer(tokenizer),
-        held_out=lambda text: is_validation(text, validation_share),
+        read_documents(files, text_field=text_field, format=format, max_bytes=max_document_bytes),
+        tokenizer=load_tokenizer(tokenizer, end_token),
+        shares=shares,
         folder=folder or default_data_folder(),
         shard_tokens=shard_tokens,
     )
@@ -79,7 +89,7 @@ def write_dataset(
     documents: Iterable[str],
     *,
     tokenizer: Tokenizer,
-    held_out: Callable[[str], bool],
+    shares: Shares,
     folder: Path,
     shard_tokens: int = SHARD_TOKENS,
     replace: bool = True,
@@ -90,91 +100,92 @@ def write_dataset(
         dataset_id: The folder's name.
         documents: The texts, in order.
         tokenizer: Turns each into tokens.
-        held_out: Whether a document belongs to the validation split.
+        shares: Of documents that are held out.
         folder: Where data sets lie.
         shard_tokens: Largest number of tokens in a shard.
         replace: Whether a data set of that id that appears meanwhile gives way.
 
     Raises:
-        InvalidData: a split remains empty.
+        InvalidData: a split remains empty, or all that was held out stands in training.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder, prefix=".making-") as temporary:
         place = Path(temporary) / "data"
         place.mkdir()
         writers = {
-            name: _SplitWriter(place, name, tokenizer, shard_tokens)
-            for name in ("train", "validation")
+            name: ShardWriter(place, name, tokenizer, shard_tokens)
+            for name in SPLITS
+            if name != "test" or shares.test
         }
         count = 0
         for document in documents:
-            writers["validation" if held_out(document) else "train"].add(document)
+            writers[shares.split_of(document)].add(document)
             count += 1
-        shards = {name: tuple(writer.close()) for name, writer in writers.items()}
-        for name, made in shards.items():
-            if not made:
+        written = {name: writer.close() for name, writer in writers.items()}
+        for name, shards in written.items():
+            if not shards:
                 raise InvalidData(
-                    f"data set {dataset_id}: the {name} split is empty; give more documents "
-                    "or another validation share",
-                    count,
+                    f"data set {dataset_id}: the {name} split is empty, for a document belongs to "
+                    f"one split whole and there are {count} of them; {_more(count, name)}"
                 )
-        manifest = _manifest(dataset_id, tokenizer, count, shards)
+        overlap = _leave_out_repeats(dataset_id, place, written, tokenizer)
+        manifest = _manifest(dataset_id, tokenizer, count, written, overlap)
         (place / MANIFEST).write_text(manifest.model_dump_json(indent=1), "utf-8")
         _move(place, folder / dataset_id, replace=replace)
     return manifest
 
 
-class _SplitWriter:
-    """Collects tokens and writes a shard whenever enough have come together."""
+def _shares(validation: float, test: float | None) -> Shares:
+    """Returns the shares.
 
-    def __init__(self, place: Path, name: str, tokenizer: Tokenizer, shard_tokens: int) -> None:
-        self._place = place
-        self._name = name
-        self._tokenizer = tokenizer
-        self._limit = shard_tokens
-        self._parts: list[Tokens] = []
-        self._tokens = 0
-        self._text_bytes = 0
-        self._shards: list[Shard] = []
+    Raises:
+        InvalidData: one is out of its range, or nothing is left for training.
+    """
+    if not 0 < validation < 1:
+        raise InvalidData("validation_share must lie between 0 and 1", validation)
+    test = min(validation, (1 - validation) / 2) if test is None else test
+    if not 0 <= test < 1 - validation:
+        rule = f"test_share must be at least 0 and below 1 - validation_share = {1 - validation:g}"
+        raise InvalidData(rule, test)
+    return Shares(validation=validation, test=test)
 
-    def add(self, document: str) -> None:
-        tokens = self._tokenizer.encode(document)
-        if len(tokens) and int(tokens.max()) >= self._tokenizer.vocab_size:
+
+def _leave_out_repeats(
+    dataset_id: str, place: Path, written: dict[SplitName, list[Shard]], tokenizer: Tokenizer
+) -> Overlap:
+    """Leaves out of each held-out split what stands in training, or in the one before it."""
+    others, gone = list(written["train"]), {"validation": 0, "test": 0}
+    for name in SPLITS[1:]:
+        if name not in written:
+            continue
+        written[name], gone[name] = without_repeats(place, written[name], others, tokenizer)
+        if sum(shard.tokens for shard in written[name]) < OVERLAP_TOKENS:
             raise InvalidData(
-                f"the {self._tokenizer.kind} tokenizer gave a token outside its vocabulary of "
-                f"{self._tokenizer.vocab_size}; its file is damaged",
-                int(tokens.max()),
+                f"data set {dataset_id}: nothing is left of the {name} split, for all of its "
+                f"passages of {OVERLAP_TOKENS} tokens stand in another split too; give other files"
             )
-        self._parts.append(tokens.astype(token_dtype(self._tokenizer.vocab_size)))
-        self._tokens += len(tokens)
-        own = document.encode("utf-8")
-        # Under byte tokens the end-of-document byte is part of the text, so a token is a byte.
-        self._text_bytes += len(tokens) if self._tokenizer.kind == "bytes" else len(own)
-        if self._tokens >= self._limit:
-            self._flush()
+        others += written[name]
+    return Overlap(
+        passage_tokens=OVERLAP_TOKENS,
+        validation_tokens=gone["validation"],
+        test_tokens=gone["test"],
+    )
 
-    def close(self) -> list[Shard]:
-        if self._tokens:
-            self._flush()
-        return self._shards
 
-    def _flush(self) -> None:
-        tokens = np.concatenate(self._parts)
-        file = f"{self._name}-{len(self._shards):05d}.npy"
-        np.save(self._place / file, tokens, allow_pickle=False)
-        self._shards.append(
-            Shard(
-                file=file,
-                tokens=len(tokens),
-                text_bytes=self._text_bytes,
-                sha256=content_digest(tokens),
-            )
-        )
-        self._parts, self._tokens, self._text_bytes = [], 0, 0
+def _more(documents: int, split: SplitName) -> str:
+    """Returns what to do about an empty split."""
+    if documents < FEW_DOCUMENTS:
+        return "a text file is one document: give more files, or JSONL with a document a line"
+    share = "test-share, or 0 for none" if split == "test" else "validation-share"
+    return f"choose another --{share}"
 
 
 def _manifest(
-    dataset_id: str, tokenizer: Tokenizer, documents: int, shards: dict[str, tuple[Shard, ...]]
+    dataset_id: str,
+    tokenizer: Tokenizer,
+    documents: int,
+    shards: dict[SplitName, list[Shard]],
+    overlap: Overlap,
 ) -> Manifest:
     draft = Manifest.model_validate(
         {
@@ -184,6 +195,7 @@ def _manifest(
             "vocab_size": tokenizer.vocab_size,
             "documents": documents,
             "hash": "0" * 64,
+            "overlap": overlap,
             **shards,
         }
     )
@@ -201,58 +213,3 @@ def _move(made: Path, place: Path, *, replace: bool) -> None:
             if place.exists():
                 shutil.rmtree(place)  # left half-written by a foreign hand
             made.rename(place)
-
-
-def _documents(files: Sequence[Path], text_field: str) -> Iterator[str]:
-    for path in files:
-        if not path.is_file():
-            raise InvalidData(f"{path}: there is no such file")
-        if path.suffix == ".jsonl":
-            yield from _jsonl(path, text_field)
-        elif path.suffix == ".parquet":
-            yield from _parquet(path, text_field)
-        else:
-            yield _text(path)
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_bytes().decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise InvalidData(f"{path}: text must be UTF-8; byte {error.start} is not") from None
-
-
-def _jsonl(path: Path, text_field: str) -> Iterator[str]:
-    with path.open("rb") as file:
-        for number, line in enumerate(file, start=1):
-            if not line.strip():
-                continue
-            try:
-                row = json.loads(line.decode("utf-8"))
-            except UnicodeDecodeError:
-                raise InvalidData(f"{path}: line {number} must be UTF-8") from None
-            except json.JSONDecodeError as error:
-                raise InvalidData(f"{path}: line {number} is not JSON: {error.msg}") from None
-            text = row.get(text_field) if isinstance(row, dict) else None
-            if not isinstance(text, str):
-                raise InvalidData(f"{path}: line {number} needs a string under {text_field!r}")
-            yield text
-
-
-def _parquet(path: Path, text_field: str) -> Iterator[str]:
-    from pyarrow import ArrowException
-    from pyarrow.parquet import ParquetFile
-
-    try:
-        with ParquetFile(path) as file:
-            if text_field not in file.schema_arrow.names:
-                raise InvalidData(
-                    f"{path}: needs a column {text_field!r}; it has {file.schema_arrow.names}"
-                )
-            for batch in file.iter_batches(columns=[text_field]):
-                for text in batch.column(0).to_pylist():
-                    if not isinstance(text, str):
-                        raise InvalidData(f"{path}: column {text_field!r} must hold strings")
-                    yield text
-    except (ArrowException, OSError) as error:
-        raise InvalidData(f"{path}: is not a readable Parquet file: {error}") from None

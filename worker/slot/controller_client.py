@@ -8,6 +8,7 @@ import httpx
 from pydantic import BaseModel, ValidationError
 
 from brainformer.search.errors import ControllerUnreachable, InvalidInput, LeaseLost
+from brainformer.search.trials.lease_id import LeaseId
 from brainformer.search.trials.lease_messages import (
     ClaimRequest,
     ClaimResponse,
@@ -115,8 +116,7 @@ class LeaseClient:
         except httpx.HTTPError as error:
             raise ControllerUnreachable(self.url, str(error) or type(error).__name__) from None
         if answer.status_code in GONE and lease_id is not None:
-            trial, _, attempt = lease_id.partition("-")
-            raise LeaseLost(int(trial), int(attempt), _detail(answer))
+            raise LeaseLost(*LeaseId.parse(lease_id), _detail(answer))
         if answer.status_code in REFUSED and lease_id is not None:
             raise InvalidInput(f"the controller refuses it: {_detail(answer)}")
         if not answer.is_success:

@@ -17,7 +17,7 @@ from brainformer.worker.training.blueprint import StepMetrics
 from brainformer.worker.training.evaluation import bits_per_byte
 
 
-class AttemptRecord:
+class AttemptLog:
     """Collects measurements and the learning curve.
 
     Args:

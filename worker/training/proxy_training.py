@@ -35,7 +35,7 @@ from brainformer.worker.devices.hosts import HostLost, hosts_here
 from brainformer.worker.devices.placement import Placement
 from brainformer.worker.timing.budget import Budget, StepBudget, WallBudget
 from brainformer.worker.timing.clock import Clock, SystemClock
-from brainformer.worker.training.attempt_log import AttemptRecord
+from brainformer.worker.training.attempt_log import AttemptLog
 from brainformer.worker.training.blueprint import TrainingState
 from brainformer.worker.training.checkpoint import (
     SavedProgress,
@@ -171,7 +171,7 @@ class _Attempt:
     def __post_init__(self) -> None:
         self.device = jax.devices()[0]
         self.hosts = hosts_here(self.lease.lease_id)
-        self.record = AttemptRecord(self.lease, self.device, self.clock)
+        self.record = AttemptLog(self.lease, self.device, self.clock)
         self.record.earlier_occupied_seconds = self.already_occupied_seconds
         self.loop: TrainingLoop | None = None
 

@@ -20,7 +20,7 @@ from brainformer.worker.devices.hosts import Hosts
 from brainformer.worker.timing.budget import Budget
 from brainformer.worker.timing.clock import Clock
 from brainformer.worker.timing.step_time import StepTimer
-from brainformer.worker.training.attempt_log import AttemptRecord
+from brainformer.worker.training.attempt_log import AttemptLog
 from brainformer.worker.training.blueprint import StepMetrics, TrainingState
 from brainformer.worker.training.checkpoint import SavedProgress, SavingTimes, save_checkpoint
 from brainformer.worker.training.evaluation import (
@@ -29,7 +29,6 @@ from brainformer.worker.training.evaluation import (
     ValidationSet,
     prefix_move,
 )
-from brainformer.worker.training.failures import stop_outcome
 from brainformer.worker.training.program import Program, wait
 
 REFERENCE_EVERY = 0.04  # of the budget
@@ -60,7 +59,7 @@ class TrainingLoop:
     program: Program
     data: Dataset
     validation: ValidationSet
-    record: AttemptRecord
+    record: AttemptLog
     budget: Budget
     timer: StepTimer
     clock: Clock
@@ -174,7 +173,7 @@ class TrainingLoop:
         answer = self.hosts.agree(lambda: self.on_progress(progress).model_dump())
         directive = Directive.model_validate(answer)
         if directive.action == "stop":
-            raise Ended(stop_outcome(directive.reason), directive.reason)
+            raise Ended(directive.stopped_as, directive.reason)
 
     def _preempt(self, state: TrainingState) -> NoReturn:
         """Saves where the attempt stands and ends it."""

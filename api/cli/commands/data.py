@@ -15,6 +15,8 @@ from brainformer.api.cli.terminal.output import (
     stdout,
     table,
 )
+from brainformer.worker.datasets.readers.limits import DOCUMENT_BYTES, MEBIBYTE
+from brainformer.worker.datasets.readers.sources import Format
 
 app = typer.Typer(no_args_is_help=True, help="Data sets on this machine.")
 
@@ -28,15 +30,44 @@ Folder = Annotated[
 def prepare(
     dataset: Annotated[str, typer.Argument(metavar="ID", show_default=False)],
     files: Annotated[
-        list[Path], typer.Argument(help="Text, .jsonl or .parquet files.", show_default=False)
+        list[Path],
+        typer.Argument(
+            help="Text, JSON lines (.jsonl, .ndjson) or Parquet, the first two also .gz, .bz2 or "
+            ".xz; a folder for all below it; - for standard input.",
+            show_default=False,
+        ),
     ],
+    format: Annotated[  # noqa: A002 (the option's name)
+        Format, typer.Option(help="Of all files; auto goes by each one's name.")
+    ] = Format.AUTO,
     tokenizer: Annotated[
         str, typer.Option(help="bytes, a tokenizers .json or a SentencePiece .model.")
     ] = "bytes",
+    end_token: Annotated[
+        str | None,
+        typer.Option(
+            help="The tokenizer's token that ends a document, or none; by default what it says "
+            "itself.",
+            show_default=False,
+        ),
+    ] = None,
     text_field: Annotated[str, typer.Option(help="JSONL key or Parquet column.")] = "text",
+    max_document_mib: Annotated[
+        float, typer.Option(min=0.001, max=1024, help="Largest document, in MiB.")
+    ] = DOCUMENT_BYTES / MEBIBYTE,
     validation_share: Annotated[
-        float, typer.Option(min=0, max=1, help="Share of documents held out.")
+        float, typer.Option(min=0, max=1, help="Share of documents that a search judges by.")
     ] = 0.05,
+    test_share: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            max=1,
+            help="Share of documents that no search reads, for promotions and eval; by default "
+            "as large, 0 for none.",
+            show_default=False,
+        ),
+    ] = None,
     folder: Folder = None,
 ) -> None:
     """Turn files into token shards with a manifest; whole or not at all."""
@@ -48,7 +79,11 @@ def prepare(
         files,
         tokenizer=tokenizer,
         text_field=text_field,
+        format=format,
+        end_token=end_token,
+        max_document_bytes=round(max_document_mib * MEBIBYTE),
         validation_share=validation_share,
+        test_share=test_share,
         folder=folder,
     )
     stdout().print(manifest.hash, markup=False)

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from brainformer.api.cli.commands.worker_packages import require_worker_packages
 from brainformer.api.cli.terminal.options import URL, Token, Url
 from brainformer.search.errors import InvalidSpec
+from brainformer.search.validation import first_problem
 
 
 def worker(
@@ -78,8 +79,7 @@ def worker(
             }
         )
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        raise InvalidSpec(first["msg"], pointer="/" + "/".join(map(str, first["loc"]))) from None
+        raise InvalidSpec(*first_problem(error)) from None
     raise typer.Exit(run_dispatcher(settings))
 
 

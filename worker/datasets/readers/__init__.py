@@ -1,0 +1,1 @@
+"""Documents out of files: which files, of which format, one document after another."""
