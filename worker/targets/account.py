@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 COLLECTIVE = re.compile(
     r"= \(?(?P<shapes>[^=]*?) "
-    r"(?P<kind>all-reduce|all-gather|reduce-scatter|all-to-all|collective-permute)(?:-start)?\("
+    r"(?P<kind>all-reduce|all-gather|reduce-scatter|all-to-all|collective-permute)(?P<start>-start)?\("
 )
+COMMENT = re.compile(r"/\*.*?\*/")  # XLA counts the members of long tuples
 SHAPE = re.compile(r"\b(pred|[sufb]f?(?:8|16|32|64))\w*\[([0-9,]*)\]")
 # What XLA says of a program that is too large, with the bytes wanted and those there are.
 OVER = (
@@ -91,20 +93,20 @@ def collectives_of(text: str) -> dict[str, Collective]:
     """Returns the collective operations in a program's text, by kind."""
     found: dict[str, Collective] = {}
     for line in text.splitlines():
-        match = COLLECTIVE.search(line)
+        match = COLLECTIVE.search(COMMENT.sub("", line))
         if match is not None:
-            before = found.get(match["kind"], Collective())
-            megabytes = before.megabytes + _bytes(match["shapes"]) / 1e6
-            found[match["kind"]] = Collective(before.count + 1, round(megabytes, 3))
+            kind, sizes = match["kind"], _bytes(match["shapes"])
+            # An asynchronous start lists what goes in beside what comes out, but for all-reduce.
+            moved = max(sizes) if match["start"] and kind != "all-reduce" else sum(sizes)
+            before = found.get(kind, Collective())
+            found[kind] = Collective(before.count + 1, round(before.megabytes + moved / 1e6, 6))
     return found
 
 
-def _bytes(shapes: str) -> float:
-    """Returns the bytes of the largest of the shapes: an asynchronous start lists both ends."""
+def _bytes(shapes: str) -> list[float]:
+    """Returns the bytes of each of the shapes."""
     sizes = [0.0]
     for kind, sides in SHAPE.findall(shapes):
         width = 1.0 if kind == "pred" else int(re.sub(r"\D", "", kind)) / 8
-        for side in filter(None, sides.split(",")):
-            width *= int(side)
-        sizes.append(width)
-    return max(sizes)
+        sizes.append(width * math.prod(int(side) for side in filter(None, sides.split(","))))
+    return sizes

@@ -17,7 +17,6 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from brainformer.search.cost.mesh_rule import choose_mesh
 from brainformer.search.errors import EnvironmentProblem, InvalidMesh
 from brainformer.search.proxy.mesh import MeshAxes
 from brainformer.search.proxy.proxy import Proxy
@@ -32,7 +31,7 @@ class CompileRequest(BaseModel):
     """What is compiled.
 
     Attributes:
-        target: `gpu`, or a slice as `parse_target` reads it.
+        target: As `parse_target` reads it.
         remat: Whether blocks are computed again in the backward pass.
         scan: Whether the blocks are scanned.
     """
@@ -47,15 +46,6 @@ class CompileRequest(BaseModel):
     scan: bool = False
 
 
-def mesh_for(genome: Genome, proxy: Proxy, chips: int) -> MeshAxes:
-    """Returns the mesh of so many chips: the proxy's own, or the rule's.
-
-    Raises:
-        InvalidMesh: these chips have none.
-    """
-    return choose_mesh(genome, proxy, chips)
-
-
 def compile_ahead_of_time(request: CompileRequest) -> Account:
     """Returns the account of the request's training step, compiled in a process of its own.
 
@@ -63,9 +53,9 @@ def compile_ahead_of_time(request: CompileRequest) -> Account:
         EnvironmentProblem: libtpu is not installed, or the compiler ended otherwise than by a
             program or a word about memory.
     """
-    environment = dict(os.environ)
-    if request.target != "gpu":
-        environment |= tpu_environment(parse_target(request.target))
+    target, environment = parse_target(request.target), dict(os.environ)
+    if target.platform == "tpu":
+        environment |= tpu_environment(target)
     command = [sys.executable, "-P", "-m", "brainformer.worker.targets.ahead_of_time"]
     try:
         done = subprocess.run(  # noqa: S603
@@ -84,10 +74,11 @@ def compile_ahead_of_time(request: CompileRequest) -> Account:
     if done.returncode != 0 or not lines:
         words = [line for line in done.stderr.strip().splitlines() if line.strip()]
         why = words[-1].strip() if words else f"status {done.returncode}"
-        raise EnvironmentProblem(f"the compiler failed: {why[:500]}", "see its whole output above")
+        advice = "choose another genome, mesh or target"
+        raise EnvironmentProblem(f"the compiler failed: {why[:500]}", advice)
     answer = json.loads(lines[-1])
-    if "mesh" in answer:
-        raise InvalidMesh(answer["mesh"])
+    if "refused" in answer:
+        raise InvalidMesh(answer["refused"])
     return Account.parse(answer)
 
 
@@ -100,7 +91,7 @@ def tpu_environment(target: Target) -> dict[str, str]:
     if find_spec("libtpu") is None and "TPU_LIBRARY_PATH" not in os.environ:
         raise EnvironmentProblem(
             "libtpu, the compiler for TPUs, is not installed",
-            "pip install 'brainformer-search[compile]', or set TPU_LIBRARY_PATH to its libtpu.so",
+            "pip install 'brainformer-search[tpu]', or set TPU_LIBRARY_PATH to its libtpu.so",
         )
     return {
         "JAX_PLATFORMS": "cpu",
@@ -145,16 +136,17 @@ def _devices(request: CompileRequest) -> list[Any]:
     """Returns as many devices of the target as the mesh has."""
     import jax
 
-    count = request.mesh.devices
-    if request.target != "gpu":
+    target, count = parse_target(request.target), request.mesh.devices
+    if target.platform == "tpu":
         from jax.experimental import topologies
 
-        topology = parse_target(request.target).topology
-        described = topologies.get_topology_desc(platform="tpu", topology_name=topology)
+        described = topologies.get_topology_desc(platform="tpu", topology_name=target.topology)
         return list(described.devices[:count])
     there = [device for device in jax.devices() if device.platform == "gpu"]
     if len(there) < count:
-        raise InvalidMesh("the mesh must have at most the GPUs that are here", str(request.mesh))
+        raise InvalidMesh(
+            f"the target {target.name} needs GPUs in this machine, which has", len(there)
+        )
     return there[:count]
 
 
@@ -163,7 +155,7 @@ def main() -> None:
     try:
         answer = compile_here(CompileRequest.model_validate_json(sys.stdin.read())).plain()
     except InvalidMesh as error:
-        answer = {"mesh": error.message}
+        answer = {"refused": error.message}
     sys.stdout.write(json.dumps(answer) + "\n")
 
 

@@ -1,18 +1,19 @@
 """Accelerators by name: memory, peak rates, and the topologies of their slices.
 
-Figures of TPUs are those of Google Cloud's pages for v5e, v5p and v6e (bfloat16, a chip); a slice's
-name here counts chips, where Google's count of a v5p counts its two cores.
+Figures of TPUs are those of Google Cloud's pages for v5e, v5p and v6e (bfloat16, one chip). A
+slice's name here counts chips, where Google's name of a v5p slice counts its two cores.
 """
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 
 from brainformer.search.errors import InvalidInput
 
 MOST_CHIPS = 256
-TARGET = re.compile(r"(?:tpu-)?(v5e|v5p|v6e)-([0-9]{1,4})")
+TARGET = re.compile(r"(?:tpu-)?(v5e|v5p|v6e)-([0-9]{1,6})|gpu(?:-([0-9]{1,6}))?")
 
 
 @dataclass(frozen=True)
@@ -43,10 +44,10 @@ CHIPS = {
 
 @dataclass(frozen=True)
 class Target:
-    """A slice of TPU chips.
+    """A slice of TPU chips, or GPUs of this machine.
 
     Attributes:
-        generation: `v5e`, `v5p` or `v6e`.
+        generation: `v5e`, `v5p` or `v6e`; `gpu`.
         chips: How many.
     """
 
@@ -54,44 +55,47 @@ class Target:
     chips: int
 
     @property
-    def name(self) -> str:
-        """As it is given on the command line."""
-        return f"tpu-{self.generation}-{self.chips}"
+    def platform(self) -> str:
+        """`tpu` or `gpu`."""
+        return "gpu" if self.generation == "gpu" else "tpu"
 
     @property
-    def chip(self) -> Chip:
-        """One of its chips."""
-        return CHIPS[self.generation]
+    def name(self) -> str:
+        """As it is given on the command line."""
+        prefix = "tpu-" if self.platform == "tpu" else ""
+        return f"{prefix}{self.generation}-{self.chips}"
+
+    @property
+    def chip(self) -> Chip | None:
+        """One of its chips; None for a GPU, which tells its memory itself."""
+        return CHIPS.get(self.generation)
 
     @property
     def topology(self) -> str:
         """The smallest slice that has the chips, as libtpu names it: a host's at least."""
-        sides = [1] * self.chip.dimensions
-        while _product(sides) < max(4, self.chips):
+        sides = [1] * CHIPS[self.generation].dimensions
+        while math.prod(sides) < max(4, self.chips):
             sides[sides.index(min(sides))] *= 2
         ordered = sorted(sides, key=lambda side: (side == 1, side))
         return f"{self.generation}:{'x'.join(map(str, ordered))}"
 
 
 def parse_target(text: str) -> Target:
-    """Returns the target that "tpu-v6e-8" or "v6e-8" names.
+    """Returns the target that "tpu-v6e-8", "v6e-8", "gpu" or "gpu-8" names.
 
     Raises:
         InvalidInput: no such generation, or a number of chips that no slice has.
     """
     match = TARGET.fullmatch(text.strip().lower())
     if match is None:
-        rule = "a target is gpu or tpu-GENERATION-CHIPS with v5e, v5p or v6e: tpu-v6e-8"
+        rule = (
+            "a target is tpu-GENERATION-CHIPS, with v5e, v5p or v6e, or gpu-COUNT: tpu-v6e-8, gpu-1"
+        )
         raise InvalidInput(rule, text)
-    chips = int(match[2])
-    if not 1 <= chips <= MOST_CHIPS or chips & (chips - 1):
-        rule = f"a slice has a power of two of chips, 1 to {MOST_CHIPS}"
+    generation, chips = match[1] or "gpu", int(match[2] or match[3] or 1)
+    if not 1 <= chips <= MOST_CHIPS or (generation != "gpu" and chips & (chips - 1)):
+        rule = f"a TPU slice has 1, 2, 4, 8 ... {MOST_CHIPS} chips: choose one of these"
+        if generation == "gpu":
+            rule = f"a target has 1 to {MOST_CHIPS} GPUs"
         raise InvalidInput(rule, chips)
-    return Target(match[1], chips)
-
-
-def _product(sides: list[int]) -> int:
-    total = 1
-    for side in sides:
-        total *= side
-    return total
+    return Target(generation, chips)

@@ -31,6 +31,7 @@ from brainformer.api.cli.terminal.output import (
 )
 from brainformer.api.report.certainty import verdict_sentence
 from brainformer.search.errors import ControllerUnreachable, InvalidSpec
+from brainformer.search.proxy.mesh import MeshAxes
 from brainformer.search.spec import parse_spec
 from brainformer.search.status import SearchStatus
 from brainformer.search.trials.events import EventKind
@@ -237,11 +238,13 @@ def _act(client: ControllerClient, search: str, action: str, *, as_json: bool) -
 
 
 def _best(client: ControllerClient, record: dict[str, Any]) -> str:
-    """Returns the best trial's number, and what its fresh runs say."""
+    """Returns the best trial's number, what its fresh runs say, and the mesh it trained on."""
     if record["best_trial_number"] is None:
         return "-"
     best = client.get(f"/searches/{record['id']}/best")
-    return f"{best['trial']['number']}: {verdict_sentence(best)}"
+    mesh = best["trial"]["measurements"].get("mesh")
+    on = "" if mesh is None else f"; trained on the mesh {MeshAxes(**mesh)}"
+    return f"{best['trial']['number']}: {verdict_sentence(best)}{on}"
 
 
 def _best_fitness(record: dict[str, Any]) -> str:
