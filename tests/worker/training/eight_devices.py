@@ -18,13 +18,18 @@ import numpy as np
 from brainformer.model.causality import forward_function, probe
 from brainformer.model.config import ModelConfig
 from brainformer.model.sharding import make_mesh
+from brainformer.search.errors import InvalidMesh
 from brainformer.search.proxy.mesh import MeshAxes
 from brainformer.search.proxy.proxy import Proxy
 from brainformer.search.space.genome import Genome, parse_genome
+from brainformer.search.trials.lease_messages import Directive
+from brainformer.worker.datasets.catalogue import open_dataset
 from brainformer.worker.devices.placement import Placement
 from brainformer.worker.timing.clock import SystemClock
 from brainformer.worker.training.checkpoint import SavedProgress, restore_state, save_checkpoint
 from brainformer.worker.training.program import Program, compile_program
+from brainformer.worker.training.proxy_training import train_proxy
+from tests.worker.leases import make_lease
 
 STEPS = 20
 MESHES = {
@@ -165,9 +170,40 @@ def probes() -> dict[str, bool]:
     return verdicts
 
 
+def whole_trial() -> dict[str, Any]:
+    """Returns what `train_proxy` makes of a trial on all devices: its mesh and its losses."""
+    result = train_proxy(
+        make_lease(proxy={"batch_size": 16}),
+        on_progress=lambda progress: Directive(action="continue"),
+        data=open_dataset("python-stdlib"),
+        recorded_steps=STEPS,
+    )
+    measured = result.measurements
+    return {
+        "outcome": result.outcome,
+        "mesh": measured.mesh.model_dump() if measured.mesh else None,
+        "hosts": measured.hosts,
+        "losses": [point.validation_loss for point in measured.curve],
+    }
+
+
+def refused_trial() -> str:
+    """Returns how a trial is refused whose rows these devices cannot share."""
+    try:
+        train_proxy(
+            make_lease(proxy={"batch_size": 12}),
+            on_progress=lambda progress: Directive(action="continue"),
+            data=open_dataset("python-stdlib"),
+        )
+    except InvalidMesh as error:
+        return error.message
+    return "not refused"
+
+
 def result(case: str) -> Any:
-    if case in {"shares", "probes"}:
-        return {"shares": shares, "probes": probes}[case]()
+    whole = {"shares": shares, "probes": probes, "trial": whole_trial, "refused": refused_trial}
+    if case in whole:
+        return whole[case]()
     kind, *parts = case.split("-")
     if kind == "resumed":
         meshes = {name: placement_of(axes) for name, axes in MESHES.items()} | {"one": Placement()}

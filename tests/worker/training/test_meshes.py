@@ -8,6 +8,12 @@ from itertools import product
 
 import pytest
 
+from brainformer.search.proxy.mesh import MeshAxes
+from brainformer.search.trials.lease_messages import Directive
+from brainformer.worker.datasets.catalogue import open_dataset
+from brainformer.worker.training.proxy_training import train_proxy
+from tests.worker.leases import make_lease
+
 # Relative; sums over devices come in another order.
 TOLERANCE = 1e-5
 
@@ -28,6 +34,27 @@ def test_a_trial_on_a_mesh_has_the_losses_of_one_device_and_goes_on_there():
     results = eight_devices("expert_choice-adam-all", "resumed-adam-one-all")
 
     assert max(results.values()) < TOLERANCE, results
+
+
+@pytest.mark.timeout(600)
+def test_a_whole_trial_uses_all_devices_and_records_its_mesh():
+    results = eight_devices("trial", "refused")
+    alone = train_proxy(
+        make_lease(proxy={"batch_size": 16}),
+        on_progress=lambda progress: Directive(action="continue"),
+        data=open_dataset("python-stdlib"),
+        recorded_steps=20,
+    )
+
+    trial, measured = results["trial"], alone.measurements
+    assert trial["outcome"] == alone.outcome == "completed"
+    assert trial["mesh"] == {"data": 4, "expert": 2, "model": 1}
+    assert trial["hosts"] == 1
+    assert measured.mesh == MeshAxes()
+    losses = [point.validation_loss for point in measured.curve]
+    assert trial["losses"] == pytest.approx(losses, rel=TOLERANCE)
+    assert "too few rows for the data axis" in results["refused"]
+    assert "(got 12)" in results["refused"]
 
 
 @pytest.mark.slow
