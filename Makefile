@@ -19,8 +19,8 @@ serve: $(VENV)/worker.installed ## the controller alone, on http://127.0.0.1:870
 test: $(VENV)/dev.installed browser ## the whole suite but the cases marked slow
 	$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile
 
-test-slow: $(VENV)/dev.installed browser ## the cases marked slow; CI runs them too
-	$(BIN)/python -m pytest -m slow
+test-slow: $(VENV)/dev.installed $(VENV)/libtpu.installed browser ## the cases marked slow; CI runs them too
+	TPU_LIBRARY_PATH=$(CURDIR)/$(VENV)/libtpu/libtpu/libtpu.so $(BIN)/python -m pytest -m slow
 
 check: $(VENV)/dev.installed ## format, lint, types, layers
 	$(BIN)/ruff format --check .
@@ -71,3 +71,11 @@ $(VENV)/dev.installed: requirements/dev.txt pyproject.toml | $(VENV)/bin/python
 	@$(PIP) install --require-hashes -r requirements/dev.txt
 	@$(PIP) install --no-deps --no-build-isolation -e . 2>/dev/null || $(PIP) install --no-deps -e .
 	@touch $@ $(VENV)/worker.installed
+
+# Beside the environment, not in it: every jax process would look for a TPU.
+$(VENV)/libtpu.installed: requirements/tpu.txt | $(VENV)/dev.installed
+	@echo "installing the compiler for TPUs (684 MB) ..."
+	@awk '/^[a-z]/ { wanted = /^libtpu==/ } wanted' requirements/tpu.txt > $(VENV)/libtpu.txt
+	@$(PIP) install --no-deps --require-hashes --upgrade --target $(VENV)/libtpu \
+	  -r $(VENV)/libtpu.txt
+	@touch $@
