@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from brainformer.api.cli.commands import (
+    certify,
     compilation,
     data,
     db,
@@ -36,6 +37,7 @@ app.command("serve")(serve.serve)
 app.command("worker")(worker.worker)
 app.command("demo")(demo.demo)
 app.add_typer(search.app, name="search")
+app.command("certify")(certify.certify)
 app.command("export")(export.export)
 app.command("compile")(compilation.compile_step)
 app.add_typer(data.app, name="data")

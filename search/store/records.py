@@ -11,6 +11,9 @@ from brainformer.search.estimates.verdict import Verdict
 from brainformer.search.space.genome import Genome
 from brainformer.search.spec import SearchSpec
 from brainformer.search.status import SearchStatus
+from brainformer.search.studies.certificate import CertificateRequest
+from brainformer.search.studies.certificate_result import CertificateResult
+from brainformer.search.studies.plan import StudyKind
 from brainformer.search.trials.trial import (
     Measurements,
     Outcome,
@@ -52,6 +55,17 @@ class SearchRecord(Record):
     best_fitness: float | None = None
     best_deviation: float | None = None
     best_repeats: int = 0
+    kind: StudyKind = StudyKind.SEARCH
+    parent_id: str | None = None
+
+
+class CertificateRecord(Record):
+    """A certificate of a search's proxy: the study that runs it, and what it shows so far."""
+
+    study: SearchRecord
+    pool: str
+    request: CertificateRequest
+    result: CertificateResult
 
 
 class BaselineSummary(Record):
@@ -246,3 +260,4 @@ class Page(Record, Generic[R]):
 
 
 SearchRecord.model_rebuild()
+CertificateRecord.model_rebuild()

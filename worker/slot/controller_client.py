@@ -18,6 +18,7 @@ from brainformer.search.trials.lease_messages import (
     Receipt,
     Result,
 )
+from brainformer.search.trials.version_skew import HEADER, own_version, refuse_skew
 
 M = TypeVar("M", bound=BaseModel)
 GONE = frozenset({404, 409, 410})
@@ -30,7 +31,8 @@ class LeaseClient:
 
     def __init__(self, url: str, token: str | None = None) -> None:
         self.url = url.rstrip("/")
-        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        headers = {HEADER: own_version()}
+        headers |= {"Authorization": f"Bearer {token}"} if token else {}
         try:
             self._http = httpx.Client(
                 base_url=f"{self.url}/api/v1/leases",
@@ -42,6 +44,20 @@ class LeaseClient:
             )
         except (httpx.InvalidURL, ValueError) as error:
             raise ControllerUnreachable(url, f"this is not a URL: {error}") from None
+
+    def check_version(self) -> None:
+        """Returns if the controller is of this worker's version, or does not say.
+
+        Raises:
+            VersionSkew: it is of another one.
+        """
+        try:
+            answer = self._http.get(f"{self.url}/healthz", timeout=httpx.Timeout(15, connect=5))
+            told = answer.json().get("version") if answer.is_success else None
+        except (httpx.HTTPError, ValueError, AttributeError):
+            return  # a controller that is not there yet is waited for
+        if isinstance(told, str):
+            refuse_skew(worker=own_version(), controller=told)
 
     def claim(self, request: ClaimRequest) -> tuple[Lease, ...]:
         """Returns up to `request.count` leases; waits for the first as the request says.

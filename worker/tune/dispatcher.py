@@ -21,7 +21,9 @@ from brainformer.worker.settings import WorkerSettings
 from brainformer.worker.slot.controller_client import LeaseClient
 from brainformer.worker.slot.outbox import Outbox
 from brainformer.worker.timing.calibration import cores
+from brainformer.worker.timing.clock import SystemClock
 from brainformer.worker.tune.cleanup import discard_old_checkpoints, prune_compiled
+from brainformer.worker.tune.pulse import Pulse
 from brainformer.worker.tune.ray_session import start_ray, trial_resources
 
 log = logging.getLogger(__name__)
@@ -41,14 +43,16 @@ def run_dispatcher(settings: WorkerSettings) -> int:
     Raises:
         EnvironmentProblem: Ray is not installed or does not start, a folder is not writable or
             the slots need more cores than there are.
+        VersionSkew: the controller is of another version.
     """
     _check_cores(settings)
     settings.make_folders()
     callbacks = _logger_callbacks(settings)
+    client = LeaseClient(settings.url, settings.token)
+    client.check_version()
     ended = threading.Event()
     ray = start_ray(settings)
     with _Signals(ended):  # from here on: Ray takes SIGTERM for itself when it starts
-        client = LeaseClient(settings.url, settings.token)
         outbox = Outbox(settings.outbox_folder, client, inherits=True)
         try:
             while not ended.is_set():
@@ -116,6 +120,12 @@ def _run(
         result = Result(outcome=Outcome.ERROR, message=message)
         outbox.put(lease_id, search_id, result, wait=False)
 
+    pulse = Pulse(settings.pulse_file, SystemClock())
+
+    def over() -> bool:
+        pulse.beat()
+        return ended.is_set()
+
     end = time.monotonic() + settings.run_seconds
     searcher = TurnSearcher(
         left=lambda: 0.0 if ended.is_set() else end - time.monotonic(), on_death=report_death
@@ -134,7 +144,7 @@ def _run(
             run_config=tune.RunConfig(
                 name=f"{settings.pool}-{datetime.now(UTC):%Y%m%d-%H%M%S}",
                 storage_path=folder,
-                stop=Drained(ended.is_set),
+                stop=Drained(over),
                 callbacks=callbacks,
                 verbose=0,
                 log_to_file=False,

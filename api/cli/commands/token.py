@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -15,6 +16,7 @@ from brainformer.api.cli.terminal.output import (
     stdout,
     table,
 )
+from brainformer.search.errors import InvalidInput
 from brainformer.search.store.contract import Actor, SearchStore
 
 app = typer.Typer(no_args_is_help=True, help="Tokens for the REST interface.")
@@ -47,6 +49,31 @@ def create(
     else:
         stdout().print(secret, markup=False)
         say(f"token {record.id} ({', '.join(record.scopes)}); it is not shown again")
+
+
+@app.command()
+def adopt(
+    name: Annotated[str, typer.Argument(help="Who uses it.", show_default=False)],
+    scope: Annotated[
+        list[str], typer.Option("--scope", "-s", help="read, write, worker or admin; repeatable.")
+    ],
+    secret_file: Annotated[
+        Path, typer.Option(help="The file that holds the secret.", show_default=False)
+    ],
+    database: Database = None,
+) -> None:
+    """Take over a secret that was made elsewhere, such as a Kubernetes secret.
+
+    The secret is bf_ and 43 or more random characters. To adopt it again changes nothing.
+    """
+    try:
+        secret = secret_file.read_text("utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        why = getattr(error, "strerror", None) or "it is not text"
+        raise InvalidInput(f"cannot read the secret {secret_file}: {why}") from None
+    with open_database(database) as store:
+        record = store.adopt_token(name, scope, secret, actor=OPERATOR)
+    say(f"token {record.id} ({', '.join(record.scopes)}) of {record.name}")
 
 
 @app.command("list")

@@ -41,6 +41,10 @@ class ControllerClient:
         given = {name: value for name, value in params.items() if value is not None}
         return self._send("GET", path, params=given)
 
+    def text(self, path: str) -> str:
+        """Returns the text of a GET that answers something else than JSON."""
+        return self._answer("GET", path).text
+
     def post(self, path: str, body: Any = None, **headers: str) -> Any:
         """Returns the JSON of a POST."""
         named = {name.replace("_", "-"): value for name, value in headers.items()}
@@ -78,12 +82,7 @@ class ControllerClient:
         self._http.close()
 
     def _send(self, method: str, path: str, **rest: Any) -> Any:
-        try:
-            answer = self._http.request(method, path, **rest)
-        except httpx.HTTPError as error:
-            raise ControllerUnreachable(self.url, _why(error)) from None
-        if answer.status_code >= 400:
-            raise _problem(answer)
+        answer = self._answer(method, path, **rest)
         if not answer.content:
             return None
         try:
@@ -92,6 +91,15 @@ class ControllerClient:
             raise ControllerUnreachable(
                 self.url, "the answer is not JSON; is this address a controller's?"
             ) from None
+
+    def _answer(self, method: str, path: str, **rest: Any) -> httpx.Response:
+        try:
+            answer = self._http.request(method, path, **rest)
+        except httpx.HTTPError as error:
+            raise ControllerUnreachable(self.url, _why(error)) from None
+        if answer.status_code >= 400:
+            raise _problem(answer)
+        return answer
 
 
 def _why(error: httpx.HTTPError) -> str:

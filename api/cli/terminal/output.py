@@ -8,22 +8,31 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from rich.console import Console
 from rich.table import Table
 
 from brainformer.search.errors import EnvironmentProblem
 
+WIDEST = 10_000  # columns of a table that is not on a terminal
+
 
 def stdout() -> Console:
     """Returns a console on stdout; rich honours NO_COLOR and notices pipes by itself."""
-    return Console(file=sys.stdout, highlight=False, soft_wrap=not sys.stdout.isatty())
+    return _console(sys.stdout)
 
 
 def stderr() -> Console:
     """Returns a console on stderr."""
-    return Console(file=sys.stderr, highlight=False, soft_wrap=not sys.stderr.isatty())
+    return _console(sys.stderr)
+
+
+def _console(file: TextIO) -> Console:
+    """Returns a console; off a terminal nothing is wrapped or cut, whatever its length."""
+    if file.isatty():
+        return Console(file=file, highlight=False)
+    return Console(file=file, highlight=False, soft_wrap=True, width=WIDEST)
 
 
 def print_json(data: Any) -> None:

@@ -35,6 +35,7 @@ from brainformer.search.sql.connection.engine import (
     is_memory,
     lock_beside,
     make_engine,
+    make_file,
     parse_url,
 )
 from brainformer.search.sql.connection.outage import Outage
@@ -163,8 +164,10 @@ class Database:
         self._writer = threading.RLock()
         self._lock_file: int | None = None
         self._given_clock = clock
-        if not self.postgres and exclusive:
-            self._lock_file = lock_beside(self.url)
+        if not self.postgres:
+            make_file(self.url)
+            if exclusive:
+                self._lock_file = lock_beside(self.url)
         try:
             self._open()
         except BaseException:
