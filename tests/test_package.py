@@ -25,6 +25,16 @@ PUBLIC = {
         "open_sql_search",
         "seeds_from_file",
     },
+    "brainformer.client": {
+        "BestRecord",
+        "Client",
+        "GenomeExport",
+        "PoolRecord",
+        "Search",
+        "SearchRecord",
+        "TrialRecord",
+        "WorkerRecord",
+    },
     "brainformer.space": {
         "Attention",
         "FeedForward",

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import sys
-from importlib.metadata import version
 from typing import Annotated
 
 import typer
 
+from brainformer.api.cli.blocks import genome, space, zoo
 from brainformer.api.cli.commands import (
     certify,
     compilation,
@@ -15,12 +15,16 @@ from brainformer.api.cli.commands import (
     db,
     doctor,
     export,
+    fleet,
+    results,
     search,
+    search_changes,
     serve,
     token,
     worker,
 )
 from brainformer.api.cli.demo import demo
+from brainformer.api.cli.examples import show_examples
 from brainformer.api.cli.terminal.exit_codes import ERROR, INTERRUPTED, exit_code
 from brainformer.api.cli.terminal.output import say
 from brainformer.search.errors import BrainformerError
@@ -36,14 +40,26 @@ app = typer.Typer(
 app.command("serve")(serve.serve)
 app.command("worker")(worker.worker)
 app.command("demo")(demo.demo)
+search.app.command("delete")(search_changes.delete)
+search.app.command("limits")(search_changes.limits)
 app.add_typer(search.app, name="search")
 app.command("certify")(certify.certify)
 app.command("export")(export.export)
 app.command("compile")(compilation.compile_step)
+app.command("best")(results.best)
+app.command("report")(results.report)
+app.add_typer(results.app, name="trial")
+app.command("workers")(fleet.workers)
+app.command("pools")(fleet.pools)
+app.command("open")(fleet.open_dashboard)
+app.add_typer(genome.app, name="genome")
+app.add_typer(space.app, name="space")
+app.add_typer(zoo.app, name="zoo")
 app.add_typer(data.app, name="data")
 app.add_typer(token.app, name="token")
 app.add_typer(db.app, name="db")
 app.command("doctor")(doctor.doctor)
+show_examples(app)
 
 
 @app.callback()
@@ -54,6 +70,8 @@ def common(
 ) -> None:
     """Discover better transformer blocks under a fixed training budget."""
     if show_version:
+        from importlib.metadata import version
+
         sys.stdout.write(f"brainformer {version('brainformer-search')}\n")
         raise typer.Exit
 

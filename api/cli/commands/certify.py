@@ -9,9 +9,7 @@ import typer
 
 from brainformer.api.cli.terminal.options import URL, AsJson, SearchName, Token, Url, connect
 from brainformer.api.cli.terminal.output import print_json, say, stdout, table, write_atomically
-from brainformer.api.report.certificate import certificate_plot
 from brainformer.search.errors import NotFound
-from brainformer.search.store.records import CertificateRecord
 
 COLUMNS = ("ranked at", "for", "blocks>", "tau-b", "tau-b, top 8", "noise ceiling", "regret, nats")
 
@@ -46,8 +44,7 @@ def certify(
 ) -> None:
     """Measure how well a search's proxy ranks blocks: longer and wider runs of some of them.
 
-    The runs are ordinary trials on the search's pool. Examples: brainformer certify laptop;
-    brainformer certify laptop --budget 1 --budget 6 --scale 1; brainformer certify laptop --show.
+    The runs are ordinary trials on the search's pool; --show tells what they say so far.
     """
     client = connect(url, token)
     found = client.get(f"/searches/{search}")
@@ -72,6 +69,9 @@ def certify(
 
 
 def _show(item: dict[str, Any], plot: Path | None, *, as_json: bool) -> None:
+    from brainformer.api.report.certificate import certificate_plot
+    from brainformer.search.store.records import CertificateRecord
+
     certificate = CertificateRecord.model_validate(item)
     if plot is not None:
         write_atomically(plot, certificate_plot(certificate))

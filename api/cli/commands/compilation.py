@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from pydantic import ValidationError
 
-from brainformer.api.cli.commands.export import fetch_export
 from brainformer.api.cli.commands.worker_packages import require_worker_packages
 from brainformer.api.cli.terminal.exit_codes import ERROR
 from brainformer.api.cli.terminal.options import (
@@ -25,17 +23,14 @@ from brainformer.api.cli.terminal.output import (
     stdout,
     table,
 )
-from brainformer.search.cost.mesh_rule import choose_mesh
 from brainformer.search.errors import InvalidMesh
-from brainformer.search.export.genome_file import read_export
-from brainformer.search.proxy.builtin_proxies import load_proxy
-from brainformer.search.proxy.mesh import MeshAxes
-from brainformer.search.proxy.proxy import Proxy
-from brainformer.search.space.genome import Genome, parse_genome
-from brainformer.search.space.space import load_preset
-from brainformer.search.space.zoo import ZOO, zoo_genome
-from brainformer.search.validation import first_problem
 
+if TYPE_CHECKING:
+    from brainformer.search.proxy.mesh import MeshAxes
+    from brainformer.search.proxy.proxy import Proxy
+    from brainformer.search.space.genome import Genome
+
+EXPORTED = b'"brainformer-genome"'
 AXIS = re.compile(r"(data|expert|model)=([0-9]{1,6})")
 
 
@@ -89,6 +84,7 @@ def compile_step(
     1 if the step does not fit.
     """
     require_worker_packages("jax", "flax")
+    from brainformer.search.cost.mesh_rule import choose_mesh
     from brainformer.worker.targets.ahead_of_time import CompileRequest
     from brainformer.worker.targets.hardware import parse_target
     from brainformer.worker.targets.verdict import compile_and_judge
@@ -119,6 +115,8 @@ def parse_mesh(text: str) -> MeshAxes:
     Raises:
         InvalidMesh: it is written otherwise, or names an axis twice or a size of 0.
     """
+    from brainformer.search.proxy.mesh import MeshAxes
+
     parts = [AXIS.fullmatch(part.strip()) for part in text.split(",")]
     sizes = {part[1]: int(part[2]) for part in parts if part is not None}
     if None in parts or len(sizes) < len(parts) or not all(1 <= n <= 4096 for n in sizes.values()):
@@ -133,6 +131,11 @@ def on_mesh(proxy: Proxy, mesh: MeshAxes) -> Proxy:
     Raises:
         InvalidMesh: it does not divide the proxy's rows or experts.
     """
+    from pydantic import ValidationError
+
+    from brainformer.search.proxy.proxy import Proxy
+    from brainformer.search.validation import first_problem
+
     try:
         return Proxy.model_validate(proxy.model_dump() | {"mesh": mesh.model_dump()})
     except ValidationError as error:
@@ -143,16 +146,20 @@ def _block(
     named: str, preset: str, trial: int | None, url: str, token: str | None
 ) -> tuple[Genome, Proxy]:
     """Returns the genome and its proxy: of a file, of the zoo, or of a search."""
+    from brainformer.api.cli.blocks.given import genome_given
+    from brainformer.api.cli.commands.export import fetch_export
+    from brainformer.search.export.genome_file import read_export
+    from brainformer.search.proxy.builtin_proxies import load_proxy
+    from brainformer.search.space.space import load_preset
+    from brainformer.search.space.zoo import ZOO
+
     path = Path(named)
-    if path.is_file():
-        text = path.read_text("utf-8", errors="replace")
-        if "brainformer-genome" not in text:
-            return parse_genome(text), load_proxy(preset)
-        export = read_export(path)
-    elif named in ZOO:
-        return zoo_genome(named, load_preset(preset)), load_proxy(preset)
-    else:
+    if named not in ZOO and not path.is_file():
         export = fetch_export(connect(url, token), named, trial)
+    elif path.is_file() and EXPORTED in path.read_bytes():
+        export = read_export(path)
+    else:
+        return genome_given(named, load_preset(preset)), load_proxy(preset)
     return export.genome, export.proxy
 
 
@@ -162,11 +169,12 @@ def _rows(found: dict[str, Any]) -> list[tuple[str, str]]:
         f"{kind} x {one['count']}, {one['megabytes']:,.1f} MB"
         for kind, one in found["collectives"].items()
     ]
+    axes = " x ".join(f"{name} {size}" for name, size in found["mesh"].items())
     limit = found["device_memory_gib"]
     of = "" if limit is None else f" of {limit:g} GiB"
     rows = [
         ("target", f"{found['target']} (compiled, not run)"),
-        ("mesh", str(MeshAxes(**found["mesh"]))),
+        ("mesh", axes),
         ("fits", "yes" if found["fits"] else "NO"),
         ("memory per device", f"{found['memory_gib']} GiB{of}"),
         ("estimated", f"{found['estimate_gib']} GiB, blocks not computed again"),

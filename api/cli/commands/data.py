@@ -69,6 +69,7 @@ def prepare(
         ),
     ] = None,
     folder: Folder = None,
+    as_json: AsJson = False,
 ) -> None:
     """Turn files into token shards with a manifest; whole or not at all."""
     require_worker_packages("numpy")
@@ -86,6 +87,9 @@ def prepare(
         test_share=test_share,
         folder=folder,
     )
+    if as_json:
+        print_json(manifest.model_dump(mode="json"))
+        return
     stdout().print(manifest.hash, markup=False)
     say(
         f"{dataset}: {manifest.train_tokens:,} tokens to train on, "

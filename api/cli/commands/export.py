@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,7 +11,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from brainformer.api.cli.commands.worker_packages import require_worker_packages
-from brainformer.api.cli.terminal.controller_client import ControllerClient
 from brainformer.api.cli.terminal.options import (
     URL,
     Token,
@@ -21,14 +19,10 @@ from brainformer.api.cli.terminal.options import (
 )
 from brainformer.api.cli.terminal.output import say, write_atomically
 from brainformer.search.errors import InvalidInput
-from brainformer.search.export.flax_source import flax_source
-from brainformer.search.export.genome_file import GenomeExport, read_export, scale_export
-from brainformer.search.export.provenance import versions_of
-from brainformer.search.proxy.proxy import Proxy
-from brainformer.search.space.genome import parse_genome
-from brainformer.search.trials.trial import Measurements
 
 if TYPE_CHECKING:
+    from brainformer.api.cli.terminal.controller_client import ControllerClient
+    from brainformer.search.export.genome_file import GenomeExport
     from brainformer.worker.export.weighted_model import WeightedModel
 
 COUNT = re.compile(r"([0-9]{1,12}(?:\.[0-9]{1,12})?)([kKmMbB]?)")
@@ -45,11 +39,6 @@ class Kind(StrEnum):
     REPORT = "report"
 
 
-# Of one file, from a block without weights.
-WRITERS: dict[Kind, Callable[[GenomeExport], str]] = {
-    Kind.GENOME: GenomeExport.to_json,
-    Kind.FLAX: flax_source,
-}
 FOLDERS = frozenset({Kind.WEIGHTS, Kind.HUGGINGFACE})
 
 
@@ -128,7 +117,14 @@ def export(
         return
     document = _block(source, trial, target, url, token)
     what = f"trial {document.trial_number} of {document.search_name}"
-    _write(output, WRITERS[kind](document), what)
+    _write(output, _text(kind, document), what)
+
+
+def _text(kind: Kind, document: GenomeExport) -> str:
+    """Returns the one file that a block without weights is written as."""
+    from brainformer.search.export.flax_source import flax_source
+
+    return flax_source(document) if kind is Kind.FLAX else document.to_json()
 
 
 def parse_count(text: str) -> int:
@@ -167,6 +163,12 @@ def export_of(record: dict[str, Any], row: dict[str, Any], best: dict[str, Any])
     Raises:
         InvalidInput: the controller's genome does not have the digest that it states.
     """
+    from brainformer.search.export.genome_file import GenomeExport
+    from brainformer.search.export.provenance import versions_of
+    from brainformer.search.proxy.proxy import Proxy
+    from brainformer.search.space.genome import parse_genome
+    from brainformer.search.trials.trial import Measurements
+
     genome = parse_genome(row["genome"])
     if genome.digest != row["digest"]:
         raise InvalidInput("the genome does not have the digest that the controller states")
@@ -189,6 +191,8 @@ def _block(
     source: str, trial: int | None, target: int | None, url: str, token: str | None
 ) -> GenomeExport:
     """Returns the block of a genome file or of a search, scaled if that is wanted."""
+    from brainformer.search.export.genome_file import read_export, scale_export
+
     path = Path(source)
     found = (
         read_export(path)

@@ -7,12 +7,10 @@ import json
 import time
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from brainformer.api.cli.commands.seeds import with_seeds
-from brainformer.api.cli.terminal.controller_client import ControllerClient
 from brainformer.api.cli.terminal.exit_codes import SEARCH_FAILED
 from brainformer.api.cli.terminal.options import (
     URL,
@@ -31,10 +29,11 @@ from brainformer.api.cli.terminal.output import (
 )
 from brainformer.api.report.certainty import verdict_sentence
 from brainformer.search.errors import ControllerUnreachable, InvalidSpec
-from brainformer.search.proxy.mesh import MeshAxes
-from brainformer.search.spec import parse_spec
 from brainformer.search.status import SearchStatus
 from brainformer.search.trials.events import EventKind
+
+if TYPE_CHECKING:
+    from brainformer.api.cli.terminal.controller_client import ControllerClient
 
 # Of an event, said elsewhere on its line or of use to programs alone.
 UNTOLD = frozenset({"seq", "search_id", "at", "attempt"})
@@ -78,6 +77,9 @@ def create(
 
     Seeds are proposed first: the spec's own, then those of the options, in the order of this page.
     """
+    from brainformer.api.cli.commands.seeds import with_seeds
+    from brainformer.search.spec import parse_spec
+
     client = connect(url, token)
     wanted = with_seeds(
         parse_spec(read_spec(file)),
@@ -142,7 +144,15 @@ def show(search: SearchName, url: Url = URL, token: Token = None, as_json: AsJso
         ("best fitness", _best_fitness(record)),
         ("best trial", _best(client, record)),
     ]
+    found = client.get(f"/searches/{record['id']}/soundness")
+    for pool, ratio in sorted(found["rival_tokens_per_parameter"].items()):
+        rows.append((f"rival on {pool}", f"{ratio:.3g} tokens per activated parameter"))
+    if found["best_tokens_per_parameter"] is not None:
+        ratio = found["best_tokens_per_parameter"]
+        rows.append(("best trial's run", f"{ratio:.3g} tokens per activated parameter"))
     stdout().print(table(("", ""), rows))
+    for note in found["notes"]:
+        say(f"note: {note}")
 
 
 @app.command()
@@ -238,13 +248,11 @@ def _act(client: ControllerClient, search: str, action: str, *, as_json: bool) -
 
 
 def _best(client: ControllerClient, record: dict[str, Any]) -> str:
-    """Returns the best trial's number, what its fresh runs say, and the mesh it trained on."""
+    """Returns the best trial's number, and what its fresh runs say."""
     if record["best_trial_number"] is None:
         return "-"
     best = client.get(f"/searches/{record['id']}/best")
-    mesh = best["trial"]["measurements"].get("mesh")
-    on = "" if mesh is None else f"; trained on the mesh {MeshAxes(**mesh)}"
-    return f"{best['trial']['number']}: {verdict_sentence(best)}{on}"
+    return f"{best['trial']['number']}: {verdict_sentence(best)}"
 
 
 def _best_fitness(record: dict[str, Any]) -> str:

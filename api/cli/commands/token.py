@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -17,10 +17,11 @@ from brainformer.api.cli.terminal.output import (
     table,
 )
 from brainformer.search.errors import InvalidInput
-from brainformer.search.store.contract import Actor, SearchStore
+
+if TYPE_CHECKING:
+    from brainformer.search.store.contract import Actor, SearchStore
 
 app = typer.Typer(no_args_is_help=True, help="Tokens for the REST interface.")
-OPERATOR = Actor(name="command-line")
 
 Database = Annotated[
     str | None,
@@ -43,7 +44,9 @@ def create(
     """Create a token; its secret is shown once, on stdout."""
     seconds = None if days is None else days * 86_400
     with open_database(database) as store:
-        record, secret = store.create_token(name, scope, expires_in_seconds=seconds, actor=OPERATOR)
+        record, secret = store.create_token(
+            name, scope, expires_in_seconds=seconds, actor=operator()
+        )
     if as_json:
         print_json({**record.model_dump(mode="json"), "secret": secret})
     else:
@@ -61,6 +64,7 @@ def adopt(
         Path, typer.Option(help="The file that holds the secret.", show_default=False)
     ],
     database: Database = None,
+    as_json: AsJson = False,
 ) -> None:
     """Take over a secret that was made elsewhere, such as a Kubernetes secret.
 
@@ -72,8 +76,11 @@ def adopt(
         why = getattr(error, "strerror", None) or "it is not text"
         raise InvalidInput(f"cannot read the secret {secret_file}: {why}") from None
     with open_database(database) as store:
-        record = store.adopt_token(name, scope, secret, actor=OPERATOR)
-    say(f"token {record.id} ({', '.join(record.scopes)}) of {record.name}")
+        record = store.adopt_token(name, scope, secret, actor=operator())
+    if as_json:
+        print_json(record.model_dump(mode="json"))
+    else:
+        say(f"token {record.id} ({', '.join(record.scopes)}) of {record.name}")
 
 
 @app.command("list")
@@ -99,12 +106,24 @@ def list_tokens(database: Database = None, as_json: AsJson = False) -> None:
 
 @app.command()
 def revoke(
-    token_id: Annotated[int, typer.Argument(show_default=False)], database: Database = None
+    token_id: Annotated[int, typer.Argument(show_default=False)],
+    database: Database = None,
+    as_json: AsJson = False,
 ) -> None:
     """Revoke a token at once."""
     with open_database(database) as store:
-        record = store.revoke_token(token_id, actor=OPERATOR)
+        record = store.revoke_token(token_id, actor=operator())
+    if as_json:
+        print_json(record.model_dump(mode="json"))
+        return
     say(f"token {record.id} ({record.name}) is revoked")
+
+
+def operator() -> Actor:
+    """Returns who the audit trail says it was."""
+    from brainformer.search.store.contract import Actor
+
+    return Actor(name="command-line")
 
 
 @contextmanager

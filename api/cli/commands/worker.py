@@ -8,12 +8,10 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from pydantic import ValidationError
 
 from brainformer.api.cli.commands.worker_packages import require_worker_packages
 from brainformer.api.cli.terminal.options import URL, Token, Url
 from brainformer.search.errors import InvalidSpec
-from brainformer.search.validation import first_problem
 
 
 def worker(
@@ -54,6 +52,9 @@ def worker(
 ) -> None:
     """Pull leases from the controller and train them, until Ctrl-C or SIGTERM."""
     require_worker_packages("jax", "ray")
+    from pydantic import ValidationError
+
+    from brainformer.search.validation import first_problem
     from brainformer.worker.settings import WorkerSettings
     from brainformer.worker.tune.dispatcher import run_dispatcher
 

@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 
 from brainformer.api.cli.terminal.exit_codes import NotAuthorised
+from brainformer.api.cli.terminal.id_prefix import named_search, whole_path
 from brainformer.search.errors import (
     BrainformerError,
     Conflict,
@@ -16,8 +17,6 @@ from brainformer.search.errors import (
     InvalidInput,
     NotFound,
 )
-
-DEFAULT_URL = "http://127.0.0.1:8700"
 
 
 class ControllerClient:
@@ -51,6 +50,10 @@ class ControllerClient:
         if body is None:
             return self._send("POST", path, headers=named)
         return self._send("POST", path, json=body, headers=named)
+
+    def patch(self, path: str, body: Any) -> Any:
+        """Returns the JSON of a PATCH."""
+        return self._send("PATCH", path, json=body)
 
     def delete(self, path: str) -> None:
         """Deletes what is at `path`."""
@@ -97,9 +100,22 @@ class ControllerClient:
             answer = self._http.request(method, path, **rest)
         except httpx.HTTPError as error:
             raise ControllerUnreachable(self.url, _why(error)) from None
+        if answer.status_code == 404 and named_search(path) is not None:
+            whole = whole_path(path, self._search_ids())
+            if whole is not None:
+                return self._answer(method, whole, **rest)
         if answer.status_code >= 400:
             raise _problem(answer)
         return answer
+
+    def _search_ids(self) -> Iterator[str]:
+        cursor: str | None = None
+        while True:
+            page = self.get("/searches", cursor=cursor, limit=100)
+            yield from (one["id"] for one in page["items"])
+            cursor = page.get("next_cursor")
+            if cursor is None:
+                return
 
 
 def _why(error: httpx.HTTPError) -> str:

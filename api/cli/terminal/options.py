@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from brainformer.api.cli.terminal.controller_client import DEFAULT_URL, ControllerClient
+from brainformer.api.cli.terminal.address import DEFAULT_URL
+
+if TYPE_CHECKING:
+    from brainformer.api.cli.terminal.controller_client import ControllerClient
 
 Url = Annotated[
     str,
@@ -23,11 +26,18 @@ Token = Annotated[
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Write JSON to stdout.")]
 SearchName = Annotated[
-    str, typer.Argument(metavar="SEARCH", help="The search's id or its name.", show_default=False)
+    str,
+    typer.Argument(
+        metavar="SEARCH",
+        help="The search's id, its unique beginning, or its name.",
+        show_default=False,
+    ),
 ]
 URL = DEFAULT_URL
 
 
 def connect(url: str, token: str | None) -> ControllerClient:
     """Returns a client of the controller at `url`."""
+    from brainformer.api.cli.terminal.controller_client import ControllerClient
+
     return ControllerClient(url, token)
