@@ -28,6 +28,7 @@ from brainformer.api.routes import (
     leases,
     operation,
     searches,
+    session,
     tokens,
     trials,
 )
@@ -75,7 +76,7 @@ def create_app(settings: Settings, *, store: SearchStore | None = None) -> FastA
         authenticator=parts.authenticator,
     )
     rest = APIRouter(prefix=ROOT)
-    for module in (searches, trials, conclusions, events, leases, catalogue, tokens):
+    for module in (searches, trials, conclusions, events, leases, catalogue, tokens, session):
         rest.include_router(module.router)
     app.include_router(rest)
     app.include_router(operation.router)

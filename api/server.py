@@ -16,6 +16,7 @@ from threadpoolctl import threadpool_limits
 
 from brainformer.api.app import create_app
 from brainformer.api.dependencies import Controller
+from brainformer.api.environment import unknown_variables
 from brainformer.api.logs import set_up_logging
 from brainformer.api.settings import Settings
 from brainformer.search.errors import EnvironmentProblem
@@ -46,7 +47,10 @@ def serve(settings: Settings) -> None:
     """
     from brainformer.search.sql.store import open_store
 
+    settings.require_lasting_database()
     set_up_logging(settings.log_level, settings.log_format)
+    for told in unknown_variables(Settings.model_fields):
+        log.warning("%s", told)
     listener = bind(settings.host, settings.port)
     with listener:
         store = open_store(settings.database_url)

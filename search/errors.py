@@ -22,7 +22,8 @@ BrainformerError
 │   ├── SchemaMismatch
 │   └── StoreLocked
 ├── EnvironmentProblem           something that the machine should offer is missing
-└── ControllerUnreachable        a worker or the command line cannot reach the controller
+├── ControllerUnreachable        a worker or the command line cannot reach the controller
+└── NotAuthorised                the controller refuses the token, or asks for one
 
 Constructors take values and build the message: the rule, the value met, what to do.
 No HTTP here: `api/problems/problem.py` maps each class to a problem+json answer.
@@ -31,6 +32,8 @@ No HTTP here: `api/problems/problem.py` maps each class to a problem+json answer
 from __future__ import annotations
 
 from collections.abc import Sequence
+
+LONGEST_VALUE = 120  # characters of a value that a message quotes
 
 
 class BrainformerError(Exception):
@@ -48,21 +51,38 @@ class BrainformerError(Exception):
 
 
 class InvalidInput(BrainformerError):
-    """What a caller gave breaks a rule.
+    """What a caller gave breaks a rule, or several.
 
     Attributes:
         pointer: JSON pointer to the offending field ("" for the whole document).
+        others: Further rules that the same input breaks; the message tells them all.
     """
 
     code = "invalid_input"
 
-    def __init__(self, rule: str, value: object = None, pointer: str = "") -> None:
-        met = "" if value is None else f" (got {value!r})"
+    def __init__(
+        self,
+        rule: str,
+        value: object = None,
+        pointer: str = "",
+        *,
+        line: int | None = None,
+        others: Sequence[InvalidInput] = (),
+    ) -> None:
+        met = "" if value is None else f" (got {_shown(value)})"
         where = f" at {pointer}" if pointer else ""
-        super().__init__(f"{rule}{met}{where}")
+        where += "" if line is None else f" (line {line})"
+        super().__init__("; ".join([f"{rule}{met}{where}", *(other.message for other in others)]))
         self.rule = rule
         self.value = value
         self.pointer = pointer
+        self.others = tuple(others)
+
+
+def _shown(value: object) -> str:
+    """Returns a value as messages quote it: whole if it is short."""
+    text = repr(value)
+    return text if len(text) <= LONGEST_VALUE else f"{text[: LONGEST_VALUE - 3]}..."
 
 
 class InvalidGenome(InvalidInput):
@@ -245,3 +265,9 @@ class ControllerUnreachable(BrainformerError):
 
     def __init__(self, url: str, why: str) -> None:
         super().__init__(f"no usable answer from the controller at {url}: {why}")
+
+
+class NotAuthorised(BrainformerError):
+    """The controller refuses the token, or asks for one."""
+
+    code = "unauthorized"

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sys
-from importlib.metadata import version
+from collections.abc import Iterator
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
 from typing import Annotated
 
 import typer
@@ -42,16 +44,35 @@ app.add_typer(db.app, name="db")
 app.command("doctor")(doctor.doctor)
 
 
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        sys.stdout.write("".join(f"{line}\n" for line in _versions()))
+        raise typer.Exit
+
+
+def _versions() -> Iterator[str]:
+    """Yields this program's version, Python's, and those of what runs trials where it is there."""
+    yield f"brainformer {version('brainformer-search')}"
+    yield f"python {sys.version.split()[0]}"
+    for package in ("jax", "ray"):
+        with suppress(PackageNotFoundError):
+            yield f"{package} {version(package)}"
+
+
 @app.callback()
 def common(
     show_version: Annotated[
-        bool, typer.Option("--version", help="Print the version and exit.", is_eager=True)
+        bool,
+        typer.Option(
+            "--version",
+            help="Print the version, and those of jax and ray, and exit.",
+            is_eager=True,
+            callback=_show_version,
+        ),
     ] = False,
 ) -> None:
     """Discover better transformer blocks under a fixed training budget."""
-    if show_version:
-        sys.stdout.write(f"brainformer {version('brainformer-search')}\n")
-        raise typer.Exit
+    del show_version  # the callback has answered
 
 
 def main() -> None:

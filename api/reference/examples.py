@@ -74,6 +74,7 @@ ANSWERS: Mapping[str, dict[str, Any]] = MappingProxyType(
         "list_datasets": {
             "items": [{"id": "python-stdlib", "built_in": True, "hash": None}],
         },
+        "get_identity": {"name": "token:cluster-a", "scopes": ["worker"]},
         "list_pools": {"items": [{"pool": "cpu", "workers": 1, "running": 2}]},
         "create_token": {
             "token": {

@@ -47,5 +47,6 @@ def backup(
 def _url(database: str | None) -> str:
     from brainformer.api.settings import load_settings
 
-    given = {} if database is None else {"database_url": database}
-    return load_settings(None, **given).database_url
+    settings = load_settings(None, **({} if database is None else {"database_url": database}))
+    settings.require_lasting_database()
+    return settings.database_url

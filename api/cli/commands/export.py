@@ -10,15 +10,16 @@ from typing import Annotated, Any
 
 import typer
 
-from brainformer.api.cli.terminal.controller_client import ControllerClient
+from brainformer.api.cli.terminal.controller_client import ControllerClient, search_path
 from brainformer.api.cli.terminal.options import (
     URL,
     SearchName,
     Token,
+    TokenFile,
     Url,
     connect,
 )
-from brainformer.api.cli.terminal.output import say, stdout, write_atomically
+from brainformer.api.cli.terminal.output import print_raw, say, write_atomically
 from brainformer.search.errors import InvalidInput
 from brainformer.search.export.flax_source import flax_source
 from brainformer.search.export.genome_file import GenomeExport, scale_export
@@ -65,15 +66,16 @@ def export(
     ] = None,
     url: Url = URL,
     token: Token = None,
+    token_file: TokenFile = None,
 ) -> None:
     """Export a block, checked by its digest: as data, or as a model to train on."""
     target = None if target_params is None else parse_count(target_params)
-    document = fetch_export(connect(url, token), search, trial)
+    document = fetch_export(connect(url, token, token_file), search, trial)
     if target is not None:
         document = scale_export(document, target)
     text = WRITERS[kind](document)
     if output is None:
-        stdout().print(text, markup=False, end="")
+        print_raw(text)
         return
     write_atomically(output, text)
     say(f"wrote trial {document.trial_number} of {document.search_name} to {output}")
@@ -98,7 +100,7 @@ def fetch_export(client: ControllerClient, search: str, trial: int | None) -> Ge
         NotFound: there is no such search or trial, or no candidate has completed.
         InvalidInput: the controller's genome does not have the digest that it states.
     """
-    record = client.get(f"/searches/{search}")
+    record = client.get(f"/searches/{search_path(search)}")
     best: dict[str, Any] = {}
     if trial is None:
         best = client.get(f"/searches/{record['id']}/best")

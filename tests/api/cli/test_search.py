@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner, Result
 
 from brainformer.api.cli.main import app
+from brainformer.api.cli.terminal.controller_client import ControllerClient
 from brainformer.api.cli.terminal.exit_codes import NOT_FOUND, USAGE, exit_code
 from brainformer.search.errors import BrainformerError
 from brainformer.search.export.genome_file import read_export
@@ -158,6 +160,58 @@ def test_watch_tells_what_happened_until_the_end(
     worker.finish_candidates([1.9, 1.8])
     watched = brainformer(site, "search", "watch", "small")
     assert "search small completed, best fitness 0.200" in watched.stderr
+
+
+def test_watch_asks_once_however_many_trials_finish(
+    site: Site, spec: str, worker: ScriptedWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    streams = []
+    opened = ControllerClient.events
+
+    def counted(client: ControllerClient, search_id: str, *, after: int = 0) -> Iterator[Any]:
+        streams.append(after)
+        for event in opened(client, search_id, after=after):
+            yield event
+            if event["event"] == "baseline.ready":  # while it is watched
+                worker.finish_candidates([1.9, 1.8])
+
+    monkeypatch.setattr(ControllerClient, "events", counted)
+    brainformer(site, "search", "create", "-f", spec)
+    worker.finish_next([2.0], kind="baseline")
+    watched = brainformer(site, "search", "watch", "small", "--json").stdout.splitlines()
+    assert streams == [0]
+    kinds = [json.loads(line)["event"] for line in watched]
+    assert kinds.count("trial.finished") == 3
+    assert kinds[-1] == "search.status"
+
+
+def test_a_search_that_nobody_serves_says_so(
+    site: Site, worker: ScriptedWorker, tmp_path: Path
+) -> None:
+    file = tmp_path / "spec.yaml"
+    file.write_text(SPEC)
+    told = brainformer(site, "search", "create", "-f", str(file)).stderr
+    assert "no worker is here yet; start one with 'brainformer worker'" in told
+    worker.claim()
+    assert "no worker" not in brainformer(site, "search", "show", "small").stderr
+    file.write_text(SPEC.replace("small", "large") + "pools: [h200, v6e-8]\n")
+    brainformer(site, "search", "create", "-f", str(file))
+    told = brainformer(site, "search", "show", "large").stderr
+    assert "no worker serves pool h200 or v6e-8 at present" in told
+    brainformer(site, "search", "pause", "large")
+    assert "no worker" not in brainformer(site, "search", "show", "large").stderr
+
+
+@pytest.mark.parametrize("name", ["x/pause?y=", "../tokens", "a b", "%2e%2e", "small#", "é"])
+def test_a_search_is_named_by_what_was_typed_and_nothing_else(
+    site: Site, spec: str, worker: ScriptedWorker, name: str
+) -> None:
+    brainformer(site, "search", "create", "-f", spec)
+    code = NOT_FOUND if "/" in name else USAGE
+    for words in (["show", name], ["pause", name], ["watch", name], ["pareto", name]):
+        refused(site, code, "search", *words)
+    refused(site, code, "export", name)
+    assert worker.http.get("/searches").json()["items"][0]["status"] == "running"
 
 
 def test_an_export_names_the_trial_and_reads_back(

@@ -29,6 +29,7 @@ SCOPE_OF_TAG = {
     "leases": "worker", "access": "admin", "trials": "read", "events": "read", "catalogue": "read",
     "conclusions": "read", "operation": "read",
 }  # fmt: skip
+OF_ANYBODY = {("GET", f"{ROOT}/session")}  # whoever has a token
 OPEN = {("GET", "/healthz"), ("GET", "/readyz"), ("POST", f"{ROOT}/session"),
         ("DELETE", f"{ROOT}/session")}  # fmt: skip
 ALLOWED = {
@@ -56,6 +57,8 @@ def operations(http) -> list[tuple[str, str, str]]:
             named = named.replace("{lease_id}", "9-1").replace("{token_id}", "999")
             [tag] = operation["tags"]
             scope = SCOPE_OF_TAG.get(tag) or ("read" if method == "get" else "write")
+            if (method.upper(), named) in OF_ANYBODY:
+                scope = "any"
             found.append((method.upper(), named, scope))
     return [one for one in found if one[:2] not in OPEN]
 
@@ -83,10 +86,17 @@ def test_each_scope_opens_its_own_operations_and_no_others(tmp_path, scope):
                 path += "?follow=false"
             body = {} if method in {"POST", "PATCH"} else None
             answer = http.request(method, path, headers=bearer(secret), json=body)
-            if needed in ALLOWED[scope]:
+            if needed == "any" or needed in ALLOWED[scope]:
                 assert answer.status_code not in {401, 403}, (method, path, answer.text)
             else:
                 assert code(answer) == (403, "missing_scope"), (method, path)
+
+
+def test_a_token_knows_itself(tmp_path):
+    secret = token(tmp_path, "worker", name="cluster-a")
+    with client(tmp_path) as http:
+        known = http.get(f"{ROOT}/session", headers=bearer(secret)).json()
+        assert known == {"name": "token:cluster-a", "scopes": ["worker"]}
 
 
 def test_a_controller_on_loopback_without_tokens_is_open_until_the_first_one(tmp_path):
