@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow check format serve snapshots lock browser clean
+.PHONY: help demo test test-slow check format serve docs snapshots lock browser clean
 
 help: ## list the targets
 	@grep -hE '^[a-z%-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -28,17 +28,21 @@ check: $(VENV)/dev.installed ## format, lint, types, layers
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-format: $(VENV)/dev.installed ## format and mend what can be mended
+format: $(VENV)/dev.installed ## format, and fix what ruff can fix
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
 bench-%: $(VENV)/dev.installed ## run one benchmark: make bench-ask-tell
 	$(BIN)/python -m benchmarks.$(subst -,_,$*)
 
-snapshots: $(VENV)/dev.installed ## write the docs that are made from the code
-	$(BIN)/python -m brainformer.api.snapshots
+docs: $(VENV)/dev.installed ## build the docs site into site/; a broken link fails it
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
 
-lock: ## resolve the lock files anew (needs uv)
+snapshots: $(VENV)/dev.installed ## write the docs that are generated from the code
+	$(BIN)/python -m brainformer.api.snapshots
+	$(BIN)/python docs/site/architecture.py
+
+lock: ## resolve the lock files again (needs uv)
 	for extra in "" cpu cuda tpu dev; do \
 	  uv pip compile --quiet --universal --python-version 3.11 --fork-strategy requires-python \
 	    --generate-hashes --no-emit-index-url --no-header $${extra:+--extra $$extra} \
@@ -48,8 +52,8 @@ lock: ## resolve the lock files anew (needs uv)
 browser: # the dashboard's tests drive a real Chromium
 	@.ci/install-browser
 
-clean: ## remove what the targets made, the demo's search included
-	rm -rf $(VENV) demo build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+clean: ## remove what the targets created, the demo's search included
+	rm -rf $(VENV) demo site build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(None if (3, 11) <= v < (3, 14) else \

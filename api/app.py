@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
@@ -11,6 +10,7 @@ from fastapi import APIRouter, FastAPI
 from fastapi.middleware.gzip import GZipMiddleware
 from starlette.concurrency import run_in_threadpool
 
+from brainformer.api.dashboard import files as dashboard
 from brainformer.api.dependencies import Controller
 from brainformer.api.gate.admission import KnownDataSets
 from brainformer.api.gate.auth import Authenticator
@@ -27,13 +27,11 @@ from brainformer.api.routes import (
     events,
     leases,
     operation,
+    reports,
     searches,
     session,
     tokens,
     trials,
-)
-from brainformer.api.routes import (
-    outcomes as conclusions,
 )
 from brainformer.api.settings import Settings
 from brainformer.search.store.contract import SearchStore
@@ -76,15 +74,12 @@ def create_app(settings: Settings, *, store: SearchStore | None = None) -> FastA
         authenticator=parts.authenticator,
     )
     rest = APIRouter(prefix=ROOT)
-    for module in (searches, trials, conclusions, events, leases, catalogue, tokens, session):
+    for module in (searches, trials, reports, events, leases, catalogue, tokens, session):
         rest.include_router(module.router)
     app.include_router(rest)
     app.include_router(operation.router)
     app.include_router(reference.router)
-    if importlib.util.find_spec("brainformer.api.dashboard.files") is not None:
-        from brainformer.api.dashboard import files as dashboard_files
-
-        app.include_router(dashboard_files.router)
+    app.include_router(dashboard.router)
     app.openapi = schema_maker(app)  # type: ignore[method-assign]
     return app
 

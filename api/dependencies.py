@@ -29,6 +29,8 @@ from brainformer.api.logs import request_id
 from brainformer.api.problems.problem import HttpProblem
 from brainformer.api.settings import Settings
 from brainformer.search.store.contract import Actor, SearchStore
+from brainformer.search.store.scopes import Scope
+from brainformer.search.trials.lease_id import LEASE_ID_PATTERN
 
 
 @dataclass(frozen=True)
@@ -79,8 +81,8 @@ async def secret_of(
 Secret = Annotated[str | None, Depends(secret_of)]
 
 
-def holder(scope: str | None) -> Callable[..., Coroutine[Any, Any, Principal]]:
-    """Returns a dependency that gives whoever asks, if they have the scope; None is any."""
+def holder(scope: Scope | None) -> Callable[..., Coroutine[Any, Any, Principal]]:
+    """Returns a dependency that gives whoever asks, if they have the scope; None means any."""
 
     async def principal(request: Request, parts: Parts, secret: Secret) -> Principal:
         found = parts.authenticator.remembered(secret)
@@ -95,7 +97,7 @@ def holder(scope: str | None) -> Callable[..., Coroutine[Any, Any, Principal]]:
     return principal
 
 
-def actor_with(scope: str) -> Callable[..., Coroutine[Any, Any, Actor]]:
+def actor_with(scope: Scope) -> Callable[..., Coroutine[Any, Any, Actor]]:
     """Returns a dependency that gives the name for the audit trail."""
     needed = Depends(holder(scope))
 
@@ -120,7 +122,7 @@ SearchId = Annotated[
     ),
 ]
 TrialNumber = Annotated[int, Path(ge=0, le=2**31 - 1, description="The trial's number.")]
-LeaseId = Annotated[str, Path(pattern=r"^[0-9]{1,15}-[0-9]{1,9}$", description="As claimed.")]
+ClaimedLease = Annotated[str, Path(pattern=f"^{LEASE_ID_PATTERN}$", description="As claimed.")]
 Cursor = Annotated[
     str | None,
     Query(

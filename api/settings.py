@@ -192,6 +192,18 @@ class Settings(BaseSettings):
         return frozenset({"*"})
 
 
+HEADER = """# Settings of the controller
+
+Each setting can be given in the environment (`BRAINFORMER_PORT=9000`) or in a YAML or TOML file
+(`brainformer serve --config FILE`, `port: 9000`), some on the command line. The command line wins
+over the environment, the environment over the file. Lists are written with commas or as JSON:
+`BRAINFORMER_ALLOWED_HOSTS=search.example.org,10.0.0.5`. What Kubernetes sets for a Service called
+brainformer (`BRAINFORMER_PORT=tcp://10.96.12.7:8700`) is not a setting.
+
+This table is generated from api/settings.py by `make snapshots`.
+"""
+
+
 def load_settings(config: Path | None = None, **given: Any) -> Settings:
     """Returns the settings: `given` first, then the environment, then the file, then defaults.
 
@@ -253,15 +265,7 @@ def _read(file: Path) -> tuple[dict[str, Any], Mapping[str, int]]:
 def settings_document() -> str:
     """Returns docs/settings.md."""
     lines = [
-        "# Settings of the controller",
-        "Each can be given in the environment (`BRAINFORMER_PORT=9000`), in a YAML or TOML file",
-        "(`brainformer serve --config FILE`, `port: 9000`), and some on the command line, which",
-        "wins over the environment, which wins over the file. Lists are written with commas or as",
-        "JSON: `BRAINFORMER_ALLOWED_HOSTS=search.example.org,10.0.0.5`. What Kubernetes sets for a",
-        "Service called brainformer (`BRAINFORMER_PORT=tcp://10.96.12.7:8700`) is no setting.",
-        "",
-        "This table is made from api/settings.py by `make snapshots`.",
-        "",
+        HEADER,
         "| name | default | meaning |",
         "| --- | --- | --- |",
     ]

@@ -38,6 +38,7 @@ from brainformer.search.spec import Limits, Screening, SearchSpec
 from brainformer.search.sql.store import open_store
 from brainformer.search.sql.trials.endings import record_result
 from brainformer.search.store.contract import Actor
+from brainformer.search.trials.lease_id import LeaseId
 from brainformer.search.trials.lease_messages import ClaimRequest, Lease, Result
 from brainformer.search.trials.trial import Measurements, Outcome
 
@@ -148,7 +149,7 @@ class _Dispatched:
             leases = self._claim(min(MANY, left))
             with self._store._database.write() as tx:
                 for lease in leases:
-                    record_result(tx, lease.lease_id, _result(lease))
+                    record_result(tx, LeaseId.parse(lease.lease_id), _result(lease))
 
     def measured(self, screening: str, count: int) -> Times:
         """Returns milliseconds of claim and result, trial by trial."""

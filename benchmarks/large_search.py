@@ -30,6 +30,7 @@ from brainformer.search.sql.connection.tables import (
 from brainformer.search.sql.store import open_store
 from brainformer.search.status import SearchStatus
 from brainformer.search.store.contract import Actor, TrialFilter
+from brainformer.search.trials.events import EventKind
 from brainformer.search.trials.lease_messages import ClaimRequest, Result
 from brainformer.search.trials.trial import CurvePoint, Measurements, Outcome
 
@@ -280,16 +281,21 @@ class Maker:
         self, shelf: Shelf, number: int, status: str, outcome: str, fitness: float | None, at: float
     ) -> None:
         base = {"number": number, "kind_of_trial": "candidate", "attempt": 1}
-        told: list[tuple[str, float, dict[str, Any]]] = [
-            ("trial.started", at, {**base, "pool": POOL, "seq": self.seq - 2}),
+        told: list[tuple[EventKind, float, dict[str, Any]]] = [
+            (EventKind.TRIAL_STARTED, at, {**base, "pool": POOL, "seq": self.seq - 2}),
             (
-                "trial.finished",
+                EventKind.TRIAL_FINISHED,
                 at + SECONDS_A_TRIAL,
                 {**base, "status": status, "outcome": outcome, "fitness": fitness, "seq": self.seq},
             ),
         ]
         for kind, when, data in told:
-            row = {"search_id": self.search_id, "kind": kind, "at": when, "data": json.dumps(data)}
+            row = {
+                "search_id": self.search_id,
+                "kind": kind.value,
+                "at": when,
+                "data": json.dumps(data),
+            }
             shelf.add(events, **row)
 
     def _join_front(self, fitness: float, measured: Measurements, number: int) -> None:

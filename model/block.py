@@ -35,7 +35,7 @@ class RoutingTotals(NamedTuple):
     def zero(cls, experts: int) -> RoutingTotals:
         """Returns the totals of no sub-layer."""
         none = jnp.zeros(())
-        return cls(RoutingReport(none, none, none, jnp.zeros((experts,))), none)
+        return cls(RoutingReport(none, none, none, none, jnp.zeros((experts,))), none)
 
     def add(self, other: RoutingTotals) -> RoutingTotals:
         """Returns the totals of both."""
@@ -87,7 +87,7 @@ class Block(nnx.Module):
             routing, rest = states
             x, report, routing = _apply(graph, routing, rest, x, batch=batch, training=training)
             if report is not None:
-                # New variables rather than new values; see MoELayer.observe_cutoff.
+                # New variables rather than new values; see MoELayer.observe_admitted.
                 for name, variable in routing["inner"].items():
                     setattr(layer.inner, name, RoutingState(variable[...]))
                 totals = totals.add(RoutingTotals(report, jnp.ones(())))

@@ -32,6 +32,7 @@ class LossReport(NamedTuple):
         load_balance: 1 is balanced; 0 without token choice.
         router_z: Mean squared log-partition.
         drop_fraction: Choices dropped, or tokens that no expert chose.
+        experts_per_token: Experts that compute a token; 0 without MoE.
         expert_load: Share of computed tokens per expert; sums to 1, or zeros without MoE.
     """
 
@@ -39,6 +40,7 @@ class LossReport(NamedTuple):
     load_balance: Float[Array, ""]
     router_z: Float[Array, ""]
     drop_fraction: Float[Array, ""]
+    experts_per_token: Float[Array, ""]
     expert_load: Float[Array, " E"]
 
 

@@ -26,9 +26,9 @@ from brainformer.model.expert_dispatch import Slots, rows_of, weighted_sum
 from brainformer.model.feed_forward import activate
 from brainformer.model.initial import constant, normal
 from brainformer.model.routing import (
-    CUTOFF_DECAY,
     RoutingReport,
     RoutingState,
+    admitted_share,
     choose_across_batch,
     load_balance_loss,
     pack_blocks,
@@ -38,15 +38,16 @@ from brainformer.model.routing import (
     scores,
     threshold_gates,
     top_k_gates,
+    tracked_cutoff,
     turns_with_capacity,
 )
-from brainformer.search.cost.cost import TOP_K, is_gated
+from brainformer.search.cost.cost import DROPLESS_BLOCK, TOP_K, is_gated
 from brainformer.search.cost.trainable import slots_per_expert
 from brainformer.search.space.genome import MoE
 
 # Places in a block of one expert's tokens: long enough to multiply well, short enough that the
 # half-empty last block of each expert costs little.
-BLOCK = {"cpu": 64, "accelerator": 256}
+BLOCK = {"cpu": DROPLESS_BLOCK, "accelerator": 256}
 
 
 class MoELayer(nnx.Module):
@@ -54,7 +55,7 @@ class MoELayer(nnx.Module):
 
     Attributes:
         router: Projects a token onto experts; always float32.
-        cutoff: Per expert, the running score of the last token that it admitted.
+        cutoff: Per expert, the score above which evaluation gives it a token (expert choice).
         steps: Training steps that `cutoff` has seen.
     """
 
@@ -75,22 +76,24 @@ class MoELayer(nnx.Module):
     ) -> tuple[Float[Array, "T d"], RoutingReport]:
         """Returns the weighted sum of the chosen experts' outputs, and how tokens were routed."""
         if self._has_places(training=training):
-            out, report, cutoff = self._in_groups(x, batch)
+            out, report, admitted = self._in_groups(x, batch)
             if training and self.layer.gating == "expert_choice":
-                self.observe_cutoff(cutoff)
+                self.observe_admitted(admitted, report.experts_per_token)
             return out, report
         probabilities, z_loss = scores(self.router[...], x)
         if self.layer.gating == "expert_choice":
             gates = threshold_gates(probabilities, self.cutoff[...])
             routed = gates > 0
             missed = jnp.mean(~routed.any(axis=1))
-            report = RoutingReport(jnp.zeros(()), z_loss, missed, _load(routed.sum(0)))
+            each = jnp.mean(routed.sum(axis=1, dtype=jnp.float32))
+            report = RoutingReport(jnp.zeros(()), z_loss, missed, each, _load(routed.sum(0)))
             return self.compute_sparse(x, gates), report
         k = TOP_K[self.layer.gating]
         gates = top_k_gates(probabilities, preferences(probabilities), k)
         counts = jnp.sum(gates > 0, axis=0, dtype=jnp.float32)
         balance = load_balance_loss(probabilities, counts, k)
-        report = RoutingReport(balance, z_loss, jnp.zeros(()), _load(counts))
+        each = jnp.asarray(float(k))
+        report = RoutingReport(balance, z_loss, jnp.zeros(()), each, _load(counts))
         return self.compute_dropless(x, gates, k), report
 
     def _has_places(self, *, training: bool) -> bool:
@@ -102,22 +105,24 @@ class MoELayer(nnx.Module):
     def _in_groups(
         self, x: Float[Array, "T d"], batch: int
     ) -> tuple[Float[Array, "T d"], RoutingReport, Float[Array, " E"]]:
-        """Returns output, report and cut-offs of a rule with places, each group of rows apart."""
+        """Returns output, report and admitted shares of a rule with places, by groups of rows."""
         groups = self.config.expert_groups
         if groups == 1:
-            slots, report, cutoff = self.route(self.router[...], x, batch)
-            return self.compute(x, slots), report, cutoff
+            slots, report, admitted = self.route(self.router[...], self.cutoff[...], x, batch)
+            return self.compute(x, slots), report, admitted
         if EXPERT_AXIS in jax.sharding.get_abstract_mesh().axis_names:
             return self._across_devices(x, batch // groups)
         shaped = x.reshape(groups, -1, x.shape[-1])
 
         def one(rows: Array) -> tuple[Array, RoutingReport, Array]:
-            slots, report, cutoff = self.route(self.router[...], rows, batch // groups)
-            return self.compute(rows, slots), report, cutoff
+            slots, report, admitted = self.route(
+                self.router[...], self.cutoff[...], rows, batch // groups
+            )
+            return self.compute(rows, slots), report, admitted
 
-        out, report, cutoff = jax.vmap(one)(shaped)
-        report, cutoff = jax.tree.map(lambda part: part.mean(axis=0), (report, cutoff))
-        return out.reshape(x.shape), report, cutoff
+        out, report, admitted = jax.vmap(one)(shaped)
+        report, admitted = jax.tree.map(lambda part: part.mean(axis=0), (report, admitted))
+        return out.reshape(x.shape), report, admitted
 
     def _across_devices(
         self, x: Float[Array, "T d"], rows: int
@@ -134,28 +139,38 @@ class MoELayer(nnx.Module):
         if is_gated(self.layer.activation):
             weights["gate"], specs["gate"] = self.gate[...], columns
 
-        def shard(router: Array, weights: dict[str, Array], x: Array) -> tuple[Any, ...]:
-            slots, report, cutoff = self.route(router, x, rows)
+        def shard(
+            router: Array, cutoff: Array, weights: dict[str, Array], x: Array
+        ) -> tuple[Any, ...]:
+            slots, report, admitted = self.route(router, cutoff, x, rows)
             sent = _exchange(rows_of(x, slots), 0, 1)
             out = jax.lax.psum(self._experts(sent, weights), MODEL_AXIS)  # type: ignore[no-untyped-call]
             out = _exchange(out, 1, 0)
-            report, cutoff = jax.tree.map(_mean_over_shards, (report, cutoff))
-            return weighted_sum(out, slots, x.shape[0]), report, cutoff
+            report, admitted = jax.tree.map(_mean_over_shards, (report, admitted))
+            return weighted_sum(out, slots, x.shape[0]), report, admitted
 
         whole = partition_spec()
         mapped = jax.shard_map(
-            shard, in_specs=(whole, specs, tokens), out_specs=(tokens, whole, whole)
+            shard, in_specs=(whole, whole, specs, tokens), out_specs=(tokens, whole, whole)
         )
-        out, report, cutoff = mapped(self.router[...], weights, x)
-        return out, report, cutoff
+        out, report, admitted = mapped(self.router[...], self.cutoff[...], weights, x)
+        return out, report, admitted
 
     def route(
-        self, router: Float[Array, "d E"], x: Float[Array, "T d"], batch: int
+        self,
+        router: Float[Array, "d E"],
+        cutoff: Float[Array, " E"],
+        x: Float[Array, "T d"],
+        batch: int,
     ) -> tuple[Slots, RoutingReport, Float[Array, " E"]]:
-        """Returns the places that a rule with fixed places fills, a report, and the cut-offs."""
+        """Returns the places that a rule with fixed places fills, a report, and admitted shares.
+
+        The last is what each expert's cut-off would admit of these tokens in evaluation.
+        """
         probabilities, z_loss = scores(router, x)
         rule = PLACE_RULES[self.layer.gating]
-        return rule(self.layer, self.config, probabilities, z_loss, batch)
+        slots, report = rule(self.layer, self.config, probabilities, z_loss, batch)
+        return slots, report, admitted_share(probabilities, cutoff)
 
     def compute(self, x: Float[Array, "T d"], slots: Slots) -> Float[Array, "T d"]:
         """Returns the sum over places of weight x expert(token), each token in its row."""
@@ -198,13 +213,14 @@ class MoELayer(nnx.Module):
         weights = jnp.where(empty, 0.0, gates[packed, expert[:, None]])
         return self.compute(x, Slots(packed, weights, expert))
 
-    def observe_cutoff(self, cutoff: Float[Array, " E"]) -> None:
-        """Moves the running cut-offs: the mean of the first steps, then an exponential mean."""
-        steps = self.steps[...]
-        decay = jnp.minimum(CUTOFF_DECAY, steps / (steps + 1.0))
+    def observe_admitted(
+        self, admitted: Float[Array, " E"], experts_per_token: Float[Array, ""]
+    ) -> None:
+        """Moves the cut-offs towards admitting as many tokens as training gives each expert."""
+        steps, share = self.steps[...], experts_per_token / self.config.experts
         # New variables rather than new values: a caller may have merged this model from
         # variables of an outer trace (the closure of a loss), which cannot be written here.
-        self.cutoff = RoutingState(decay * self.cutoff[...] + (1.0 - decay) * cutoff)
+        self.cutoff = RoutingState(tracked_cutoff(self.cutoff[...], admitted, share, steps))
         self.steps = RoutingState(steps + 1.0)
 
     def _matrices(self, experts: Array | None) -> dict[str, Array]:
@@ -225,7 +241,7 @@ class MoELayer(nnx.Module):
         return jnp.einsum("nch,nhd->ncd", hidden, cast["down"])
 
 
-Placed = tuple[Slots, RoutingReport, Float[Array, " E"]]
+Placed = tuple[Slots, RoutingReport]
 
 
 def _place_top_k(
@@ -247,8 +263,9 @@ def _place_top_k(
         choice = turns_with_capacity(probabilities, order, k, batch=batch, capacity_factor=factor)
     dropped = 1.0 - choice.taken.sum() / (count * k)
     balance = load_balance_loss(probabilities, choice.wanted, k)
-    report = RoutingReport(balance, z_loss, dropped, _load(choice.taken))
-    return choice.slots, report, jnp.zeros((experts,))
+    each = choice.taken.sum() / count
+    report = RoutingReport(balance, z_loss, dropped, each, _load(choice.taken))
+    return choice.slots, report
 
 
 def _place_expert_choice(
@@ -267,8 +284,9 @@ def _place_expert_choice(
         rows = max(1, slots_per_expert(layer, experts, batch))
         choice = choose_across_batch(probabilities, batch=batch, rows=rows)
     load = jnp.full((experts,), 1.0 / experts)
-    report = RoutingReport(jnp.zeros(()), z_loss, choice.missed, load)
-    return Slots(choice.tokens, choice.weights), report, choice.cutoff
+    each = jnp.asarray(choice.tokens.size / count)
+    report = RoutingReport(jnp.zeros(()), z_loss, choice.missed, each, load)
+    return Slots(choice.tokens, choice.weights), report
 
 
 PLACE_RULES: dict[str, Callable[..., Placed]] = {

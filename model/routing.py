@@ -6,7 +6,7 @@ and multiply well, and expert choice fills them exactly. Rules, by gating and ph
 
 | gating        | training                             | evaluation, export, generation  |
 | top_1, top_2  | capacity that accrues with position  | dropless                        |
-| expert_choice | across the batch at one position     | threshold: running cut-offs     |
+| expert_choice | across the batch at one position     | threshold: tracked cut-offs     |
 
 None of these looks at later tokens of a row; the evaluation rules look at no other row either.
 `paper_*` rules reproduce arXiv:2306.00008 and arXiv:2006.16668: they leak the future.
@@ -28,7 +28,11 @@ from brainformer.model.expert_dispatch import Slots, take
 # positions more than running over them. Pairs compile to one kernel, running sums to several.
 PAIRWISE_ROWS = 64
 PAIRWISE_POSITIONS = 128
-CUTOFF_DECAY = 0.98
+# How far an expert's cut-off moves when it admits twice its share: far at first, as the router
+# does, and later so little that a batch's noise moves what it admits by about a percent.
+FIRST_CUTOFF_STEP = 0.5
+LAST_CUTOFF_STEP = 0.03
+SETTLING_STEPS = 10.0
 
 
 class RoutingState(nnx.Variable[Array]):
@@ -44,12 +48,14 @@ class RoutingReport(NamedTuple):
         router_z: Mean squared log-partition of the router (arXiv:2202.08906).
         drop_fraction: Top-k: share of choices that found no room. Expert choice: share of
             tokens that no expert computes.
+        experts_per_token: Experts that compute a token, on average.
         expert_load: Share of all computed tokens, per expert.
     """
 
     load_balance: Float[Array, ""]
     router_z: Float[Array, ""]
     drop_fraction: Float[Array, ""]
+    experts_per_token: Float[Array, ""]
     expert_load: Float[Array, " E"]
 
 
@@ -180,13 +186,11 @@ class RowChoice(NamedTuple):
     Attributes:
         tokens: Index of the token in each place.
         weights: Its probability, through which the router learns.
-        cutoff: The score of the last token that an expert admits, averaged over positions.
         missed: Share of tokens that no expert chose.
     """
 
     tokens: Int[Array, "E C"]
     weights: Float[Array, "E C"]
-    cutoff: Float[Array, " E"]
     missed: Float[Array, ""]
 
 
@@ -201,8 +205,7 @@ def choose_across_batch(probabilities: Float[Array, "T E"], *, batch: int, rows:
     scores = probabilities.reshape(batch, length, experts).transpose(2, 1, 0)
     best, row, missed = (_rank_rows if batch <= PAIRWISE_ROWS else _sort_rows)(scores, rows)
     token = (row * length + jnp.arange(length)[:, None]).reshape(experts, length * rows)
-    cutoff = jnp.mean(jax.lax.stop_gradient(best), axis=1)[:, -1]
-    return RowChoice(token, best.reshape(token.shape), cutoff, missed)
+    return RowChoice(token, best.reshape(token.shape), missed)
 
 
 BestRows = tuple[Float[Array, "E S R"], Int[Array, "E S R"], Float[Array, ""]]
@@ -257,8 +260,7 @@ def paper_expert_choice(
     best, position = jax.lax.top_k(scores.transpose(2, 0, 1), places)
     token = (position + jnp.arange(batch)[:, None] * length).reshape(experts, batch * places)
     met = jnp.zeros(tokens, jnp.bool_).at[token.reshape(-1)].set(True)
-    cutoff = jnp.mean(jax.lax.stop_gradient(best[..., -1]), axis=1)
-    return RowChoice(token, best.reshape(token.shape), cutoff, 1.0 - jnp.mean(met))
+    return RowChoice(token, best.reshape(token.shape), 1.0 - jnp.mean(met))
 
 
 def paper_top_k(
@@ -328,6 +330,38 @@ def threshold_gates(
     Expert threshold routing (arXiv:2603.11535): a token's experts depend on that token alone.
     """
     return jnp.where(probabilities > cutoff, probabilities, 0.0)
+
+
+def admitted_share(
+    probabilities: Float[Array, "T E"], cutoff: Float[Array, " E"]
+) -> Float[Array, " E"]:
+    """Returns the share of tokens that each expert would take by `threshold_gates`."""
+    scores = jax.lax.stop_gradient(probabilities)
+    return jnp.mean((scores > cutoff).astype(jnp.float32), axis=0)
+
+
+def tracked_cutoff(
+    cutoff: Float[Array, " E"],
+    admitted: Float[Array, " E"],
+    share: Float[Array, ""] | float,
+    steps: Float[Array, ""],
+) -> Float[Array, " E"]:
+    """Returns the cut-offs moved towards admitting `share` of the tokens each.
+
+    Stochastic approximation of a quantile (Robbins and Monro, 1951), in the logarithm, since scores
+    are skewed and of any size. What the threshold admits is what is steered: the mean of the scores
+    that were admitted last, an order statistic, lies above the quantile that it stands for, so that
+    experts would take half their share.
+
+    Args:
+        cutoff: Present cut-offs, in (0, 1].
+        admitted: Share of a training batch above them.
+        share: Share of the tokens that training gives each expert.
+        steps: Training steps so far.
+    """
+    gain = jnp.maximum(LAST_CUTOFF_STEP, FIRST_CUTOFF_STEP / (1.0 + steps / SETTLING_STEPS))
+    excess = jnp.minimum(admitted / share - 1.0, 3.0)
+    return jnp.minimum(cutoff * jnp.exp(gain * excess), 1.0)
 
 
 def weights_of(

@@ -1,15 +1,15 @@
 """The one tree of errors that this project raises.
 
 BrainformerError
-├── InvalidInput                 what a caller gave breaks a rule
+├── InvalidInput                 the caller's input breaks a rule
 │   ├── InvalidGenome
 │   ├── InvalidSpace
 │   ├── InvalidSpec
 │   ├── InvalidMeasurement
 │   ├── InvalidMesh
 │   └── InvalidData
-├── NotFound                     a search, trial, data set, preset ... that is not there
-├── Conflict                     the request contradicts the present state
+├── NotFound                     a search, trial, data set, preset ... that does not exist
+├── Conflict                     the request contradicts the current state
 │   ├── IllegalTransition
 │   ├── StaleVersion
 │   ├── LeaseLost
@@ -17,15 +17,20 @@ BrainformerError
 │   ├── IdempotencyInFlight
 │   └── DataMismatch
 ├── SpaceExhausted               every genome within reach has been tried
-├── StorageError                 the database cannot serve
+├── StorageError                 the database cannot serve requests
 │   ├── StorageUnavailable
+│   │   ├── StorageBusy          lost a race for a lock: the same again may well succeed
+│   │   ├── StorageFull
+│   │   ├── StorageReadOnly
+│   │   ├── StorageUnreachable
+│   │   └── StorageDamaged
 │   ├── SchemaMismatch
 │   └── StoreLocked
-├── EnvironmentProblem           something that the machine should offer is missing
+├── EnvironmentProblem           something this machine should offer is missing
 ├── ControllerUnreachable        a worker or the command line cannot reach the controller
 └── NotAuthorised                the controller refuses the token, or asks for one
 
-Constructors take values and build the message: the rule, the value met, what to do.
+Constructors take values and build the message: the rule, the value that broke it, what to do.
 No HTTP here: `api/problems/problem.py` maps each class to a problem+json answer.
 """
 
@@ -51,7 +56,7 @@ class BrainformerError(Exception):
 
 
 class InvalidInput(BrainformerError):
-    """What a caller gave breaks a rule, or several.
+    """The caller's input breaks a rule, or several.
 
     Attributes:
         pointer: JSON pointer to the offending field ("" for the whole document).
@@ -122,7 +127,7 @@ class InvalidData(InvalidInput):
 
 
 class NotFound(BrainformerError):
-    """A named thing is not there."""
+    """Something named does not exist."""
 
     code = "not_found"
 
@@ -134,13 +139,13 @@ class NotFound(BrainformerError):
 
 
 class Conflict(BrainformerError):
-    """The request contradicts the present state."""
+    """The request contradicts the current state."""
 
     code = "conflict"
 
 
 class IllegalTransition(Conflict):
-    """A status change that the table of legal transitions does not hold."""
+    """A status change that is not in the table of legal transitions."""
 
     code = "illegal_transition"
 
@@ -171,12 +176,12 @@ class LeaseLost(Conflict):
 
 
 class IdempotencyMismatch(Conflict):
-    """An idempotency key was used before with another body."""
+    """An idempotency key was used before with a different body."""
 
     code = "idempotency_mismatch"
 
     def __init__(self, key: str) -> None:
-        super().__init__(f"idempotency key {key!r} was used with another body; choose a new key")
+        super().__init__(f"idempotency key {key!r} was used with a different body; use a new key")
 
 
 class IdempotencyInFlight(Conflict):
@@ -189,7 +194,7 @@ class IdempotencyInFlight(Conflict):
 
 
 class DataMismatch(Conflict):
-    """A worker's copy of a data set differs from the one that the search recorded."""
+    """A worker's copy of a data set differs from the one the search recorded."""
 
     code = "data_mismatch"
 
@@ -213,18 +218,48 @@ class SpaceExhausted(BrainformerError):
 
 
 class StorageError(BrainformerError):
-    """The database cannot serve."""
+    """The database cannot serve requests."""
 
     code = "storage_error"
 
 
 class StorageUnavailable(StorageError):
-    """The database cannot be reached, is read-only or its disk is full."""
+    """The database cannot serve right now; its subclasses say why."""
 
     code = "storage_unavailable"
 
     def __init__(self, why: str) -> None:
-        super().__init__(f"the database cannot serve right now: {why}")
+        super().__init__(f"the database is unavailable: {why}")
+
+
+class StorageBusy(StorageUnavailable):
+    """Another transaction or process held what was asked for; the same again may well succeed."""
+
+    code = "storage_busy"
+
+
+class StorageFull(StorageUnavailable):
+    """The database's disk is full."""
+
+    code = "storage_full"
+
+
+class StorageReadOnly(StorageUnavailable):
+    """The database may be read and not written."""
+
+    code = "storage_read_only"
+
+
+class StorageUnreachable(StorageUnavailable):
+    """The server does not answer, or the file cannot be opened or read."""
+
+    code = "storage_unreachable"
+
+
+class StorageDamaged(StorageUnavailable):
+    """The database is not sound, or none at all."""
+
+    code = "storage_damaged"
 
 
 class SchemaMismatch(StorageError):
@@ -245,12 +280,12 @@ class StoreLocked(StorageError):
 
     def __init__(self, path: str) -> None:
         super().__init__(
-            f"another controller already serves {path}; stop it, or use PostgreSQL for several"
+            f"another controller already uses {path}; stop it, or use PostgreSQL for several"
         )
 
 
 class EnvironmentProblem(BrainformerError):
-    """Something that the machine should offer is missing or not permitted."""
+    """Something this machine should offer is missing or not permitted."""
 
     code = "environment_problem"
 
@@ -259,7 +294,7 @@ class EnvironmentProblem(BrainformerError):
 
 
 class ControllerUnreachable(BrainformerError):
-    """The controller does not answer, or answers nonsense."""
+    """The controller does not answer, or its answer cannot be used."""
 
     code = "controller_unreachable"
 

@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal, NamedTuple, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    field_validator,
+    model_validator,
+)
 
-from brainformer.search.errors import InvalidSpec
+from brainformer.search.cost.runnable import runnable_genome
+from brainformer.search.errors import InvalidGenome, InvalidSpec, NotFound
 from brainformer.search.proxy.builtin_proxies import check_named, resolve_proxy
 from brainformer.search.proxy.proxy import Name, PositiveFloat, Proxy
+from brainformer.search.space.family import BaselineFamily, is_family, read_shorthand
 from brainformer.search.space.genome import Genome
 from brainformer.search.space.space import Space, load_preset
 from brainformer.search.validation import (
@@ -23,7 +33,7 @@ from brainformer.search.yaml_text import LIMIT_BYTES, YamlProblem, read_yaml
 
 
 class Screening(BaseModel):
-    """Which of many mutated children is evaluated; `none` is the paper's algorithm."""
+    """How one of many mutated children is chosen; `none` is the paper's algorithm."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -54,7 +64,30 @@ NamedSpace: TypeAlias = Annotated[
 NamedGenome: TypeAlias = Annotated[
     Annotated[str, NAME] | Annotated[Genome, DEFINITION], NAME_OR_DEFINITION
 ]
+
+
+def _kind_of_baseline(given: object) -> str:
+    return "of-a-family" if is_family(given) else "one-block"
+
+
+NamedBaseline: TypeAlias = Annotated[
+    Annotated[NamedGenome, Tag("one-block")] | Annotated[BaselineFamily, Tag("of-a-family")],
+    Discriminator(_kind_of_baseline),
+]
 Algorithm: TypeAlias = Literal["regularized_evolution", "random", "nsga2"]
+
+
+class Rival(NamedTuple):
+    """A block that candidates may be compared with.
+
+    Attributes:
+        proxy: None for the search's own.
+        label: What tells it from the family's other members.
+    """
+
+    genome: Genome
+    proxy: Proxy | None = None
+    label: str = ""
 
 
 class SearchSpec(BaseModel):
@@ -63,11 +96,17 @@ class SearchSpec(BaseModel):
     Attributes:
         space: A preset's name or a whole definition.
         proxy: A built-in proxy's name, or fields of a proxy: those that are left out come from
-            the built-in one that `preset` names, or that bears the space's name.
-        baseline: A zoo name or a genome; every pool runs it first, `baseline_repeats` times.
+            the built-in one that `preset` names, or that has the space's name.
+        baseline: What candidates are compared with: a zoo name, a genome, or a family of which
+            every pool first finds its best member ("glam*", or a mapping with `family`).
+        baseline_repeats: Runs of the baseline on every pool before its first candidate.
         seeds: Zoo names or genomes that are proposed first.
         screening: `none`, `gaussian_process`, or a mapping with that as its `kind`.
-        limits: `trials` counts candidates alone.
+        limits: `trials` counts candidates only.
+        confirmations: How many of the best are finalists, run again with fresh seeds.
+        confirmation_repeats: Fresh runs that every finalist starts with.
+        confirmation_limit: Fresh runs in total, the baseline's further ones included; they go to
+            the finalists between which they decide. By default twice what all start with, plus two.
         step_time_slack: A candidate is infeasible above (1 + slack) x the baseline's step time;
             None turns the constraint off.
         pools: Kinds of hardware that may work on this search; empty means any.
@@ -78,7 +117,7 @@ class SearchSpec(BaseModel):
     name: Name
     space: NamedSpace
     proxy: Proxy = Proxy()
-    baseline: NamedGenome = "glam"
+    baseline: NamedBaseline = "glam"
     baseline_repeats: Annotated[int, Field(ge=1, le=100)] = 3
     seeds: Annotated[tuple[NamedGenome, ...], Field(max_length=1000)] = ()
     algorithm: Algorithm = "regularized_evolution"
@@ -87,7 +126,8 @@ class SearchSpec(BaseModel):
     screening: Screening = Screening()
     limits: Limits
     confirmations: Annotated[int, Field(ge=0, le=100)] = 3
-    confirmation_repeats: Annotated[int, Field(ge=1, le=100)] = 2
+    confirmation_repeats: Annotated[int, Field(ge=1, le=100)] = 3
+    confirmation_limit: Annotated[int, Field(ge=0, le=10_000)] | None = None
     step_time_slack: Annotated[float, Field(ge=0, le=100)] | None = 0.05
     inference_time_slack: Annotated[float, Field(ge=0, le=100)] | None = None
     hurdle: bool = True
@@ -122,9 +162,62 @@ class SearchSpec(BaseModel):
             )
         return self
 
+    @field_validator("baseline", mode="before")
+    @classmethod
+    def _family_by_its_shorthand(cls, given: Any) -> Any:
+        return read_shorthand(given)
+
+    @property
+    def confirmation_runs(self) -> int:
+        """Fresh runs that confirming may spend."""
+        if self.confirmation_limit is not None:
+            return self.confirmation_limit
+        return 2 * self.confirmations * self.confirmation_repeats + 2
+
+    def rivals(self) -> list[Rival]:
+        """Returns the baseline, or every member of its family that can be trained.
+
+        Raises:
+            InvalidGenome: there is no zoo genome of that name, or no member fits; names why the
+                first one does not.
+        """
+        space = self.resolved_space()
+        if not isinstance(self.baseline, BaselineFamily):
+            return [Rival(runnable_genome(self.baseline, space, self.proxy))]
+        genomes = _runnable(self.baseline.genomes(space), space, self.proxy)
+        return [
+            self._rival(genome, rate) for genome in genomes for rate in self.baseline.learning_rates
+        ]
+
+    def _rival(self, genome: Genome, rate: float) -> Rival:
+        label = f"{len(genome.layers)} sub-layers, d={genome.model_dim}"
+        if rate == 1:
+            return Rival(genome, None, label)
+        peak = rate * self.proxy.peak_learning_rate
+        proxy = self.proxy.model_copy(update={"peak_learning_rate": peak})
+        return Rival(genome, proxy, f"{label}, learning rate x{rate:g}")
+
     def resolved_space(self) -> Space:
         """Returns the space, read from the presets where the spec names one."""
         return load_preset(self.space) if isinstance(self.space, str) else self.space
+
+
+def _runnable(genomes: list[Genome], space: Space, proxy: Proxy) -> list[Genome]:
+    """Returns the genomes that a search may run.
+
+    Raises:
+        InvalidGenome: it may run none of them; names why not the first one.
+    """
+    found: list[Genome] = []
+    refused: list[InvalidGenome] = []
+    for genome in genomes:
+        try:
+            found.append(runnable_genome(genome, space, proxy))
+        except InvalidGenome as error:
+            refused.append(error)
+    if not found:
+        raise refused[0]
+    return found
 
 
 def parse_spec(data: object, *, limit_bytes: int = LIMIT_BYTES) -> SearchSpec:
@@ -145,8 +238,69 @@ def parse_spec(data: object, *, limit_bytes: int = LIMIT_BYTES) -> SearchSpec:
             raise InvalidSpec(f"the spec is not YAML: {error}") from None
         data, lines = text.data, text.lines
     if not isinstance(data, dict):
-        raise InvalidSpec("a spec is a mapping of fields", type(data).__name__)
+        raise InvalidSpec("a spec must be a mapping of fields", type(data).__name__)
     try:
         return checked(SearchSpec, data)
     except BrokenRules as broken:
         raise broken.as_error(InvalidSpec, lines) from None
+
+
+class ResolvedSpec(NamedTuple):
+    """What a spec names.
+
+    Attributes:
+        space: Read from the presets where the spec names one.
+        rivals: The baseline, or the members of its family that the search may run.
+        seeds: By the JSON pointer of where they stand in the spec.
+    """
+
+    space: Space
+    rivals: list[Rival]
+    seeds: dict[str, Genome]
+
+
+def resolve_spec(spec: SearchSpec) -> ResolvedSpec:
+    """Returns the space and the genomes that a spec names, all of which its search may run.
+
+    Raises:
+        InvalidSpec: names the field.
+    """
+    try:
+        space = spec.resolved_space()
+    except NotFound as error:
+        raise InvalidSpec(error.message, pointer="/space") from None
+    seeds = {f"/seeds/{index}": seed for index, seed in enumerate(spec.seeds)}
+    return ResolvedSpec(
+        space,
+        _rivals_of(spec, space),
+        {where: genome_at(where, one, space, spec.proxy) for where, one in seeds.items()},
+    )
+
+
+def _rivals_of(spec: SearchSpec, space: Space) -> list[Rival]:
+    if not isinstance(spec.baseline, BaselineFamily):
+        return [Rival(genome_at("/baseline", spec.baseline, space, spec.proxy))]
+    try:
+        return spec.rivals()
+    except (InvalidGenome, NotFound) as error:
+        raise InvalidSpec(error.message, pointer="/baseline") from None
+
+
+def genome_at(where: str, named: str | Genome, space: Space, proxy: Proxy | None) -> Genome:
+    """Returns a genome that a spec names, if its search may run it.
+
+    Args:
+        where: JSON pointer of where it stands in the spec.
+        named: A zoo name or a genome.
+        space: Of the search.
+        proxy: Of the search; None where its caller evaluates genomes.
+
+    Raises:
+        InvalidSpec: it may not; names the field.
+    """
+    try:
+        return runnable_genome(named, space, proxy)
+    except InvalidGenome as error:
+        if isinstance(named, str):
+            raise InvalidSpec(error.message, pointer=where) from None
+        raise InvalidSpec(error.rule, error.value, where + error.pointer) from None

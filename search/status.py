@@ -6,7 +6,7 @@ from enum import StrEnum
 
 
 class SearchStatus(StrEnum):
-    """Where a search stands. pause: no new trials; stop: none, and the running ones finish."""
+    """A search's status. Paused: no new trials. Stopping: it ends when the running ones have."""
 
     RUNNING = "running"
     PAUSED = "paused"
@@ -18,7 +18,7 @@ class SearchStatus(StrEnum):
 
     @property
     def ended(self) -> bool:
-        """Whether nothing can change it any more."""
+        """Whether the search has ended for good."""
         return not SEARCH_TRANSITIONS[self]
 
 
@@ -51,4 +51,3 @@ SEARCH_TRANSITIONS: dict[SearchStatus, frozenset[SearchStatus]] = {
     SearchStatus.CANCELLED: frozenset(),
     SearchStatus.FAILED: frozenset(),
 }
-ENDED = frozenset(status for status in SearchStatus if status.ended)

@@ -59,9 +59,9 @@ class PostgresServer:
         self._execute(f"DROP DATABASE IF EXISTS {_name(url)} WITH (FORCE)")
 
     def cut_connections(self) -> None:
-        """Cuts every connection to the other databases, whatever goes on in it."""
+        """Cuts every connection to the other databases, whatever goes on in it; waits for that."""
         self._execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "
             "WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()"
         )
 

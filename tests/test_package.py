@@ -14,7 +14,7 @@ from tests.repository import REPOSITORY
 
 FOLDERS = ("brainformer", "search", "model", "worker", "api")
 CACHES = shutil.ignore_patterns("__pycache__")
-# What docs/ask-tell.md and docs/architecture.md promise to keep.
+# What docs/public-surface.md promises to keep.
 PUBLIC = {
     "brainformer.ask_tell": {
         "AskTell",
@@ -48,7 +48,7 @@ search = MemorySearch(ask_tell_spec("nano", seed=1))
 for _ in range(20):
     trial = search.ask()
     search.tell(trial, fitness=float(len(trial.genome.layers)))
-print(search.best()[0].mean_fitness)
+print(search.best()[0].fitness)
 """
 
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from textwrap import fill
 from typing import Any
 
 import typer
 
+COLUMNS = 100
 HEADER = """# Command line
-Generated from the commands; a test compares it. Data goes to stdout, progress and errors to
-stderr; NO_COLOR is honoured.
-`--url` and `--token` may also come from BRAINFORMER_URL and BRAINFORMER_TOKEN.
+
+Generated from the commands by `make snapshots`. Data goes to stdout, progress and errors to stderr;
+NO_COLOR is honoured. `--url` and `--token` can also come from BRAINFORMER_URL and
+BRAINFORMER_TOKEN.
 
 | exit code | meaning |
 | --- | --- |
@@ -18,8 +21,8 @@ stderr; NO_COLOR is honoured.
 | 1 | an error; one sentence on stderr says which |
 | 2 | wrong usage or invalid input |
 | 3 | not found |
-| 4 | a token is missing, wrong or without the scope |
-| 5 | conflict with the present state |
+| 4 | the token is missing, wrong, or lacks the scope |
+| 5 | conflict with the current state |
 | 6 | the search failed |
 | 130 | interrupted |
 """
@@ -42,11 +45,12 @@ def _commands(command: Any, path: str) -> Iterator[tuple[str, Any]]:
 
 
 def _section(path: str, command: Any) -> str:
-    lines = [f"## {path}", command.help or "", ""]
+    lines = [f"## {path}", "", command.help or "", ""]
     for parameter in command.params:
         if parameter.name == "help" or getattr(parameter, "hidden", False):
             continue
-        lines.append(f"- `{_spelling(parameter)}`{_told(parameter)}")
+        line = f"- `{_spelling(parameter)}`{_meaning(parameter)}"
+        lines.append(fill(line, COLUMNS, subsequent_indent="  ", break_on_hyphens=False))
     return "\n".join(lines) + "\n"
 
 
@@ -60,7 +64,7 @@ def _wants_context(parameter: Any) -> bool:
     return hasattr(parameter, "make_metavar")
 
 
-def _told(parameter: Any) -> str:
+def _meaning(parameter: Any) -> str:
     words = str(getattr(parameter, "help", None) or "").strip()
     default = parameter.default
     shown = default is not None and default is not False and not callable(default)

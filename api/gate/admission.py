@@ -5,17 +5,13 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable, Mapping
 
-from pydantic import ValidationError
-
 from brainformer.api.settings import Settings
 from brainformer.search.cost import cost
 from brainformer.search.cost.largest import largest_genome
-from brainformer.search.errors import InvalidGenome, InvalidSpec, NotFound
+from brainformer.search.errors import InvalidSpec
 from brainformer.search.proxy.proxy import Proxy
 from brainformer.search.space.genome import Genome
-from brainformer.search.space.space import Space
-from brainformer.search.space.zoo import zoo_genome
-from brainformer.search.spec import SearchSpec
+from brainformer.search.spec import SearchSpec, resolve_spec
 
 BUILT_IN_DATASETS = ("python-stdlib",)
 
@@ -46,7 +42,7 @@ def admit(spec: SearchSpec, settings: Settings, datasets: KnownDataSets) -> None
     """Refuses a spec before anything is written.
 
     Raises:
-        InvalidSpec: an unknown space, zoo genome or data set; a genome beyond the caps.
+        InvalidSpec: an unknown space or data set, a genome that cannot run, a space beyond caps.
     """
     known = datasets.all()
     if spec.proxy.dataset not in known:
@@ -56,20 +52,13 @@ def admit(spec: SearchSpec, settings: Settings, datasets: KnownDataSets) -> None
             spec.proxy.dataset,
             "/proxy/dataset",
         )
-    try:
-        space = spec.resolved_space()
-    except NotFound as error:
-        raise InvalidSpec(error.message, pointer="/space") from None
+    space = resolve_spec(spec).space
     for size in (cost.parameters, cost.memory_bytes):
-        check_size(largest_genome(space, spec.proxy, size), spec.proxy, settings, "/space")
-    check_size(_resolved(spec.baseline, space, "/baseline"), spec.proxy, settings, "/baseline")
-    for index, seed in enumerate(spec.seeds):
-        pointer = f"/seeds/{index}"
-        check_size(_resolved(seed, space, pointer), spec.proxy, settings, pointer)
+        _check_size(largest_genome(space, spec.proxy, size), spec.proxy, settings)
 
 
-def check_size(genome: Genome, proxy: Proxy, settings: Settings, pointer: str) -> None:
-    """Refuses a genome beyond the caps.
+def _check_size(genome: Genome, proxy: Proxy, settings: Settings) -> None:
+    """Refuses a space whose largest genome is beyond the caps.
 
     Raises:
         InvalidSpec: says how large it is, and which setting caps it.
@@ -79,24 +68,12 @@ def check_size(genome: Genome, proxy: Proxy, settings: Settings, pointer: str) -
         raise InvalidSpec(
             f"a genome may have at most {settings.max_parameters} parameters here "
             f"(setting max_parameters), the largest has {parameters}",
-            pointer=pointer,
+            pointer="/space",
         )
     needed = cost.memory_bytes(genome, proxy)
     if needed > settings.max_memory_bytes:
         raise InvalidSpec(
             f"a training step may need at most {settings.max_memory_bytes} bytes here "
             f"(setting max_memory_bytes), the largest needs {needed}",
-            pointer=pointer,
+            pointer="/space",
         )
-
-
-def _resolved(named: str | Genome, space: Space, pointer: str) -> Genome:
-    if isinstance(named, Genome):
-        return named
-    try:
-        return zoo_genome(named, space)
-    except (NotFound, InvalidGenome) as error:
-        raise InvalidSpec(error.message, pointer=pointer) from None
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        raise InvalidSpec(f"{named}: {first['msg']}", pointer=pointer) from None

@@ -18,7 +18,7 @@ from brainformer.api.problems.problem import HttpProblem
 from brainformer.search.errors import StorageError, StorageUnavailable
 from brainformer.search.store.contract import Actor, SearchStore
 from brainformer.search.store.records import TokenRecord
-from brainformer.search.store.scopes import SCOPES, scopes_of
+from brainformer.search.store.scopes import SCOPES, Scope, scopes_of
 
 COOKIE = "brainformer_session"
 MAX_SECRET_LENGTH = 512
@@ -181,7 +181,7 @@ def secret_in(connection: HTTPConnection) -> str | None:
     return connection.cookies.get(COOKIE)
 
 
-def require(principal: Principal, scope: str) -> None:
+def require(principal: Principal, scope: Scope) -> None:
     """Returns if the principal has the scope.
 
     Raises:

@@ -17,6 +17,7 @@ from starlette.concurrency import run_in_threadpool
 from brainformer.search.errors import BrainformerError
 from brainformer.search.store.contract import SearchStore
 from brainformer.search.store.records import EventRecord
+from brainformer.search.trials.events import EventKind
 
 log = logging.getLogger("brainformer.events")
 REMEMBERED = 2_000
@@ -24,12 +25,12 @@ BATCH = 500
 # After these a claim that found nothing may find something.
 WORK_EVENTS = frozenset(
     {
-        "baseline.ready",
-        "search.created",
-        "search.limits",
-        "search.status",
-        "trial.created",
-        "trial.requeued",
+        EventKind.BASELINE_READY,
+        EventKind.SEARCH_CREATED,
+        EventKind.SEARCH_LIMITS,
+        EventKind.SEARCH_STATUS,
+        EventKind.TRIAL_CREATED,
+        EventKind.TRIAL_REQUEUED,
     }
 )
 # Changes within this time are read together.

@@ -14,10 +14,12 @@ from prometheus_client.registry import Collector
 
 from brainformer.search.errors import StorageError
 from brainformer.search.store.records import EventRecord
+from brainformer.search.trials.events import EventKind
 
 log = logging.getLogger("brainformer.metrics")
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10, 60)
 
+ENDS_OF_ATTEMPTS = frozenset({EventKind.TRIAL_FINISHED, EventKind.TRIAL_REQUEUED})
 SHARES = (0.1, 0.25, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.925, 0.95, 0.975, 1)
 
 
@@ -74,8 +76,8 @@ class Metrics:
 
     def event(self, event: EventRecord) -> None:
         """Counts the attempts that ended, whoever ended them."""
-        if event.kind in {"trial.finished", "trial.requeued"}:
-            bare = "released" if event.kind == "trial.requeued" else "cancelled"
+        if event.kind in ENDS_OF_ATTEMPTS:
+            bare = "released" if event.kind == EventKind.TRIAL_REQUEUED else "cancelled"
             self._attempts.labels(str(event.data.get("outcome") or bare)).inc()
 
     def utilisation(self, share: float | None) -> None:

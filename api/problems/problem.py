@@ -10,7 +10,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypeVar
 
 from fastapi import FastAPI, HTTPException, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -20,7 +20,7 @@ from starlette.exceptions import HTTPException as StarletteHTTPException
 from brainformer.api.logs import request_id
 from brainformer.api.problems.allowed_methods import allowed_methods
 from brainformer.search import errors as tree
-from brainformer.search.validation import BrokenRules, checked, pointer
+from brainformer.search.validation import BrokenRules, checked, pointer, rule_of
 
 log = logging.getLogger("brainformer.api")
 PROBLEM_JSON = "application/problem+json"
@@ -43,8 +43,18 @@ STATUS: Mapping[type[tree.BrainformerError], int] = MappingProxyType(
     }
 )
 RETRY_AFTER_SECONDS: Mapping[type[tree.BrainformerError], int] = MappingProxyType(
-    {tree.StorageUnavailable: 2, tree.StoreLocked: 2, tree.IdempotencyInFlight: 1}
+    {
+        tree.StorageUnavailable: 2,
+        tree.StorageBusy: 1,
+        # Somebody has to act first.
+        tree.StorageFull: 30,
+        tree.StorageReadOnly: 30,
+        tree.StorageDamaged: 30,
+        tree.StoreLocked: 2,
+        tree.IdempotencyInFlight: 1,
+    }
 )
+T = TypeVar("T")
 
 HTTP_CODES: Mapping[int, str] = MappingProxyType(
     {
@@ -111,7 +121,12 @@ class HttpProblem(HTTPException):
 
 def status_of(error: tree.BrainformerError) -> int:
     """Returns the HTTP status of an error."""
-    return next(STATUS[cls] for cls in type(error).__mro__ if cls in STATUS)
+    return _nearest(STATUS, error) or STATUS[tree.BrainformerError]
+
+
+def _nearest(table: Mapping[type[tree.BrainformerError], T], error: object) -> T | None:
+    """Returns what the table says of the nearest class in an error's ancestry."""
+    return next((table[cls] for cls in type(error).__mro__ if cls in table), None)
 
 
 def problem_response(
@@ -204,8 +219,8 @@ def _of_ours(error: tree.BrainformerError) -> Response:
     status = status_of(error)
     if status >= 500:
         log.error("%s: %s", error.code, error.message)
-    waits = [seconds for kind, seconds in RETRY_AFTER_SECONDS.items() if isinstance(error, kind)]
-    headers = {"Retry-After": str(waits[0])} if waits else {}
+    wait = _nearest(RETRY_AFTER_SECONDS, error)
+    headers = {} if wait is None else {"Retry-After": str(wait)}
     fields: tuple[FieldError, ...] = ()
     if isinstance(error, tree.InvalidInput):
         fields = tuple(
@@ -219,7 +234,7 @@ def _of_validation(found: Sequence[Any], body: object) -> Response:
     fields = [
         FieldError(
             pointer=_pointer(item["loc"], body),
-            detail=str(item["msg"]).removeprefix("Value error, "),
+            detail=rule_of(str(item["msg"])),
             code=str(item["type"]),
         )
         for item in found[:50]

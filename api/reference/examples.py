@@ -61,7 +61,11 @@ BODIES: Mapping[str, dict[str, Any]] = MappingProxyType(
 )
 ANSWERS: Mapping[str, dict[str, Any]] = MappingProxyType(
     {
-        "report_progress": {"action": "stop", "reason": "step time 61.0 ms is above 43.6 ms"},
+        "report_progress": {
+            "action": "stop",
+            "outcome": "infeasible",
+            "reason": "infeasible: step time 61 ms is above the limit 43.6 ms",
+        },
         "report_result": {
             "trial_id": 12,
             "attempt": 1,

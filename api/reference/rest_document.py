@@ -3,33 +3,39 @@
 from __future__ import annotations
 
 import json
+from textwrap import fill
 from typing import Any
 
+from brainformer.search.trials.events import MEANINGS
+
+COLUMNS = 100
 HEADER = """# REST interface
-All of it lies below `/api/v1`; the whole schema is `docs/openapi.json`, served by a controller at
-`/api/v1/openapi.json` and as a page at `/docs`. This file is made of it:
-`make snapshots`.
+
+Everything is under `/api/v1`. The full schema is `docs/openapi.json`; a controller serves it at
+`/api/v1/openapi.json` and as a page at `/docs`. This file is generated from it by `make snapshots`.
 
 ## Rules that hold everywhere
-- **Who asks.** `Authorization: Bearer SECRET`, or the cookie that `POST /api/v1/session` sets for
-  a browser. Scopes: `read`; `write` (and read); `worker` (leases alone); `admin` (everything). A
-  controller on loopback without any token ever made is open to its machine. See security.md.
+
+- **Authentication.** `Authorization: Bearer SECRET`, or the cookie that `POST /api/v1/session` sets
+  for a browser. Scopes: `read`; `write` (includes read); `worker` (leases only); `admin`
+  (everything). A controller on loopback for which no token was ever created is open to its machine.
+  See [security](security.md).
 - **Errors** are `application/problem+json` (RFC 9457): `status`, `title`, `detail`, a stable
   `code`, the `request_id` that the log shows too, and `errors`, each with the JSON pointer of a
   field and its rule. A request that is refused has written nothing.
-- **Once only.** `POST /searches` takes an `Idempotency-Key`: the same key and body return the
-  search made before, even after a restart; another body gets 422, a key in flight 409. Results
+- **Idempotency.** `POST /searches` takes an `Idempotency-Key`: the same key and body return the
+  search created before, even after a restart; another body gets 422, a key in flight 409. Results
   need no key: an identical repeat gets the same receipt with `duplicate`.
 - **No lost updates.** A search has an `ETag`. Changes with `If-Match` are refused (412) if it has
-  changed since; `If-None-Match` saves sending what has not (304).
-- **Pages** go by an opaque `cursor` that belongs to one sort order: follow `next_cursor` or the
-  `Link` header. `after_seq` on trials gives only what changed since a listing before.
-- **Events** are server-sent events. The id of an event is its place in the database:
-  `Last-Event-ID` (or `after`) resumes without loss or repeat, from any controller. Silence is
-  broken by a comment.
+  changed since; `If-None-Match` answers 304 if it has not.
+- **Pages** use an opaque `cursor` that belongs to one sort order: follow `next_cursor` or the
+  `Link` header. `after_seq` on trials returns only what changed since an earlier listing.
+- **Events** are server-sent events. An event's id is its position in the database: `Last-Event-ID`
+  (or `after`) resumes without loss or repeat, from any controller. A silent stream gets a comment
+  now and then.
 - **Waiting.** A claim with `wait_seconds` is answered when there is work; 429 and 503 say in
-  `Retry-After` when to come back.
-- **Limits** on bodies, nesting, streams and rates are settings: see settings.md.
+  `Retry-After` when to try again.
+- **Limits** on bodies, nesting, streams and rates are [settings](settings.md).
 - **JSON** is strict: no NaN, no infinity, no NUL, no unknown fields in requests.
 """
 
@@ -41,20 +47,31 @@ def rest_document(schema: dict[str, Any]) -> str:
         for method, operation in methods.items():
             entry = _operation(method, path, operation)
             by_tag.setdefault(operation["tags"][0], []).append(entry)
-    parts = [f"## {tag.capitalize()}\n" + "\n".join(by_tag[tag]) for tag in by_tag]
-    return HEADER + "\n" + "\n".join(parts)
+    parts = [f"## {tag.capitalize()}\n\n" + "\n".join(by_tag[tag]) for tag in by_tag]
+    return "\n".join([HEADER, _events(), *parts])
+
+
+def _events() -> str:
+    rows = "\n".join(f"| `{kind.value}` | {meaning} |" for kind, meaning in MEANINGS.items())
+    return f"## Kinds of events\n\n| event | what it says |\n| --- | --- |\n{rows}\n"
 
 
 def _operation(method: str, path: str, operation: dict[str, Any]) -> str:
-    parameters = "".join(
-        f"\n- `{p['name']}` ({p['in']}){': ' + p['description'] if p.get('description') else ''}"
-        for p in operation.get("parameters", [])
-        if p["in"] != "path"
-    )
+    summary = " ".join(operation.get("description", "").split())
+    parts = [f"### `{method.upper()} {path}`", _wrapped(f"`{operation['operationId']}`: {summary}")]
+    parameters = [_parameter(one) for one in operation.get("parameters", []) if one["in"] != "path"]
+    if parameters:
+        parts.append("\n".join(parameters))
     body = operation.get("requestBody", {}).get("content", {}).get("application/json", {})
-    example = ""
     if "example" in body:
-        example = f"\n```json\n{json.dumps(body['example'])}\n```"
-    told = operation.get("description", "").replace("\n\n", " ").replace("\n", " ")
-    name = operation["operationId"]
-    return f"### `{method.upper()} {path}`\n`{name}`: {told}{parameters}{example}\n"
+        parts.append(f"```json\n{json.dumps(body['example'], indent=2)}\n```")
+    return "\n\n".join(parts) + "\n"
+
+
+def _parameter(parameter: dict[str, Any]) -> str:
+    meaning = f": {parameter['description']}" if parameter.get("description") else ""
+    return _wrapped(f"- `{parameter['name']}` ({parameter['in']}){meaning}", indent="  ")
+
+
+def _wrapped(text: str, *, indent: str = "") -> str:
+    return fill(text, COLUMNS, subsequent_indent=indent, break_on_hyphens=False)

@@ -13,7 +13,7 @@ from html import escape
 
 import yaml
 
-from brainformer.api.report.certainty import certainty
+from brainformer.api.report.certainty import verdict_sentence
 from brainformer.api.report.svg_scatter import Point, scatter
 from brainformer.search.errors import NotFound
 from brainformer.search.space.genome import Genome
@@ -122,11 +122,9 @@ def _summary(findings: Findings) -> str:
 def _best(best: BestRecord | None) -> str:
     if best is None:
         return _section("Best block", "<p>No candidate has completed.</p>")
-    trial, sure = best.trial, best.confidence
-    told = "" if sure is None else f", {certainty(sure)} sure to beat the baseline"
+    trial, plain = best.trial, best.model_dump(mode="json")
     words = (
-        f"<p>Trial {trial.number}: fitness {best.mean_fitness:.4f} nats a token over "
-        f"{best.repeats} run{'s' if best.repeats > 1 else ''}{told}. "
+        f"<p>Trial {trial.number} {escape(verdict_sentence(plain))}. "
         f"Digest <code>{escape(trial.digest)}</code>.</p>"
     )
     return _section("Best block", words + block_html(trial.genome))

@@ -9,8 +9,8 @@ from fastapi import APIRouter, Request, Response
 from starlette.concurrency import run_in_threadpool
 
 from brainformer.api.dependencies import (
+    ClaimedLease,
     Controller,
-    LeaseId,
     Parts,
     Works,
     client_of,
@@ -30,8 +30,8 @@ from brainformer.search.trials.lease_messages import (
 
 router = APIRouter(prefix="/leases", tags=["leases"], dependencies=[Works])
 Claim = Annotated[ClaimRequest, strict_body(ClaimRequest)]
-Report = Annotated[Progress, strict_body(Progress)]
-Ending = Annotated[Result, strict_body(Result)]
+ReportedProgress = Annotated[Progress, strict_body(Progress)]
+ReportedResult = Annotated[Result, strict_body(Result)]
 # A waiting claim looks this often whether its caller is still there.
 LOOK_AROUND_SECONDS = 5.0
 LINKS = {
@@ -72,7 +72,7 @@ async def claim_leases(request: Request, parts: Parts, wanted: Claim) -> Respons
     responses=problems(404, 409, 413),
     openapi_extra=body_schema(Progress),
 )
-def report_progress(parts: Parts, lease_id: LeaseId, report: Report) -> Response:
+def report_progress(parts: Parts, lease_id: ClaimedLease, report: ReportedProgress) -> Response:
     """Extends the lease and answers `continue` or `stop`; the worker obeys."""
     return answer(parts.store.progress(lease_id, report))
 
@@ -83,7 +83,7 @@ def report_progress(parts: Parts, lease_id: LeaseId, report: Report) -> Response
     responses=problems(404, 409, 413),
     openapi_extra=body_schema(Result),
 )
-def report_result(parts: Parts, lease_id: LeaseId, result: Ending) -> Response:
+def report_result(parts: Parts, lease_id: ClaimedLease, result: ReportedResult) -> Response:
     """Records how the attempt ended, exactly once: an identical repeat gets the same receipt.
 
     A late report gets 409 (`lease_lost`) and is kept for audit.
@@ -102,7 +102,7 @@ def report_result(parts: Parts, lease_id: LeaseId, result: Ending) -> Response:
     response_class=Response,
     responses=problems(404, 409),
 )
-def release_lease(parts: Parts, lease_id: LeaseId) -> Response:
+def release_lease(parts: Parts, lease_id: ClaimedLease) -> Response:
     """Hands an unstarted lease back: queued again, the attempt not counted."""
     parts.store.release(lease_id)
     parts.hub.poke()

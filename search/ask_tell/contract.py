@@ -18,13 +18,17 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from brainformer.search.ask_tell.evaluation import Ending, told, told_baseline
+from brainformer.search.ask_tell.evaluation import Evaluation, checked_baseline, checked_evaluation
 from brainformer.search.errors import InvalidSpec, NotFound
+from brainformer.search.estimates.comparison import mean, sample_like, standard_deviation
+from brainformer.search.estimates.race import Race, RaceRules, Runs
+from brainformer.search.estimates.verdict import Verdict, verdict
 from brainformer.search.space.genome import Genome
 from brainformer.search.space.space import Space
 from brainformer.search.spec import ASK_TELL_POOL, SearchSpec
-from brainformer.search.trials.reward import Baseline, confidence
-from brainformer.search.trials.trial import TrialKind, TrialStatus
+from brainformer.search.trials.reward import Baseline
+from brainformer.search.trials.trial import TrialKind, TrialStatus, repeat_seed
+from brainformer.search.validation import first_problem
 
 ENDLESS = 10_000_000
 LARGEST_NUMBER = 2**31 - 1  # of a trial, as SQL keeps it
@@ -37,7 +41,9 @@ class AskedTrial:
     Attributes:
         number: Names the trial in its search.
         kind: "candidate", or "confirmation" for a further evaluation of trial `parent`.
-        seed: For the randomness of the evaluation; each trial has its own.
+        seed: For the randomness of the evaluation; each candidate has its own. The n-th
+            confirmation of every block has `repeat_seed(n)`, as the baseline's n-th repeat should.
+        repeat: Of a confirmation: which one of its block it is, from 0.
         origin: "seed", "random", "mutation" or "confirmation".
         parent: Number of the parent trial, if there is one.
         mutation: What was done to the parent, in one readable phrase.
@@ -50,6 +56,7 @@ class AskedTrial:
     origin: str
     parent: int | None = None
     mutation: str = ""
+    repeat: int | None = None
 
 
 @dataclass(frozen=True)
@@ -58,17 +65,42 @@ class Standing:
 
     Attributes:
         number: The candidate's trial number.
-        mean_fitness: Over the candidate and its confirmations.
-        repeats: How many evaluations that mean is over.
-        confidence: Probability that its true fitness is above the baseline's; None while the
-            noise is unknown.
+        fitness: Of the run that made it one of the best, which flatters and never counts below.
+        repeats: Confirmations that were evaluated, those that failed among them.
+        failed: Confirmations that failed: a block of which more failed comes later.
+        mean_fitness: Over the confirmations that did not fail; None without any.
+        deviation: Their sample standard deviation; None for fewer than two.
+        confidence: One minus the p-value of "no better than the baseline", corrected for the
+            choice among the confirmed; None with fewer than two runs of either.
     """
 
     number: int
     genome: Genome
-    mean_fitness: float
-    repeats: int
-    confidence: float | None
+    fitness: float
+    repeats: int = 0
+    failed: int = 0
+    mean_fitness: float | None = None
+    deviation: float | None = None
+    confidence: float | None = None
+
+    @property
+    def verdict(self) -> Verdict:
+        """Whether it beats the baseline, as far as the confirmations show."""
+        return verdict(self.confidence, runs=self.repeats)
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A completed candidate: the fitness that was told first, and that of its confirmations.
+
+    Attributes:
+        fresh: In order of repeat; None for a confirmation that failed.
+    """
+
+    number: int
+    genome: Genome
+    fitness: float
+    fresh: Sequence[float | None] = ()
 
 
 @dataclass(frozen=True)
@@ -91,9 +123,11 @@ class Compromise:
 class AskTell(ABC):
     """A search that is driven by its caller. Fitness is to be maximised, on any scale."""
 
+    spec: SearchSpec
+
     @abstractmethod
     def ask(self) -> AskedTrial:
-        """Returns the next trial: a confirmation that was wished for, or a new genome.
+        """Returns the next trial: a confirmation that `confirm` queued, or a new genome.
 
         Raises:
             SpaceExhausted: every genome within reach has been tried.
@@ -122,20 +156,24 @@ class AskTell(ABC):
             NotFound: no such trial was asked for.
             IllegalTransition: the trial has ended already.
         """
-        ending = told(fitness, pruned=pruned, step_time_ms=step_time_ms, parameters=parameters)
-        self._end(trial_number(trial), ending)
+        evaluation = checked_evaluation(
+            fitness, pruned=pruned, step_time_ms=step_time_ms, parameters=parameters
+        )
+        self._record(trial_number(trial), evaluation)
 
     def fail(self, trial: AskedTrial | int, reason: str = "") -> None:
         """Ends a trial that could not be evaluated; its genome is not proposed again.
+
+        Of a confirmation this counts as a result: worse than any finite fitness.
 
         Raises:
             NotFound: no such trial was asked for.
             IllegalTransition: the trial has ended already.
         """
-        self._end(trial_number(trial), Ending(TrialStatus.FAILED, reason=reason))
+        self._record(trial_number(trial), Evaluation(TrialStatus.FAILED, reason=reason))
 
     @abstractmethod
-    def _end(self, number: int, ending: Ending) -> None:
+    def _record(self, number: int, evaluation: Evaluation) -> None:
         """Records how a trial ended, or raises as `tell` does and records nothing."""
 
     @abstractmethod
@@ -148,7 +186,11 @@ class AskTell(ABC):
         Raises:
             InvalidMeasurement: fewer than two values, or one that is not finite.
         """
-        self._set_baseline(told_baseline(fitnesses))
+        self._set_baseline(checked_baseline(fitnesses))
+
+    def repeat_seed(self, repeat: int) -> int:
+        """Returns the seed that the n-th repeat of every block shares, the baseline's too."""
+        return repeat_seed(self.spec.seed, repeat)
 
     @abstractmethod
     def _set_baseline(self, baseline: Baseline) -> None:
@@ -186,11 +228,11 @@ def ask_tell_spec(space: Space | str, **options: Any) -> SearchSpec:
         "limits": {"trials": ENDLESS},
         "pools": (ASK_TELL_POOL,),
     }
+    given = {**base, "space": space, **options}
     try:
-        return SearchSpec.model_validate({**base, "space": space, **options})
+        return SearchSpec.model_validate(given)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        raise InvalidSpec(first["msg"], pointer="/" + "/".join(map(str, first["loc"]))) from None
+        raise InvalidSpec(*first_problem(error, given)) from None
 
 
 def trial_number(trial: AskedTrial | int) -> int:
@@ -210,27 +252,44 @@ def trial_number(trial: AskedTrial | int) -> int:
     return number
 
 
-def ranked(
-    candidates: Sequence[tuple[int, Genome, Sequence[float]]], baseline: Baseline
-) -> list[Standing]:
-    """Returns standings, best first.
+def ranked(candidates: Sequence[Candidate], baseline: Baseline) -> list[Standing]:
+    """Returns standings, best first: the confirmed by their confirmations, then the others.
 
     Args:
-        candidates: Number, genome and fitness values of each, its own value first.
+        candidates: All that may be among the best.
         baseline: What to beat, how often it was repeated and how noisy it is.
     """
-    level = -(baseline.validation_loss or 0.0)
-    found = [
-        Standing(
-            number=number,
-            genome=genome,
-            mean_fitness=sum(values) / len(values),
-            repeats=len(values),
-            confidence=confidence([value - level for value in values], baseline),
-        )
-        for number, genome, values in candidates
-    ]
-    return sorted(found, key=lambda one: (one.repeats == 1, -one.mean_fitness, one.number))
+    losses = {
+        one.number: Runs(ASK_TELL_POOL, [None if f is None else -f for f in one.fresh])
+        for one in candidates
+        if one.fresh
+    }
+    level = baseline.validation_loss or 0.0
+    rival = sample_like(baseline.repeats, level, baseline.noise)
+    race = Race(losses, {ASK_TELL_POOL: rival}, RaceRules(repeats=0, limit=0))
+    return sorted((_standing(one, race) for one in candidates), key=_by_confirmations)
+
+
+def _standing(one: Candidate, race: Race) -> Standing:
+    known = [value for value in one.fresh if value is not None]
+    p = race.claim(one.number) if one.fresh else None
+    return Standing(
+        number=one.number,
+        genome=one.genome,
+        fitness=one.fitness,
+        repeats=len(one.fresh),
+        failed=len(one.fresh) - len(known),
+        mean_fitness=mean(known) if known else None,
+        deviation=standard_deviation(known),
+        confidence=None if p is None else 1 - p,
+    )
+
+
+def _by_confirmations(one: Standing) -> tuple[bool, bool, float, float, int]:
+    """Returns what puts standings in order; one whose confirmations all failed comes last."""
+    all_failed = one.repeats > 0 and one.mean_fitness is None
+    value = one.fitness if one.mean_fitness is None else one.mean_fitness
+    return all_failed, one.repeats == 0, one.failed / max(1, one.repeats), -value, one.number
 
 
 def by_speed(front: Iterable[Compromise]) -> list[Compromise]:

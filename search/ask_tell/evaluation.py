@@ -16,7 +16,7 @@ LEAST_REPEATS = 2
 
 
 @dataclass(frozen=True)
-class Ending:
+class Evaluation:
     """How a trial ended, checked.
 
     Attributes:
@@ -34,24 +34,24 @@ class Ending:
     reason: str = ""
 
     @property
-    def cost_told(self) -> bool:
+    def cost_known(self) -> bool:
         """Whether the trial may be a compromise: something of what it costs is known."""
         return self.step_time_ms is not None or self.parameters is not None
 
 
-def told(
+def checked_evaluation(
     fitness: float | None,
     *,
     pruned: bool,
     step_time_ms: float | None,
     parameters: int | None,
-) -> Ending:
+) -> Evaluation:
     """Returns how a trial ended, in plain numbers.
 
     Raises:
         InvalidMeasurement: names what is missing, not finite or impossible.
     """
-    return Ending(
+    return Evaluation(
         status=TrialStatus.PRUNED if pruned else TrialStatus.COMPLETED,
         fitness=_fitness(fitness, pruned=pruned),
         step_time_ms=_step_time(step_time_ms),
@@ -59,7 +59,7 @@ def told(
     )
 
 
-def told_baseline(fitnesses: Sequence[float]) -> Baseline:
+def checked_baseline(fitnesses: Sequence[float]) -> Baseline:
     """Returns the baseline over its repeats; its loss is the negative mean fitness.
 
     Raises:

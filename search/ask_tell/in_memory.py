@@ -5,16 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import numpy as np
+from typing_extensions import override
 
 from brainformer.search.ask_tell.contract import (
     AskedTrial,
     AskTell,
+    Candidate,
     Compromise,
     Standing,
     by_speed,
     ranked,
 )
-from brainformer.search.ask_tell.evaluation import Ending
+from brainformer.search.ask_tell.evaluation import Evaluation
 from brainformer.search.ask_tell.memory_history import MemoryHistory
 from brainformer.search.cost.cost import parameters
 from brainformer.search.errors import IllegalTransition, NotFound
@@ -29,10 +31,12 @@ from brainformer.search.trials.trial import TrialKind, TrialStatus, training_see
 
 @dataclass
 class _Candidate:
-    """A completed candidate and its fitness over the trial and its confirmations."""
+    """A completed candidate: its own fitness, and that of its confirmations."""
 
     genome: Genome
-    values: list[float] = field(default_factory=list)
+    fitness: float
+    fresh: list[float | None] = field(default_factory=list)
+    asked: int = 0
 
 
 class MemorySearch(AskTell):
@@ -46,43 +50,55 @@ class MemorySearch(AskTell):
         self._open: dict[int, AskedTrial] = {}
         self._ended: dict[int, TrialStatus] = {}
         self._candidates: dict[int, _Candidate] = {}
-        self._wished: list[int] = []
+        self._to_confirm: list[int] = []
         self._baseline = Baseline(repeats=0)
         self._archive = ParetoArchive()
 
+    @override
     def ask(self) -> AskedTrial:
-        """Returns the next trial: a confirmation that was wished for, or a new genome."""
-        if self._wished:
-            parent = self._wished.pop(0)
-            again = Proposal(self._candidates[parent].genome, "confirmation", parent)
-            return self._opened(again, TrialKind.CONFIRMATION)
+        if self._to_confirm:
+            parent = self._to_confirm.pop(0)
+            candidate = self._candidates[parent]
+            again = Proposal(candidate.genome, "confirmation", parent)
+            candidate.asked += 1
+            return self._opened(again, TrialKind.CONFIRMATION, repeat=candidate.asked - 1)
         rng = np.random.default_rng([self.spec.seed, self._next_number])
         proposal = self._proposer.propose(self._history, rng=rng)
         self._history.add_proposed(self._next_number, proposal.genome)
         return self._opened(proposal, TrialKind.CANDIDATE)
 
-    def _opened(self, proposal: Proposal, kind: TrialKind) -> AskedTrial:
+    def _opened(
+        self, proposal: Proposal, kind: TrialKind, *, repeat: int | None = None
+    ) -> AskedTrial:
         number = self._next_number
         self._next_number += 1
         self._open[number] = AskedTrial(
             number=number,
             genome=proposal.genome,
             kind=kind,
-            seed=training_seed(self.spec.seed, number),
+            seed=training_seed(self.spec.seed, number)
+            if repeat is None
+            else self.repeat_seed(repeat),
             origin=proposal.origin,
             parent=proposal.parent,
             mutation=proposal.mutation,
+            repeat=repeat,
         )
         return self._open[number]
 
-    def _end(self, number: int, ending: Ending) -> None:
-        asked = self._held(number, ending.status)
-        if ending.fitness is not None:
-            self._keep(asked, ending, ending.fitness)
+    @override
+    def _record(self, number: int, evaluation: Evaluation) -> None:
+        asked = self._held(number, evaluation.status)
+        if asked.kind is TrialKind.CONFIRMATION:
+            completed = evaluation.status is TrialStatus.COMPLETED
+            fresh = self._candidates[asked.parent if asked.parent is not None else -1].fresh
+            fresh.append(evaluation.fitness if completed else None)
+        elif evaluation.fitness is not None:
+            self._keep(asked, evaluation, evaluation.fitness)
         else:
             self._history.drop(number)
         del self._open[number]
-        self._ended[number] = ending.status
+        self._ended[number] = evaluation.status
 
     def _held(self, number: int, wanted: TrialStatus) -> AskedTrial:
         if number in self._ended:
@@ -91,48 +107,49 @@ class MemorySearch(AskTell):
             raise NotFound("trial", number)
         return self._open[number]
 
-    def _keep(self, asked: AskedTrial, ending: Ending, fitness: float) -> None:
-        if asked.kind is TrialKind.CANDIDATE:
-            seen = self._observed(asked, ending, fitness)
-            if ending.cost_told:
-                self._archive.add(seen)
-        if ending.status is TrialStatus.COMPLETED:
-            repeated = asked.parent if asked.kind is TrialKind.CONFIRMATION else None
-            named = asked.number if repeated is None else repeated
-            self._candidates.setdefault(named, _Candidate(asked.genome)).values.append(fitness)
+    def _keep(self, asked: AskedTrial, evaluation: Evaluation, fitness: float) -> None:
+        seen = self._observed(asked, evaluation, fitness)
+        if evaluation.cost_known:
+            self._archive.add(seen)
+        if evaluation.status is TrialStatus.COMPLETED:
+            self._candidates[asked.number] = _Candidate(asked.genome, fitness)
 
-    def _observed(self, asked: AskedTrial, ending: Ending, fitness: float) -> Observation:
-        counted = ending.parameters
+    def _observed(self, asked: AskedTrial, evaluation: Evaluation, fitness: float) -> Observation:
+        counted = evaluation.parameters
         return self._history.add_finished(
             asked.number,
             asked.genome,
             fitness,
-            pruned=ending.status is TrialStatus.PRUNED,
-            step_time_ms=ending.step_time_ms,
+            pruned=evaluation.status is TrialStatus.PRUNED,
+            step_time_ms=evaluation.step_time_ms,
             parameters=parameters(asked.genome, self.spec.proxy) if counted is None else counted,
         )
 
+    @override
     def pending(self) -> list[AskedTrial]:
-        """Returns the trials that were asked for and not yet told, oldest first."""
         return list(self._open.values())
 
+    @override
     def _set_baseline(self, baseline: Baseline) -> None:
         self._baseline = baseline
         self._history.set_noise(baseline.noise)
 
+    @override
     def confirm(self, count: int = 3, *, repeats: int = 2) -> int:
-        """Has the best `count` candidates evaluated again; returns how many trials that makes."""
-        wished = [one.number for one in self._fittest(count) for _ in range(repeats)]
-        self._wished += wished
-        return len(wished)
+        chosen = [one.number for one in self._fittest(count) for _ in range(repeats)]
+        self._to_confirm += chosen
+        return len(chosen)
 
+    @override
     def best(self, count: int = 1) -> list[Standing]:
-        """Returns the best candidates, confirmed ones first, then by mean fitness."""
-        rows = [(n, one.genome, one.values) for n, one in self._candidates.items()]
-        return ranked(rows, self._baseline)[: max(0, count)]
+        found = [
+            Candidate(number, one.genome, one.fitness, one.fresh)
+            for number, one in self._candidates.items()
+        ]
+        return ranked(found, self._baseline)[: max(0, count)]
 
+    @override
     def pareto(self) -> list[Compromise]:
-        """Returns the front of completed candidates, fastest first; of equals, the first told."""
         return by_speed(
             Compromise(
                 number=seen.number,
@@ -145,5 +162,7 @@ class MemorySearch(AskTell):
         )
 
     def _fittest(self, count: int) -> list[Standing]:
-        rows = [(n, one.genome, one.values[:1]) for n, one in self._candidates.items()]
-        return ranked(rows, self._baseline)[: max(0, count)]
+        found = [
+            Candidate(number, one.genome, one.fitness) for number, one in self._candidates.items()
+        ]
+        return ranked(found, self._baseline)[: max(0, count)]

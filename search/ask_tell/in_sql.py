@@ -6,40 +6,43 @@ asked for stays open until it is told: there is no lease, and the pool keeps dis
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from sqlalchemy import bindparam, insert, select, update
+from typing_extensions import override
 
 from brainformer.search.ask_tell.contract import (
     AskedTrial,
     AskTell,
+    Candidate,
     Compromise,
     Standing,
     by_speed,
     ranked,
 )
-from brainformer.search.ask_tell.evaluation import Ending
+from brainformer.search.ask_tell.evaluation import Evaluation
 from brainformer.search.errors import Conflict, IllegalTransition, NotFound
 from brainformer.search.spec import ASK_TELL_POOL, SearchSpec
-from brainformer.search.sql.connection.database import Database, Transaction
+from brainformer.search.sql.connection.database import Database, Transaction, Values
 from brainformer.search.sql.connection.migration import prepare
-from brainformer.search.sql.connection.tables import baselines, searches, trials
+from brainformer.search.sql.connection.tables import UNENDED, baselines, searches, trials
+from brainformer.search.sql.rows.table_rows import SearchRow, TrialRow
 from brainformer.search.sql.rows.values import read_genome
 from brainformer.search.sql.searches import create
-from brainformer.search.sql.trials.baselines import OF_POOL, as_baseline
-from brainformer.search.sql.trials.completion import best_candidates, confirmed_candidates
-from brainformer.search.sql.trials.creation import new_trial
+from brainformer.search.sql.trials.baselines import as_baseline, baseline_row
+from brainformer.search.sql.trials.completion import best_candidates
+from brainformer.search.sql.trials.creation import NewTrial, new_trial
 from brainformer.search.sql.trials.endings import finish
+from brainformer.search.sql.trials.finalists import confirmations
 from brainformer.search.sql.trials.front import FRONT
-from brainformer.search.sql.trials.history import Memory, SqlHistory
+from brainformer.search.sql.trials.history import SearchCache, SqlHistory
 from brainformer.search.sql.trials.state import SearchState, lock_search
-from brainformer.search.status import ENDED, SearchStatus
+from brainformer.search.status import SearchStatus
 from brainformer.search.store.contract import Actor
 from brainformer.search.trials.history import Observation, Proposal
 from brainformer.search.trials.lease_rules import Settlement
 from brainformer.search.trials.reward import Baseline
 from brainformer.search.trials.trial import (
+    OPEN,
     Measurements,
     Outcome,
     TrialKind,
@@ -47,9 +50,7 @@ from brainformer.search.trials.trial import (
 )
 
 CALLER = Actor(name=ASK_TELL_POOL)
-NAMED = select(searches.c.id, searches.c.spec).where(
-    searches.c.name == bindparam("name"), searches.c.status.notin_(sorted(ENDED))
-)
+NAMED = select(searches).where(searches.c.name == bindparam("name"), UNENDED)
 NUMBERED = select(trials).where(
     trials.c.search_id == bindparam("search"), trials.c.number == bindparam("number")
 )
@@ -63,7 +64,7 @@ OUTCOMES = {
     TrialStatus.PRUNED: Outcome.PRUNED,
     TrialStatus.FAILED: Outcome.ERROR,
 }
-STARTED: dict[str, Any] = {
+STARTED: dict[str, object] = {
     "attempt": 1,
     "tries": 1,
     "worker_id": ASK_TELL_POOL,
@@ -84,7 +85,7 @@ def open_sql_search(spec: SearchSpec, url: str) -> SqlSearch:
         StoreLocked: a controller holds the file.
         StorageUnavailable: the database does not answer.
     """
-    memory = Memory(spec)  # refuses seeds outside the space before anything is written
+    cache = SearchCache(spec)  # refuses seeds outside the space before anything is written
     database = Database(url)
     try:
         prepare(database.engine)
@@ -94,11 +95,11 @@ def open_sql_search(spec: SearchSpec, url: str) -> SqlSearch:
     except BaseException:
         database.close()
         raise
-    return SqlSearch(database, search_id, memory)
+    return SqlSearch(database, search_id, cache)
 
 
 def _find_or_create(tx: Transaction, spec: SearchSpec) -> str:
-    rows = tx.run(NAMED, {"name": spec.name}).all()
+    rows = tx.all(SearchRow, NAMED, {"name": spec.name})
     if not rows:
         return create(tx, spec, actor=CALLER, idempotency_key=None).id
     if len(rows) > 1 or SearchSpec.model_validate_json(rows[0].spec) != spec:
@@ -106,63 +107,66 @@ def _find_or_create(tx: Transaction, spec: SearchSpec) -> str:
             f"an unfinished search {spec.name!r} with another spec is there already; "
             "give the same spec to go on with it, or another name"
         )
-    return str(rows[0].id)
+    return rows[0].id
 
 
 class SqlSearch(AskTell):
     """Each call is one transaction: what has returned is in the database."""
 
-    def __init__(self, database: Database, search_id: str, memory: Memory) -> None:
-        self.spec = memory.spec
+    def __init__(self, database: Database, search_id: str, cache: SearchCache) -> None:
+        self.spec = cache.spec
         self._database = database
         self._id = search_id
-        self._memory = memory
+        self._cache = cache
 
+    @override
     def ask(self) -> AskedTrial:
-        """Returns the next trial: a confirmation that was wished for, or a new genome."""
         with self._database.write() as tx:
             state = lock_search(tx, self._id)
             if state.status is not SearchStatus.RUNNING:
                 raise Conflict(f"search {self.spec.name} is {state.status.value}; nothing to ask")
-            asked = self._wished(tx, state) if state["queued"] else None
+            asked = self._queued_confirmation(tx, state) if state.queued else None
             asked = asked or self._proposed(tx, state)
             state.save()
         return asked
 
-    def _wished(self, tx: Transaction, state: SearchState) -> AskedTrial | None:
-        row = tx.run(OF_STATUS.limit(1), self._status(TrialStatus.QUEUED)).first()
+    def _queued_confirmation(self, tx: Transaction, state: SearchState) -> AskedTrial | None:
+        row = tx.first(TrialRow, OF_STATUS.limit(1), self._status(TrialStatus.QUEUED))
         if row is None:
             return None
         state.move(TrialStatus.QUEUED, TrialStatus.RUNNING)
         values = STARTED | {
             "status": TrialStatus.RUNNING.value,
-            "seq": state.next_seq(),
+            "seq": state.take_seq(),
             "started_at": tx.now,
         }
         tx.change(trials, row.id, values)
         return _asked(row)
 
     def _proposed(self, tx: Transaction, state: SearchState) -> AskedTrial:
-        rng = np.random.default_rng([self.spec.seed, state["next_number"]])
-        proposal = self._memory.proposer.propose(SqlHistory(tx, state, self._memory), rng=rng)
-        row = _add(tx, state, TrialKind.CANDIDATE, proposal, running=STARTED)
+        rng = np.random.default_rng([self.spec.seed, state.next_number])
+        proposal = self._cache.proposer.propose(SqlHistory(tx, state, self._cache), rng=rng)
+        trial = _add(tx, state, TrialKind.CANDIDATE, proposal, running=STARTED)
         return AskedTrial(
-            number=row["number"],
+            number=trial.number,
             genome=proposal.genome,
             kind=TrialKind.CANDIDATE,
-            seed=row["seed"],
+            seed=trial.seed,
             origin=proposal.origin,
             parent=proposal.parent,
             mutation=proposal.mutation,
         )
 
-    def _end(self, number: int, ending: Ending) -> None:
-        outcome = OUTCOMES[ending.status]
-        settled = Settlement(ending.status, outcome, ending.fitness, ending.reason)
-        measured = Measurements(step_time_ms=ending.step_time_ms, parameters=ending.parameters)
+    @override
+    def _record(self, number: int, evaluation: Evaluation) -> None:
+        outcome = OUTCOMES[evaluation.status]
+        settled = Settlement(evaluation.status, outcome, evaluation.fitness, evaluation.reason)
+        measured = Measurements(
+            step_time_ms=evaluation.step_time_ms, parameters=evaluation.parameters
+        )
         with self._database.write() as tx:
             state = lock_search(tx, self._id)
-            row = tx.run(NUMBERED, {"search": self._id, "number": number}).one_or_none()
+            row = tx.first(TrialRow, NUMBERED, {"search": self._id, "number": number})
             if row is None:
                 raise NotFound("trial", number)
             if row.status != TrialStatus.RUNNING.value:
@@ -170,10 +174,10 @@ class SqlSearch(AskTell):
             finish(tx, state, row, settled, measured)
             state.save()
         if row.kind == TrialKind.CANDIDATE.value and settled.fitness is not None:
-            self._memory.hear(
+            self._cache.add_finished(
                 Observation(
                     number=number,
-                    finished=state["candidates_finished"] - 1,
+                    finished=state.candidates_finished - 1,
                     genome=read_genome(row.genome),
                     fitness=settled.fitness,
                     pruned=settled.status is TrialStatus.PRUNED,
@@ -184,11 +188,13 @@ class SqlSearch(AskTell):
                 )
             )
 
+    @override
     def pending(self) -> list[AskedTrial]:
-        """Returns the trials that were asked for and not yet told, oldest first."""
         with self._database.read() as tx:
-            return [_asked(row) for row in tx.run(OF_STATUS, self._status(TrialStatus.RUNNING))]
+            rows = tx.all(TrialRow, OF_STATUS, self._status(TrialStatus.RUNNING))
+            return [_asked(row) for row in rows]
 
+    @override
     def _set_baseline(self, baseline: Baseline) -> None:
         values = {
             "repeats": baseline.repeats,
@@ -198,42 +204,46 @@ class SqlSearch(AskTell):
         }
         with self._database.write() as tx:
             lock_search(tx, self._id)
-            if self._baseline_row(tx) is None:
+            if baseline_row(tx, self._id, ASK_TELL_POOL) is None:
                 tx.run(insert(baselines), values | {"search_id": self._id, "pool": ASK_TELL_POOL})
             else:
                 tx.run(update(baselines).where(baselines.c.search_id == self._id).values(values))
 
+    @override
     def confirm(self, count: int = 3, *, repeats: int = 2) -> int:
-        """Has the best `count` candidates evaluated again; returns how many trials that makes."""
         with self._database.write() as tx:
             state = lock_search(tx, self._id)
-            rows = [row for row in best_candidates(tx, self._id, count) for _ in range(repeats)]
+            known = confirmations(tx, self._id)
+            rows = best_candidates(tx, self._id, count)
             for row in rows:
                 again = Proposal(read_genome(row.genome), "confirmation", row.number)
-                _add(tx, state, TrialKind.CONFIRMATION, again)
+                first = len(known.get(row.number, ()))
+                for repeat in range(first, first + repeats):
+                    _add(tx, state, TrialKind.CONFIRMATION, again, repeat=repeat)
             state.save()
-        return len(rows)
+        return len(rows) * repeats
 
+    @override
     def best(self, count: int = 1) -> list[Standing]:
-        """Returns the best candidates, confirmed ones first, then by mean fitness."""
         with self._database.read() as tx:
-            repeats = confirmed_candidates(tx, self._id)
+            again = confirmations(tx, self._id)
             rows = {row.number: row for row in best_candidates(tx, self._id, count)}
-            for number in repeats.keys() - rows.keys():
+            for number in again.keys() - rows.keys():
                 named = {"search": self._id, "number": number}
-                rows[number] = tx.run(NUMBERED, named).one()
-            row = self._baseline_row(tx)
-        known = Baseline(repeats=0) if row is None else as_baseline(row)
+                rows[number] = tx.one(TrialRow, NUMBERED, named)
+            pool = baseline_row(tx, self._id, ASK_TELL_POOL)
+        known = Baseline(repeats=0) if pool is None else as_baseline(pool)
         candidates = [
-            (number, read_genome(row.genome), [row.fitness, *repeats.get(number, [])])
+            Candidate(number, read_genome(row.genome), row.fitness, _fresh(again.get(number, [])))
             for number, row in rows.items()
+            if row.fitness is not None
         ]
         return ranked(candidates, known)[: max(0, count)]
 
+    @override
     def pareto(self) -> list[Compromise]:
-        """Returns the front of completed candidates, fastest first; of equals, the first told."""
         with self._database.read() as tx:
-            rows = tx.run(FRONT, {"search": self._id}).all()
+            rows = tx.all(TrialRow, FRONT, {"search": self._id})
         return by_speed(
             Compromise(
                 number=row.number,
@@ -243,17 +253,24 @@ class SqlSearch(AskTell):
                 parameters=row.parameters,
             )
             for row in rows
+            if row.fitness is not None
         )
 
     def close(self) -> None:
         """Releases the database; the search stays as it is."""
         self._database.close()
 
-    def _baseline_row(self, tx: Transaction) -> Any:
-        return tx.run(OF_POOL, {"search": self._id, "pool": ASK_TELL_POOL}).one_or_none()
-
     def _status(self, status: TrialStatus) -> dict[str, str]:
         return {"search": self._id, "status": status.value}
+
+
+def _fresh(repeats: list[TrialRow]) -> list[float | None]:
+    """Returns what the confirmations that have ended were told; None for one that failed."""
+    return [
+        one.fitness if one.status == TrialStatus.COMPLETED.value else None
+        for one in repeats
+        if one.status not in OPEN
+    ]
 
 
 def _add(
@@ -262,8 +279,9 @@ def _add(
     kind: TrialKind,
     proposal: Proposal,
     *,
-    running: dict[str, Any] | None = None,
-) -> dict[str, Any]:
+    repeat: int | None = None,
+    running: Values | None = None,
+) -> NewTrial:
     return new_trial(
         tx,
         state,
@@ -273,11 +291,12 @@ def _add(
         origin=proposal.origin,
         parent=proposal.parent,
         mutation=proposal.mutation,
-        running=None if running is None else running | {"started_at": tx.now},
+        repeat=repeat,
+        running=None if running is None else {**running, "started_at": tx.now},
     )
 
 
-def _asked(row: Any) -> AskedTrial:
+def _asked(row: TrialRow) -> AskedTrial:
     return AskedTrial(
         number=row.number,
         genome=read_genome(row.genome),
@@ -286,4 +305,5 @@ def _asked(row: Any) -> AskedTrial:
         origin=row.origin,
         parent=row.parent_number,
         mutation=row.mutation,
+        repeat=row.repeat,
     )

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 
+from typing_extensions import override
+
 from brainformer.search.space.genome import Genome
 from brainformer.search.trials.history import History, Observation
 
@@ -49,31 +51,31 @@ class MemoryHistory(History):
         """States the standard deviation of fitness over repeats."""
         self._noise = noise
 
+    @override
     def proposed(self) -> int:
-        """Returns how many candidates have been proposed so far."""
         return len(self._digests)
 
+    @override
     def population(self, size: int) -> Sequence[Observation]:
-        """Returns the last `size` finished candidates, oldest first."""
         return self.recent(size)
 
+    @override
     def recent(self, limit: int) -> Sequence[Observation]:
-        """Returns the last `limit` finished candidates, oldest first."""
         start = max(0, len(self._finished) - limit)
         return [self._finished[i] for i in range(start, len(self._finished))]
 
+    @override
     def in_flight(self, limit: int) -> Sequence[Genome]:
-        """Returns the last `limit` candidates that were proposed and have not ended, by number."""
         return list(self._open.values())[-limit:]
 
+    @override
     def finished(self) -> int:
-        """Returns how many candidates have finished."""
         return self._count
 
+    @override
     def tried(self, digests: Sequence[str]) -> frozenset[str]:
-        """Returns those of `digests` that were already proposed."""
         return frozenset(digest for digest in digests if digest in self._digests)
 
+    @override
     def noise(self) -> float | None:
-        """Returns the standard deviation of fitness over repeats, if it was stated."""
         return self._noise

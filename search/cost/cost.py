@@ -56,9 +56,8 @@ SAVED_PER_HIDDEN_GPU = {
 SAVED_PER_SCORE = 1.25
 # Queries of attention from which two halves are faster than one span (model/attention.py).
 SHORTEST_IN_HALVES = 128
-# Places in a block of one expert's tokens, without a capacity (model/moe.py, on CPU).
+# Places in a block of one expert's tokens, without a capacity; model/moe.py computes by it on CPU.
 DROPLESS_BLOCK = 64
-FACTORED_MINIMUM = 128
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from brainformer.search.errors import InvalidSpec
 from brainformer.search.proxy.proxy import Proxy
 from brainformer.search.space.genome import LAYER_KINDS, Genome, Layer
 from brainformer.search.space.space import Space
+from brainformer.search.validation import first_problem
 
 Size = Callable[[Genome, Proxy], int]
 
@@ -30,8 +31,8 @@ def largest_genome(space: Space, proxy: Proxy, size: Size) -> Genome:
             Genome(model_dim=dim, layers=(_attention(),)).model_dim for dim in space.model_dim
         )
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        raise InvalidSpec(f"a choice of the space: {first['msg']}", pointer="/space") from None
+        why = first_problem(error).rule
+        raise InvalidSpec(f"a choice of the space: {why}", pointer="/space") from None
 
     def sized(*layers: Layer) -> int:
         return size(Genome(model_dim=dim, layers=layers), proxy)
@@ -61,7 +62,7 @@ def _extremes(kind: str, space: Space, dim: int) -> list[Layer]:
             )
             Genome(model_dim=dim, layers=(layer,))
         except ValidationError as error:
-            why = error.errors(include_url=False)[0]["msg"]
+            why = first_problem(error).rule
         else:
             found.append(layer)
     if not found:

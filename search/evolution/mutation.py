@@ -8,14 +8,14 @@ genomes (`space/coded_genome.py`); what one did becomes words only for the steps
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import accumulate
 from typing import NamedTuple
 
-from brainformer.search.space.coded_genome import Alphabet, Coded
-from brainformer.search.space.genome import Genome, Layer
+from brainformer.search.space.coded_genome import CodedGenome, GenomeCoder
+from brainformer.search.space.genome import Genome
 from brainformer.search.space.space import (
     Choice,
     Dice,
@@ -35,7 +35,7 @@ class Mutation:
 class Step(NamedTuple):
     """A changed block, and what was done: a phrase with gaps and what fills them."""
 
-    coded: Coded
+    coded: CodedGenome
     phrase: str
     words: tuple[Choice, ...]
 
@@ -49,93 +49,93 @@ class Step(NamedTuple):
 Changes = tuple[int, Callable[[int, Dice], Step]]
 
 
-def change_field(coded: Coded, alphabet: Alphabet) -> Changes:
+def change_field(coded: CodedGenome, coder: GenomeCoder) -> Changes:
     """Returns a change for every field of every sub-layer that has another choice."""
-    names = [alphabet.open_fields[token] for token in coded.tokens]
+    names = [coder.open_fields[code] for code in coded.codes]
 
     def make(at: int, rng: Dice) -> Step:
         index, at = _place(names, at)
-        token, name = coded.tokens[index], names[index][at]
-        before = getattr(alphabet.layers[token], name)
-        others = alphabet.other_choices(token, name)
+        code, name = coded.codes[index], names[index][at]
+        before = getattr(coder.layers[code], name)
+        others = coder.other_choices(code, name)
         after = others[random_index(len(others), rng)]
-        changed = _replaced(coded, index, alphabet.changed(token, name, after))
-        words = (alphabet.kind_of[token], index, name, before, after)
+        changed = _replaced(coded, index, coder.changed(code, name, after))
+        words = (coder.kind_of[code], index, name, before, after)
         return Step(changed, "{} {}: {} {} → {}", words)
 
     return sum(map(len, names)), make
 
 
-def change_kind(coded: Coded, alphabet: Alphabet) -> Changes:
+def change_kind(coded: CodedGenome, coder: GenomeCoder) -> Changes:
     """Returns a change of every sub-layer to every other kind."""
-    kinds = [alphabet.kind_of[token] for token in coded.tokens]
-    others = [alphabet.other_kinds.get(kind, alphabet.kinds) for kind in kinds]
+    kinds = [coder.kind_of[code] for code in coded.codes]
+    others = [coder.other_kinds.get(kind, coder.kinds) for kind in kinds]
 
     def make(at: int, rng: Dice) -> Step:
         index, at = _place(others, at)
         kind = others[index][at]
-        changed = _replaced(coded, index, alphabet.draw(kind=kind, rng=rng))
+        changed = _replaced(coded, index, coder.draw(kind=kind, rng=rng))
         return Step(changed, "sub-layer {}: {} → {}", (index, kinds[index], kind))
 
     return sum(map(len, others)), make
 
 
-def insert(coded: Coded, alphabet: Alphabet) -> Changes:
+def insert(coded: CodedGenome, coder: GenomeCoder) -> Changes:
     """Returns an insertion of a random sub-layer at every place, while there is room."""
-    dim, tokens = coded
+    dim, codes = coded
 
     def make(at: int, rng: Dice) -> Step:
-        token = alphabet.draw(rng=rng)
-        longer = Coded(dim, (*tokens[:at], token, *tokens[at:]))
-        return Step(longer, "insert {} at {}", (alphabet.kind_of[token], at))
+        code = coder.draw(rng=rng)
+        longer = CodedGenome(dim, (*codes[:at], code, *codes[at:]))
+        return Step(longer, "insert {} at {}", (coder.kind_of[code], at))
 
-    room = len(tokens) < alphabet.space.max_layers
-    return (len(tokens) + 1 if room else 0), make
+    room = len(codes) < coder.space.max_layers
+    return (len(codes) + 1 if room else 0), make
 
 
-def delete(coded: Coded, alphabet: Alphabet) -> Changes:
+def delete(coded: CodedGenome, coder: GenomeCoder) -> Changes:
     """Returns a deletion of every sub-layer, while the block stays long enough."""
-    dim, tokens = coded
+    dim, codes = coded
 
     def make(at: int, _rng: Dice) -> Step:
-        shorter = Coded(dim, tokens[:at] + tokens[at + 1 :])
-        return Step(shorter, "delete {} at {}", (alphabet.kind_of[tokens[at]], at))
+        shorter = CodedGenome(dim, codes[:at] + codes[at + 1 :])
+        return Step(shorter, "delete {} at {}", (coder.kind_of[codes[at]], at))
 
-    long_enough = len(tokens) > alphabet.space.min_layers
-    return (len(tokens) if long_enough else 0), make
+    long_enough = len(codes) > coder.space.min_layers
+    return (len(codes) if long_enough else 0), make
 
 
-def swap(coded: Coded, _alphabet: Alphabet) -> Changes:
+def swap(coded: CodedGenome, _coder: GenomeCoder) -> Changes:
     """Returns an exchange of every two sub-layers that differ."""
-    dim, tokens = coded
+    dim, codes = coded
     pairs = [
         (first, second)
-        for first, one in enumerate(tokens)
-        for second in range(first + 1, len(tokens))
-        if tokens[second] != one
+        for first, one in enumerate(codes)
+        for second in range(first + 1, len(codes))
+        if codes[second] != one
     ]
 
     def make(at: int, _rng: Dice) -> Step:
         first, second = pairs[at]
-        turned = list(tokens)
+        turned = list(codes)
         turned[first], turned[second] = turned[second], turned[first]
-        return Step(Coded(dim, tuple(turned)), "swap {} and {}", (first, second))
+        return Step(CodedGenome(dim, tuple(turned)), "swap {} and {}", (first, second))
 
     return len(pairs), make
 
 
-def change_model_dim(coded: Coded, alphabet: Alphabet) -> Changes:
+def change_model_dim(coded: CodedGenome, coder: GenomeCoder) -> Changes:
     """Returns a change to every other model dim."""
-    now, tokens = coded
-    others = [dim for dim in alphabet.space.model_dim if dim != now]
+    now, codes = coded
+    others = [dim for dim in coder.space.model_dim if dim != now]
 
     def make(at: int, _rng: Dice) -> Step:
-        return Step(Coded(others[at], tokens), "model dim {} → {}", (now, others[at]))
+        return Step(CodedGenome(others[at], codes), "model dim {} → {}", (now, others[at]))
 
     return len(others), make
 
 
-Operator = Callable[[Coded, Alphabet], Changes]
+Operator = Callable[[CodedGenome, GenomeCoder], Changes]
 OPERATORS: dict[str, Operator] = {
     "change_field": change_field,
     "change_kind": change_kind,
@@ -154,84 +154,38 @@ DEFAULT_WEIGHTS: dict[str, float] = {
 }
 
 
-def operator_probabilities(genome: Genome, space: Space) -> dict[str, float]:
-    """Returns the chance of each operator that can act on `genome`; they sum to 1."""
-    alphabet = Alphabet(space)
-    coded = alphabet.code(genome)
-    weights = _weights(alphabet.mutation_weights).items()
-    able = {name: weight for name, weight in weights if OPERATORS[name](coded, alphabet)[0]}
-    total = sum(able.values())
-    return {name: weight / total for name, weight in able.items()}
-
-
 def mutate(genome: Genome, space: Space, *, rng: Dice) -> Mutation | None:
     """Returns a genome one step away: never the same, never outside the space.
 
+    For who changes a genome here and there, as benchmarks do; proposals mutate coded genomes.
     None where no operator can act: the space holds nothing else, or its weights allow, say,
     swaps alone and all sub-layers are equal.
     """
-    alphabet = Alphabet(space)
-    step = mutated(alphabet.code(genome), alphabet, rng=rng)
-    return None if step is None else Mutation(alphabet.genome(step.coded), step.description)
+    coder = GenomeCoder(space)
+    step = mutated(coder.encode(genome), coder, rng=rng)
+    return None if step is None else Mutation(coder.decode(step.coded), step.description)
 
 
-def mutated(coded: Coded, alphabet: Alphabet, *, rng: Dice) -> Step | None:
+def mutated(coded: CodedGenome, coder: GenomeCoder, *, rng: Dice) -> Step | None:
     """Returns what `mutate` does, of a coded genome."""
-    weights = alphabet.mutation_weights
+    weights = coder.mutation_weights
     # Drawing again after an operator that cannot act gives those that can their fair shares.
     while (drawn := _odds(weights))[0]:
         names, odds = drawn
         name = names[min(bisect_right(odds, rng.random() * odds[-1]), len(names) - 1)]
-        count, make = OPERATORS[name](coded, alphabet)
+        count, make = OPERATORS[name](coded, coder)
         if count:
             return make(random_index(count, rng), rng)
         weights = (*weights, (name, 0.0))
     return None
 
 
-def _weights(given: Iterable[tuple[str, float]]) -> dict[str, float]:
-    """Returns the weight of each operator that may be drawn, given those that are not default."""
-    weights = DEFAULT_WEIGHTS | dict(given)
-    return {name: weights[name] for name in OPERATORS if weights[name] > 0}
-
-
 @cache
 def _odds(given: tuple[tuple[str, float], ...]) -> tuple[list[str], list[float]]:
     """Returns the operators that may be drawn, and the sum of the weights up to each."""
-    weights = _weights(given)
-    return list(weights), list(accumulate(weights.values()))
-
-
-def neighbours(genome: Genome, space: Space) -> list[Genome]:
-    """Returns every genome one step away, without repeats."""
-    found: dict[Genome, None] = {}
-    for layers in _neighbour_layers(genome, space):
-        found.setdefault(_with_layers(genome, layers))
-    for dim in space.model_dim:
-        found.setdefault(genome.model_copy(update={"model_dim": dim}))
-    found.pop(genome, None)
-    return list(found)
-
-
-def _neighbour_layers(genome: Genome, space: Space) -> list[tuple[Layer, ...]]:
-    layers = genome.layers
-    every = [layer for kind in space.layers for layer in space.layers_of(kind)]
-    length = len(layers)
-    found = [(*layers[:i], new, *layers[i + 1 :]) for i in range(length) for new in every]
-    if length < space.max_layers:
-        found += [(*layers[:i], new, *layers[i:]) for i in range(length + 1) for new in every]
-    if length > space.min_layers:
-        found += [(*layers[:i], *layers[i + 1 :]) for i in range(length)]
-    for i in range(length):
-        for j in range(i + 1, length):
-            turned = list(layers)
-            turned[i], turned[j] = turned[j], turned[i]
-            found.append(tuple(turned))
-    return found
-
-
-def _with_layers(genome: Genome, layers: tuple[Layer, ...]) -> Genome:
-    return genome.model_copy(update={"layers": layers})
+    weights = DEFAULT_WEIGHTS | dict(given)
+    names = [name for name in OPERATORS if weights[name] > 0]
+    return names, list(accumulate(weights[name] for name in names))
 
 
 def _place(options: Sequence[Sequence[str]], at: int) -> tuple[int, int]:
@@ -243,6 +197,6 @@ def _place(options: Sequence[Sequence[str]], at: int) -> tuple[int, int]:
     raise IndexError(f"fewer than {at} options are left")
 
 
-def _replaced(coded: Coded, index: int, token: int) -> Coded:
-    dim, tokens = coded
-    return Coded(dim, (*tokens[:index], token, *tokens[index + 1 :]))
+def _replaced(coded: CodedGenome, index: int, code: int) -> CodedGenome:
+    dim, codes = coded
+    return CodedGenome(dim, (*codes[:index], code, *codes[index + 1 :]))

@@ -31,14 +31,6 @@ def dominance(values: Objectives) -> npt.NDArray[np.bool_]:
     return np.asarray((left <= right).all(axis=2) & (left < right).any(axis=2))
 
 
-def pareto_front(observations: Sequence[Observation]) -> list[Observation]:
-    """Returns the observations that no other dominates."""
-    if not observations:
-        return []
-    dominated = np.asarray(dominance(objectives(observations)).any(axis=0))
-    return [seen for seen, out in zip(observations, dominated, strict=True) if not out]
-
-
 def fronts(values: Objectives) -> npt.NDArray[np.int64]:
     """Returns each row's front: 0 where nothing dominates it, 1 once those are gone ..."""
     over = dominance(values)

@@ -15,6 +15,7 @@ from brainformer.search.errors import InvalidGenome, NotFound
 from brainformer.search.proxy.proxy import Proxy
 from brainformer.search.space.genome import Genome
 from brainformer.search.trials.trial import Measurements
+from brainformer.search.validation import first_problem
 
 
 class GenomeExport(BaseModel):
@@ -93,9 +94,11 @@ def read_export(path: Path) -> GenomeExport:
         export = GenomeExport.model_validate_json(path.read_text("utf-8"))
     except FileNotFoundError:
         raise NotFound("file", path) from None
-    except (ValidationError, UnicodeDecodeError) as error:
-        first = str(error).splitlines()[0]
-        raise InvalidGenome(f"{path} is not an exported genome: {first}") from None
+    except UnicodeDecodeError:
+        raise InvalidGenome(f"{path} is not an exported genome: it is not UTF-8 text") from None
+    except ValidationError as error:
+        rule, value, where = first_problem(error)
+        raise InvalidGenome(f"{path} is not an exported genome: {rule}", value, where) from None
     if export.digest != export.genome.digest:
         raise InvalidGenome(f"the digest in {path} does not match its genome", export.digest[:12])
     return export

@@ -16,7 +16,6 @@ from brainformer.search.cost.trainable import check_trainable
 from brainformer.search.errors import InvalidGenome, InvalidSpec, NotFound
 from brainformer.search.proxy.proxy import Proxy
 from brainformer.search.space.genome import Genome
-from brainformer.search.space.zoo import resolve_genome
 from brainformer.search.store.contract import SearchStore, TrialFilter
 from brainformer.search.store.records import SearchRecord, TrialRecord
 from brainformer.search.trials.trial import TrialKind, TrialStatus
@@ -58,12 +57,18 @@ def promotions(
     where = TrialFilter(
         statuses=(TrialStatus.COMPLETED,), kinds=(TrialKind.CANDIDATE,), sort="-fitness"
     )
-    best: tuple[TrialRecord, ...] = store.list_trials(search.id, where=where, limit=top).items
+    best = store.list_trials(search.id, where=where, limit=top).items
     if not best:
         raise NotFound("completed candidate in search", search.id)
-    genome = resolve_genome(search.spec.baseline, search.spec.resolved_space())
+    genome = _rival(store, search)
     scaled = [_scaled(search, None, genome, target_parameters, factor)]
     return scaled + [_scaled(search, t, t.genome, target_parameters, factor) for t in best]
+
+
+def _rival(store: SearchStore, search: SearchRecord) -> Genome:
+    """Returns the block that the search compared its candidates with."""
+    known = [one.rival for one in store.baselines(search.id) if one.rival is not None]
+    return known[0] if known else search.spec.rivals()[0].genome
 
 
 def _scaled(

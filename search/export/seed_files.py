@@ -11,10 +11,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from brainformer.search.cost.trainable import check_trainable
-from brainformer.search.errors import InvalidGenome, InvalidInput, NotFound
+from brainformer.search.cost.runnable import runnable_genome
+from brainformer.search.errors import InvalidGenome, InvalidInput
 from brainformer.search.space.genome import Genome, parse_genome
-from brainformer.search.space.zoo import ZOO, resolve_genome, zoo_names
+from brainformer.search.space.zoo import ZOO, zoo_names
 from brainformer.search.spec import SearchSpec
 from brainformer.search.store.contract import SearchStore, TrialFilter
 from brainformer.search.trials.trial import TrialKind, TrialStatus
@@ -73,15 +73,10 @@ def check_seed(seed: Seed, spec: SearchSpec, where: str) -> None:
     Raises:
         InvalidGenome: it is unknown, outside the space, or the proxy cannot train it.
     """
-    space = spec.resolved_space()
     try:
-        genome = resolve_genome(seed, space)
-        check_trainable(genome, spec.proxy)
-    except (NotFound, InvalidGenome) as error:
+        runnable_genome(seed, spec.resolved_space(), spec.proxy)
+    except InvalidGenome as error:
         raise InvalidGenome(f"{where}: {error.message}") from None
-    why = space.objection(genome)
-    if why is not None:
-        raise InvalidGenome(f"{where}: the genome lies outside the space {space.name!r}: {why}")
 
 
 def _entries(path: Path) -> Iterator[tuple[str, Any]]:

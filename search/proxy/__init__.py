@@ -1,1 +1,1 @@
-"""What all trials of a search share beside the genome, and the built-in choices."""
+"""The proxy that all trials of a search share, and the built-in ones."""

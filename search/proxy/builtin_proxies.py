@@ -1,7 +1,7 @@
-"""Built-in proxies, one a preset space and named after it: tuned once.
+"""Built-in proxies, one per preset space and named after it.
 
-A spec may start from one and change what it wants; the figures behind `nano` are in
-docs/experiments.md.
+A spec can start from one and change what it wants; the figures behind `nano` are in
+docs/experiments/trial.md.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def load_proxy(name: str) -> Proxy:
     """Returns the built-in proxy of that name.
 
     Raises:
-        NotFound: there is none; the message lists what there is.
+        NotFound: there is none; the message lists the known ones.
     """
     if name not in PROXIES:
         raise NotFound("proxy", name, sorted(PROXIES))
@@ -55,7 +55,7 @@ def load_proxy(name: str) -> Proxy:
 
 
 def resolve_proxy(given: Any, space: Any) -> Any:
-    """Returns the fields of a proxy, what was left out filled in; what names none as it is.
+    """Returns a proxy's fields with the missing ones filled in; anything else unchanged.
 
     Args:
         given: A built-in proxy's name, or a mapping of fields with an optional `preset`.
@@ -74,10 +74,10 @@ def resolve_proxy(given: Any, space: Any) -> Any:
 
 
 def check_named(given: Any) -> Any:
-    """Returns what `resolve_proxy` has resolved.
+    """Returns the proxy that `resolve_proxy` resolves to.
 
     Raises:
-        ValueError: it names a proxy that is not there.
+        ValueError: it names an unknown proxy.
     """
     if isinstance(given, dict) and "preset" in given:
         raise ValueError(f"no proxy {given['preset']!r}; known: {', '.join(sorted(PROXIES))}")

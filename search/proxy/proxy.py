@@ -1,4 +1,4 @@
-"""The proxy: what all trials of a search share beside the genome.
+"""The proxy: what all trials of a search share besides the genome.
 
 Three stacked blocks in arXiv:2306.00008, section 3.4.
 """
@@ -14,16 +14,16 @@ PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 class Proxy(BaseModel):
-    """What all trials of a search share beside the genome.
+    """What all trials of a search share besides the genome.
 
     Attributes:
         blocks: How often the block is stacked (three in arXiv:2306.00008, section 3.4).
         experts: Experts in every MoE sub-layer.
         head_dim: Width of one attention head; a constant, since 12, 16 and 20 do not divide d.
-        batch_size: Sequences a step.
+        batch_size: Sequences per step.
         clock: `wall` stops when the measured training seconds reach the budget; `calibrated`
-            turns the budget into a number of steps; `auto` is calibrated on CPU, else wall.
-        routing: `causal` always, but to reproduce the paper's leaking rule: `paper`.
+            turns the budget into a number of steps; `auto` is calibrated on a CPU, else wall.
+        routing: `causal`; `paper` reproduces the paper's rule, which leaks future tokens.
         peak_learning_rate: Of the schedule over the fraction of the budget spent.
     """
 

@@ -1,1 +1,1 @@
-"""What can be searched: genomes, the spaces they are drawn from, the zoo, and how two differ."""
+"""What can be searched: genomes, the spaces they are drawn from, the zoo, differences."""

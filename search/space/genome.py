@@ -62,7 +62,7 @@ class FeedForward(SubLayer):
 class MoE(SubLayer):
     """A sparsely gated feed-forward layer: a router and experts of `hidden_dim`.
 
-    `capacity_factor` is the average number of experts a token under expert choice; for top-k,
+    `capacity_factor` is the average number of experts per token under expert choice; for top-k,
     an expert's capacity is `capacity_factor` x tokens / experts, and 0 means dropless.
     """
 
@@ -132,12 +132,12 @@ class Genome(BaseModel):
 
     @property
     def digest(self) -> str:
-        """The SHA-256 of the canonical JSON, in hex; equal genomes have equal digests."""
+        """SHA-256 of the canonical JSON, in hex; equal genomes have equal digests."""
         return digest_of(self.canonical_json())
 
 
 def digest_of(canonical: str) -> str:
-    """Returns the digest of the genome of a canonical JSON text."""
+    """Returns the digest of the genome that a canonical JSON text holds."""
     return hashlib.sha256(canonical.encode()).hexdigest()
 
 
@@ -154,16 +154,16 @@ def parse_genome(data: object) -> Genome:
     except BrokenRules as broken:
         raise broken.as_error(InvalidGenome) from None
     except ValueError as error:
-        raise InvalidGenome(f"a genome is a JSON object: {error}") from None
+        raise InvalidGenome(f"a genome must be a JSON object: {error}") from None
 
 
 def _broken(index: int, field: str, rule: str, value: float) -> ValidationError:
-    """Returns the error of a sub-layer's field that breaks a rule, told where it is."""
+    """Returns the error of a sub-layer's field that breaks a rule, with its location."""
     problem = PydanticCustomError("value_error", f"{field} {rule}")
     place = InitErrorDetails(type=problem, loc=("layers", index, field), input=value)
     return ValidationError.from_exception_data(Genome.__name__, [place])
 
 
 def _whole(number: float) -> float | int:
-    """Returns 1 for 1.0, so that equal capacity factors have one spelling."""
+    """Returns 1 for 1.0, so that equal capacity factors are written alike."""
     return int(number) if float(number).is_integer() else number

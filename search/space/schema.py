@@ -1,4 +1,4 @@
-"""The JSON schema of a space's genomes: what an editor or another language may check against."""
+"""The JSON schema of a space's genomes, for editors and other languages to check against."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 
 def genome_schema(space: Space) -> dict[str, Any]:
-    """Returns a JSON schema that the canonical JSON of exactly the space's genomes satisfies."""
+    """Returns a JSON schema that exactly the space's genomes satisfy, as canonical JSON."""
     return {
         "$schema": DIALECT,
         "title": f"Genome of the space {space.name}",

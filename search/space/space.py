@@ -24,7 +24,7 @@ from brainformer.search.space.genome import (
     SubLayer,
     Width,
 )
-from brainformer.search.validation import BrokenRules, checked
+from brainformer.search.validation import BrokenRules, checked, first_problem
 from brainformer.search.yaml_text import YamlProblem, read_yaml
 
 Choice = int | float | str
@@ -36,22 +36,22 @@ Choices = Annotated[tuple[Choice, ...], Field(min_length=1, max_length=256)]
 
 
 class Dice(Protocol):
-    """What draws numbers from 0 to below 1: NumPy's generator, or Python's, which is faster."""
+    """A source of numbers from 0 to below 1: NumPy's generator, or Python's, which is faster."""
 
     def random(self) -> float:
         """Returns the next number."""
 
 
 class Space(BaseModel):
-    """The choices per field and the block length range.
+    """The choices per field and the range of block lengths.
 
     Attributes:
-        layers: Per allowed kind of sub-layer, the choices of each field; fields that are not
+        layers: For each allowed kind of sub-layer, the choices of each field; fields that are not
             named keep their default.
-        min_layers: Shortest block.
-        max_layers: Longest block; equal to `min_layers` for a fixed length.
-        mutation_weights: How often each operator of `evolution/mutation.py` is drawn beside the
-            others; those not named keep their default.
+        min_layers: Number of sub-layers of the shortest block.
+        max_layers: Number of sub-layers of the longest block; may equal `min_layers`.
+        mutation_weights: Relative frequency of each operator of `evolution/mutation.py`; those not
+            named keep their default.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -78,7 +78,7 @@ class Space(BaseModel):
                 raise ValueError(f"layers.{kind}: unknown kind; known: {sorted(LAYER_KINDS)}")
             _check_fields(kind, fields)
         if len(set(self.model_dim)) != len(self.model_dim):
-            raise ValueError(f"model_dim: a choice stands twice in {list(self.model_dim)}")
+            raise ValueError(f"model_dim: duplicate choice in {list(self.model_dim)}")
         if len(self.mutation_weights) == len(OPERATOR_NAMES) and not any(
             self.mutation_weights.values()
         ):
@@ -102,7 +102,7 @@ class Space(BaseModel):
         return int(_pick(self.model_dim, rng))
 
     def draw_layer(self, *, kind: str | None = None, rng: Dice) -> LayerKey:
-        """Returns what `make_layer` makes a random sub-layer of, of `kind` if one is given."""
+        """Returns the arguments of `make_layer` for a random sub-layer, of `kind` if given."""
         kind = kind or _pick(tuple(self.layers), rng)
         fields = [(name, _pick(choices, rng)) for name, choices in self.layers[kind].items()]
         return kind, tuple(fields)
@@ -120,18 +120,18 @@ class Space(BaseModel):
         return self.objection(genome) is None
 
     def objection(self, genome: Genome) -> str | None:
-        """Returns why `genome` lies outside this space, None if it does not."""
+        """Returns why `genome` is outside this space, None if it is inside."""
         if genome.model_dim not in self.model_dim:
-            return f"model_dim {genome.model_dim} is none of {list(self.model_dim)}"
+            return f"model_dim {genome.model_dim} is not one of {list(self.model_dim)}"
         if not self.min_layers <= len(genome.layers) <= self.max_layers:
             count = len(genome.layers)
-            return f"{count} sub-layers are not {self.min_layers} to {self.max_layers}"
+            return f"{count} sub-layers; this space has {self.min_layers} to {self.max_layers}"
         reasons = (self._against(layer, place) for place, layer in enumerate(genome.layers))
         return next((why for why in reasons if why is not None), None)
 
     def _against(self, layer: Layer, place: int) -> str | None:
         if layer.kind not in self.layers:
-            return f"layers.{place}: kind {layer.kind} is none of {sorted(self.layers)}"
+            return f"layers.{place}: kind {layer.kind} is not one of {sorted(self.layers)}"
         choices = self.layers[layer.kind]
         for name, info in type(layer).model_fields.items():
             if name == "kind":
@@ -139,7 +139,7 @@ class Space(BaseModel):
             allowed = choices.get(name, (info.default,))
             value = getattr(layer, name)
             if value not in allowed:
-                return f"layers.{place}: {layer.kind}.{name} {value} is none of {list(allowed)}"
+                return f"layers.{place}: {layer.kind}.{name} {value} is not one of {list(allowed)}"
         return None
 
     def enumerate(self) -> Iterator[Genome]:
@@ -168,7 +168,7 @@ class Space(BaseModel):
 
 @lru_cache(maxsize=65_536)
 def make_layer(kind: str, fields: tuple[tuple[str, Choice], ...]) -> Layer:
-    """Returns the sub-layer; kept, since a search draws the same few again and again."""
+    """Returns the sub-layer; cached, because a search draws the same few again and again."""
     return LAYER_KINDS[kind].model_validate(dict(fields))
 
 
@@ -183,7 +183,7 @@ def load_preset(name: str) -> Space:
     """Returns the built-in space of that name.
 
     Raises:
-        NotFound: there is none; the message lists what there is.
+        NotFound: there is none; the message lists the known ones.
     """
     if name not in preset_names():
         raise NotFound("space", name, preset_names())
@@ -223,38 +223,40 @@ def _check_fields(kind: str, fields: dict[str, tuple[Choice, ...]]) -> None:
     first: dict[str, Any] = {name: choices[0] for name, choices in fields.items()}
     for name, choices in fields.items():
         if len(set(choices)) != len(choices):
-            raise ValueError(f"layers.{kind}.{name}: a choice stands twice in {list(choices)}")
+            raise ValueError(f"layers.{kind}.{name}: duplicate choice in {list(choices)}")
         for choice in choices:
             _check_choice(f"layers.{kind}.{name}", model, first | {name: choice}, name)
 
 
 def _check_choice(where: str, model: type[SubLayer], fields: dict[str, Any], name: str) -> None:
-    """Refuses what the sub-layer refuses, and what it would read as something else ("4" as 4)."""
+    """Refuses values that the sub-layer refuses or would read as something else ("4" as 4)."""
     try:
         read = getattr(model.model_validate(fields), name)
     except ValidationError as error:
-        raise ValueError(f"{where}: {error.errors()[0]['msg']}, got {fields[name]!r}") from None
+        raise ValueError(f"{where}: {first_problem(error).rule}, got {fields[name]!r}") from None
     if read != fields[name]:
         raise ValueError(f"{where}: write {read!r}, not {fields[name]!r}")
 
 
 def _check_together(model_dims: Sequence[int], layers: dict[str, dict[str, Choices]]) -> None:
-    """Refuses choices of which some combination is no genome."""
+    """Refuses choices if some combination of them is not a valid genome."""
     dense, experts = layers.get("feed_forward", {}), layers.get("moe", {})
     ranks, widths = dense.get("rank", (0,)), dense.get("hidden_dim", ())
     widest = max(int(rank) for rank in ranks)
     narrowest = min(*model_dims, *(int(width) for width in widths), MAX_WIDTH)
     if widest > narrowest:
         raise ValueError(
-            f"layers.feed_forward.rank: at most the least model_dim and hidden_dim = {narrowest}, "
-            f"got {widest}"
+            "layers.feed_forward.rank: must be at most the smallest model_dim and hidden_dim = "
+            f"{narrowest}, got {widest}"
         )
     if "expert_choice" in experts.get("gating", ()) and 0 in experts.get("capacity_factor", (1,)):
-        raise ValueError("layers.moe.capacity_factor: above 0 where gating may be expert_choice")
+        raise ValueError(
+            "layers.moe.capacity_factor: must be above 0 if gating can be expert_choice"
+        )
 
 
 def random_index(count: int, rng: Dice) -> int:
-    """Returns a number below `count`, all alike likely."""
+    """Returns a number below `count`, all equally likely."""
     return int(rng.random() * count)
 
 

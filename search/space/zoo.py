@@ -3,7 +3,7 @@
 A zoo genome is written at the scale of Table 2 of arXiv:2306.00008 (d=768, hidden 3072) and moved
 to a space: the model dim is the space's middle choice, hidden dims keep their ratio to it, and
 every field takes the nearest choice that the space offers. What a space does not offer (a kind,
-an activation) stays as the literature has it, so a baseline may lie outside its space.
+an activation) stays as in the literature, so a baseline can be outside its space.
 """
 
 from __future__ import annotations
@@ -11,9 +11,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from brainformer.search.errors import NotFound
+from pydantic import ValidationError
+
+from brainformer.search.errors import InvalidGenome, NotFound
 from brainformer.search.space.genome import LAYER_KINDS, Genome, Layer
 from brainformer.search.space.space import Space
+from brainformer.search.validation import first_problem
 
 REFERENCE_DIM = 768
 LayerPlan = dict[str, Any]
@@ -54,9 +57,8 @@ ZOO: dict[str, list[LayerPlan]] = {
     * 4,
     "sandwich": [ATTENTION, ATTENTION, ATTENTION, DENSE, ATTENTION, DENSE, DENSE, DENSE],
     "low_rank": [ATTENTION, {**DENSE, "rank": 192}] * 4,
-    # The paper's figures of these blocks are not available as text: built from what it says of
-    # them (more MoE than attention, narrow hidden dims, expert choice with capacity factor 1 and
-    # larger).
+    # The paper shows these blocks only as figures; these follow its description (more MoE than
+    # attention, narrow hidden dims, expert choice with capacity factor 1 and larger).
     "brainformer_1_approximation": [
         ATTENTION,
         NARROW,
@@ -89,26 +91,50 @@ def zoo_genome(name: str, space: Space) -> Genome:
     """Returns the named genome at the scale of `space`, its length cut to what the space allows.
 
     Raises:
-        NotFound: there is none of that name; the message lists what there is.
+        NotFound: there is none of that name; the message lists the known ones.
+        InvalidGenome: at this scale it is not a valid genome.
     """
-    if name not in ZOO:
-        raise NotFound("zoo genome", name, zoo_names())
-    dim = sorted(space.model_dim)[len(space.model_dim) // 2]
-    plans = ZOO[name][: space.max_layers]
-    while len(plans) < space.min_layers:
-        plans = [*plans, *ZOO[name]][: space.min_layers]
-    return Genome(model_dim=dim, layers=tuple(_fitted(plan, dim, space) for plan in plans))
+    return fitted_genome(name, space, sorted(space.model_dim)[len(space.model_dim) // 2])
 
 
-def _fitted(plan: LayerPlan, dim: int, space: Space) -> Layer:
-    """Returns the planned sub-layer with every field at the space's nearest choice."""
+def fitted_genome(named: str | Genome, space: Space, dim: int) -> Genome:
+    """Returns a block at a model dim, every field at the space's nearest choice.
+
+    Args:
+        named: A zoo name, or a genome whose widths keep their ratio to its model dim.
+        space: The space whose choices are taken; the block is cut to the length it allows.
+        dim: The model dim.
+
+    Raises:
+        NotFound: there is no zoo genome of that name; the message lists the known ones.
+        InvalidGenome: at this scale it is not a valid genome.
+    """
+    if isinstance(named, Genome):
+        plans = [layer.model_dump() for layer in named.layers]
+        reference = named.model_dim
+    elif named in ZOO:
+        plans, reference = ZOO[named], REFERENCE_DIM
+    else:
+        raise NotFound("zoo genome", named, zoo_names())
+    whole = plans[: space.max_layers]
+    while len(whole) < space.min_layers:
+        whole = [*whole, *plans][: space.min_layers]
+    scale = dim / reference
+    try:
+        return Genome(model_dim=dim, layers=tuple(_fitted(plan, scale, space) for plan in whole))
+    except ValidationError as error:
+        rule, value, _ = first_problem(error)
+        called = named if isinstance(named, str) else "the block"
+        raise InvalidGenome(f"{called} in the space {space.name!r}: {rule}", value) from None
+
+
+def _fitted(plan: LayerPlan, scale: float, space: Space) -> Layer:
+    """Returns the given sub-layer with every field at the space's nearest choice."""
     values = {name: value for name, value in plan.items() if name != "kind"}
     choices = space.layers.get(plan["kind"], {})
-    for name in ("hidden_dim", "rank"):
-        if name in values:
-            values[name] = max(1, round(values[name] * dim / REFERENCE_DIM))
-    if "heads" in values:
-        values["heads"] = max(1, round(values["heads"] * dim / REFERENCE_DIM))
+    for name in ("hidden_dim", "rank", "heads"):
+        if values.get(name):
+            values[name] = max(1, round(values[name] * scale))
     for name, value in values.items():
         if name in choices:
             values[name] = _nearest(value, choices[name])
@@ -124,7 +150,7 @@ def _nearest(value: Any, choices: tuple[Any, ...]) -> Any:
 
 
 def _alike(value: str, choices: tuple[str, ...]) -> str:
-    """Returns the choice that shares most words with `value`, the first of equals."""
+    """Returns the choice that shares the most words with `value`; ties go to the first."""
     measure: Callable[[str], int] = lambda c: len(set(c.split("_")) & set(value.split("_")))  # noqa: E731
     return max(choices, key=measure)
 

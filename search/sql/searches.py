@@ -5,37 +5,33 @@ from __future__ import annotations
 import hashlib
 import uuid
 from collections.abc import Sequence
-from typing import Any
 
 from sqlalchemy import delete, func, insert, select, text
 
-from brainformer.search.cost.trainable import check_trainable
 from brainformer.search.errors import (
     Conflict,
     IdempotencyMismatch,
     IllegalTransition,
-    InvalidGenome,
     InvalidInput,
-    InvalidSpec,
     NotFound,
     StaleVersion,
 )
-from brainformer.search.evolution.proposer import Proposer
-from brainformer.search.space.zoo import resolve_genome
 from brainformer.search.spec import Limits, SearchSpec
 from brainformer.search.sql.connection.advisory_locks import AdvisoryLock
 from brainformer.search.sql.connection.database import Transaction
 from brainformer.search.sql.connection.storable_text import storable
-from brainformer.search.sql.connection.tables import searches
+from brainformer.search.sql.connection.tables import UNENDED, searches
 from brainformer.search.sql.rows.records import baseline_summary, search_record
-from brainformer.search.sql.tokens import note
-from brainformer.search.sql.trials.baselines import OF_SEARCH
+from brainformer.search.sql.rows.table_rows import SearchRow
+from brainformer.search.sql.tokens import audit_action
+from brainformer.search.sql.trials.baselines import baseline_rows
 from brainformer.search.sql.trials.cancellation import cancel_open
-from brainformer.search.sql.trials.completion import conclude, limit_reached
+from brainformer.search.sql.trials.completion import advance, limit_reached
 from brainformer.search.sql.trials.state import BY_ID, SearchState, lock_search
-from brainformer.search.status import ENDED, SEARCH_TRANSITIONS, SearchStatus
+from brainformer.search.status import SEARCH_TRANSITIONS, SearchStatus
 from brainformer.search.store.contract import Actor
 from brainformer.search.store.records import BaselineSummary, Page, SearchRecord
+from brainformer.search.trials.events import EventKind
 from brainformer.search.trials.trial import TrialStatus
 
 WANTED = {
@@ -45,34 +41,6 @@ WANTED = {
     SearchStatus.CANCELLED,
 }
 KEY_LENGTH = 255
-
-
-def check_spec(spec: SearchSpec) -> None:
-    """Refuses a spec whose baseline or seeds cannot run.
-
-    Raises:
-        InvalidSpec: names the field.
-    """
-    try:
-        space = spec.resolved_space()
-    except NotFound as error:
-        raise InvalidSpec(error.message, pointer="/space") from None
-    for pointer, named in [
-        ("/baseline", spec.baseline),
-        *((f"/seeds/{index}", seed) for index, seed in enumerate(spec.seeds)),
-    ]:
-        try:
-            genome = resolve_genome(named, space)
-            check_trainable(genome, spec.proxy)
-        except NotFound as error:
-            raise InvalidSpec(error.message, pointer=pointer) from None
-        except InvalidGenome as error:
-            raise InvalidSpec(error.message, pointer=pointer) from None
-        why = space.objection(genome)
-        if why is not None:
-            rule = f"the genome must lie in the space {space.name!r}: {why}"
-            raise InvalidSpec(rule, pointer=pointer)
-    Proposer(spec)
 
 
 def create(
@@ -86,14 +54,14 @@ def create(
     if idempotency_key is not None:
         if not 0 < len(idempotency_key) <= KEY_LENGTH or "\0" in idempotency_key:
             raise InvalidInput(f"an idempotency key has 1 to {KEY_LENGTH} characters")
-        made = tx.run(
-            select(searches).where(searches.c.idempotency_key == idempotency_key)
-        ).one_or_none()
+        made = tx.first(
+            SearchRow, select(searches).where(searches.c.idempotency_key == idempotency_key)
+        )
         if made is not None:
             if made.spec_hash != digest:
                 raise IdempotencyMismatch(idempotency_key)
             return to_record(tx, made)
-    last = tx.run(select(func.max(searches.c.ordinal))).scalar()
+    last: int | None = tx.run(select(func.max(searches.c.ordinal))).scalar()
     search_id = uuid.uuid4().hex
     values = {
         "id": search_id,
@@ -108,12 +76,12 @@ def create(
         "updated_at": tx.now,
     }
     tx.run(insert(searches), values)
-    tx.emit("search.created", search_id, name=spec.name)
-    note(tx, actor, "search.create", search_id)
-    return to_record(tx, tx.run(BY_ID, {"key": search_id}).one())
+    tx.emit(EventKind.SEARCH_CREATED, search_id, name=spec.name)
+    audit_action(tx, actor, "search.create", search_id)
+    return to_record(tx, tx.one(SearchRow, BY_ID, {"key": search_id}))
 
 
-def to_record(tx: Transaction, row: Any) -> SearchRecord:
+def to_record(tx: Transaction, row: SearchRow) -> SearchRecord:
     """Returns the search's record with the baseline of its first pool."""
     summaries = summaries_of(tx, row.id)
     return search_record(row, summaries[0] if summaries else None)
@@ -121,22 +89,22 @@ def to_record(tx: Transaction, row: Any) -> SearchRecord:
 
 def summaries_of(tx: Transaction, search_id: str) -> list[BaselineSummary]:
     """Returns the baseline's figures, complete pools first."""
-    rows = tx.run(OF_SEARCH, {"search": search_id}).all()
+    rows = baseline_rows(tx, search_id)
     ordered = sorted(rows, key=lambda row: (row.repeats < row.needed, row.pool))
     return [baseline_summary(row) for row in ordered]
 
 
-def find(tx: Transaction, named: str) -> Any:
+def find(tx: Transaction, named: str) -> SearchRow:
     """Returns the row by id or by name; an unfinished search comes before ended ones."""
     named = storable(named)
-    row = tx.run(BY_ID, {"key": named}).one_or_none()
+    row = tx.first(SearchRow, BY_ID, {"key": named})
     if row is not None:
         return row
     bearers = select(searches).where(searches.c.name == named).limit(2)
-    rows = tx.run(bearers.where(searches.c.status.notin_(sorted(ENDED)))).all()
+    rows = tx.all(SearchRow, bearers.where(UNENDED))
     if len(rows) > 1:
         raise NotFound("single unfinished search", f"{named}; several bear the name, use the id")
-    rows = rows or tx.run(bearers.order_by(searches.c.ordinal.desc())).all()
+    rows = rows or tx.all(SearchRow, bearers.order_by(searches.c.ordinal.desc()))
     if not rows:
         raise NotFound("search", named)
     return rows[0]
@@ -144,14 +112,14 @@ def find(tx: Transaction, named: str) -> Any:
 
 def listing(
     tx: Transaction, *, cursor: str | None, limit: int, statuses: Sequence[SearchStatus]
-) -> Page:
+) -> Page[SearchRecord]:
     """Returns a page of searches, newest first."""
     query = select(searches).order_by(searches.c.ordinal.desc()).limit(limit + 1)
     if cursor is not None:
         query = query.where(searches.c.ordinal < whole_cursor(cursor))
     if statuses:
         query = query.where(searches.c.status.in_([status.value for status in statuses]))
-    rows = tx.run(query).all()
+    rows = tx.all(SearchRow, query)
     more = str(rows[limit - 1].ordinal) if len(rows) > limit else None
     return Page(items=tuple(to_record(tx, row) for row in rows[:limit]), next_cursor=more)
 
@@ -169,8 +137,8 @@ def whole_cursor(cursor: str) -> int:
 
 def _held(tx: Transaction, named: str, version: int | None) -> SearchState:
     state = lock_search(tx, find(tx, named).id)
-    if version is not None and version != state["version"]:
-        raise StaleVersion("search", state.id, version, state["version"])
+    if version is not None and version != state.version:
+        raise StaleVersion("search", state.id, version, state.version)
     return state
 
 
@@ -192,10 +160,10 @@ def change_status(
         elif wanted is SearchStatus.STOPPING:
             queued = (TrialStatus.QUEUED,)
             cancel_open(tx, state, "the search was stopped", statuses=queued)
-        conclude(tx, state)
-        note(tx, actor, f"search.{wanted.value}", state.id)
+        advance(tx, state)
+        audit_action(tx, actor, f"search.{wanted.value}", state.id)
         state.save()
-    return to_record(tx, tx.run(BY_ID, {"key": state.id}).one())
+    return to_record(tx, tx.one(SearchRow, BY_ID, {"key": state.id}))
 
 
 def change_limits(
@@ -207,15 +175,14 @@ def change_limits(
         raise IllegalTransition("search", state.id, state.status.value, "running")
     spec = state.spec.model_copy(update={"limits": limits})
     if spec != state.spec:
-        state.set(spec=spec.model_dump_json())
-        state.spec = spec
-        if state["confirming"] and not limit_reached(spec, state, tx.now):
+        state.change_spec(spec)
+        if state.confirming and not limit_reached(spec, state, tx.now):
             state.set(confirming=False)  # there is more to try, and to confirm after it
-        tx.emit("search.limits", state.id, trials=limits.trials, hours=limits.hours)
-        note(tx, actor, "search.limits", state.id)
-        conclude(tx, state)
+        tx.emit(EventKind.SEARCH_LIMITS, state.id, trials=limits.trials, hours=limits.hours)
+        audit_action(tx, actor, "search.limits", state.id)
+        advance(tx, state)
         state.save()
-    return to_record(tx, tx.run(BY_ID, {"key": state.id}).one())
+    return to_record(tx, tx.one(SearchRow, BY_ID, {"key": state.id}))
 
 
 def remove(tx: Transaction, named: str, *, actor: Actor, version: int | None) -> str:
@@ -226,6 +193,6 @@ def remove(tx: Transaction, named: str, *, actor: Actor, version: int | None) ->
             f"search {state.id} is {state.status.value}; stop or cancel it before deleting it"
         )
     tx.run(delete(searches).where(searches.c.id == state.id))
-    tx.emit("search.deleted", None, id=state.id)
-    note(tx, actor, "search.delete", state.id)
+    tx.emit(EventKind.SEARCH_DELETED, None, id=state.id)
+    audit_action(tx, actor, "search.delete", state.id)
     return state.id

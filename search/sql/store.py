@@ -6,26 +6,23 @@ import threading
 from collections.abc import Sequence
 from contextlib import suppress
 
+from typing_extensions import override
+
 from brainformer.search.errors import LeaseLost, NotFound, StorageUnavailable
-from brainformer.search.spec import Limits, SearchSpec
+from brainformer.search.spec import Limits, SearchSpec, resolve_spec
 from brainformer.search.sql import searches, tokens
 from brainformer.search.sql.connection.database import Clock, Database
 from brainformer.search.sql.connection.migration import check_connection, prepare
 from brainformer.search.sql.reading import activity, listings
-from brainformer.search.sql.rows.records import baseline_summary, trial_record, youngest_outside
-from brainformer.search.sql.trials import (
-    claims,
-    endings,
-    expiry,
-    heartbeats,
-)
-from brainformer.search.sql.trials import (
-    completion as conclusion,
-)
+from brainformer.search.sql.reading.best import best_record
+from brainformer.search.sql.rows.records import trial_record, youngest_outside
+from brainformer.search.sql.rows.values import read_spec
+from brainformer.search.sql.trials import claims, completion, endings, expiry, heartbeats
 from brainformer.search.status import SearchStatus
 from brainformer.search.store.contract import Actor, SearchStore, TrialFilter
 from brainformer.search.store.records import (
     AttemptRecord,
+    AuditRecord,
     BaselineSummary,
     BestRecord,
     EventRecord,
@@ -36,6 +33,7 @@ from brainformer.search.store.records import (
     TrialRecord,
     WorkerRecord,
 )
+from brainformer.search.trials.lease_id import LeaseId
 from brainformer.search.trials.lease_messages import (
     ClaimRequest,
     Directive,
@@ -71,7 +69,7 @@ class SqlStore(SearchStore):
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._memories: claims.Memories = {}
+        self._caches: claims.SearchCaches = {}
         self._touched: dict[int, float] = {}
         self._touch_lock = threading.Lock()
         try:
@@ -83,48 +81,49 @@ class SqlStore(SearchStore):
 
     # Searches
 
+    @override
     def create_search(
         self, spec: SearchSpec, *, actor: Actor, idempotency_key: str | None = None
     ) -> SearchRecord:
-        """Creates a running search; the same key and spec returns the one made before."""
-        searches.check_spec(spec)
+        resolve_spec(spec)  # refuses what cannot run before anything is written
         with self._database.write() as tx:
             return searches.create(tx, spec, actor=actor, idempotency_key=idempotency_key)
 
+    @override
     def get_search(self, search_id: str) -> SearchRecord:
-        """Returns the search by id or by name: the unfinished one, else the last ended."""
         with self._database.read() as tx:
             return searches.to_record(tx, searches.find(tx, search_id))
 
+    @override
     def list_searches(
         self, *, cursor: str | None = None, limit: int = 50, statuses: Sequence[SearchStatus] = ()
-    ) -> Page:
-        """Returns SearchRecords, newest first."""
+    ) -> Page[SearchRecord]:
         with self._database.read() as tx:
             return searches.listing(tx, cursor=cursor, limit=_page(limit), statuses=statuses)
 
+    @override
     def change_status(
         self, search_id: str, wanted: SearchStatus, *, actor: Actor, version: int | None = None
     ) -> SearchRecord:
-        """Pauses, resumes, stops or cancels a search; asking twice is harmless."""
         with self._database.write() as tx:
             return searches.change_status(tx, search_id, wanted, actor=actor, version=version)
 
+    @override
     def change_limits(
         self, search_id: str, limits: Limits, *, actor: Actor, version: int | None = None
     ) -> SearchRecord:
-        """Replaces the limits of an unfinished search."""
         with self._database.write() as tx:
             return searches.change_limits(tx, search_id, limits, actor=actor, version=version)
 
+    @override
     def delete_search(self, search_id: str, *, actor: Actor, version: int | None = None) -> None:
-        """Deletes an ended search with its trials and events."""
         with self._database.write() as tx:
             gone = searches.remove(tx, search_id, actor=actor, version=version)
-        self._memories.pop(gone, None)
+        self._caches.pop(gone, None)
 
     # Trials
 
+    @override
     def list_trials(
         self,
         search_id: str,
@@ -132,12 +131,12 @@ class SqlStore(SearchStore):
         where: TrialFilter = TrialFilter(),  # noqa: B008 - frozen
         cursor: str | None = None,
         limit: int = 100,
-    ) -> Page:
-        """Returns TrialRecords by keyset; a cursor belongs to one sort order."""
+    ) -> Page[TrialRecord]:
         with self._database.read() as tx:
             search = searches.find(tx, search_id)
             return listings.trials_page(tx, search, where, cursor, _page(limit))
 
+    @override
     def list_trials_json(
         self,
         search_id: str,
@@ -146,121 +145,113 @@ class SqlStore(SearchStore):
         cursor: str | None = None,
         limit: int = 100,
     ) -> tuple[bytes, str | None]:
-        """Returns the page of `list_trials` as JSON, and its `next_cursor`; never with curves."""
         with self._database.read() as tx:
             search = searches.find(tx, search_id)
             return listings.trials_json(tx, search, where, cursor, _page(limit))
 
+    @override
     def get_trial(self, search_id: str, number: int) -> TrialRecord:
-        """Returns one trial by its number in the search."""
         with self._database.read() as tx:
             search = searches.find(tx, search_id)
             row = listings.one_trial(tx, search.id, number)
             return trial_record(row, youngest_outside(search))
 
+    @override
     def attempts(self, search_id: str, number: int) -> list[AttemptRecord]:
-        """Returns every attempt of a trial, refused reports included."""
         with self._database.read() as tx:
             return listings.attempts_of(tx, searches.find(tx, search_id).id, number)
 
+    @override
     def ancestry(self, search_id: str, number: int, *, limit: int = 1000) -> list[TrialRecord]:
-        """Returns the trial, its parent, its parent's parent ... to the first ancestor."""
         with self._database.read() as tx:
             search = searches.find(tx, search_id)
             return listings.ancestors(tx, search, number, _page(limit))
 
+    @override
     def population(self, search_id: str) -> list[TrialRecord]:
-        """Returns the last P completed or pruned candidates, oldest first."""
         with self._database.read() as tx:
             return listings.population(tx, searches.find(tx, search_id))
 
+    @override
     def pareto(self, search_id: str) -> list[TrialRecord]:
-        """Returns the completed candidates that no other of their pool beats."""
         with self._database.read() as tx:
             return listings.pareto(tx, searches.find(tx, search_id))
 
+    @override
     def best(self, search_id: str) -> BestRecord:
-        """Returns the best trial, confirmed ones first."""
         with self._database.read() as tx:
             search = searches.find(tx, search_id)
-            found = conclusion.best_of(tx, search.id)
-            if found is None:
+            best = completion.best_of(tx, search.id, read_spec(search.spec))
+            if best is None:
                 raise NotFound("completed candidate in search", search.id)
-            row, values, sure, pool = found
-            return BestRecord(
-                trial=trial_record(row, youngest_outside(search)),
-                baseline=None if pool is None else baseline_summary(pool),
-                confirmed=len(values) > 1,
-                repeats=len(values),
-                mean_fitness=sum(values) / len(values),
-                confidence=sure,
-            )
+            return best_record(best, trial_record(best.row, youngest_outside(search)))
 
+    @override
     def baselines(self, search_id: str) -> list[BaselineSummary]:
-        """Returns the baseline's figures, pool by pool."""
         with self._database.read() as tx:
             return searches.summaries_of(tx, searches.find(tx, search_id).id)
 
     # Leases
 
+    @override
     def claim(self, request: ClaimRequest) -> list[Lease]:
-        """Grants up to `count` leases now; proposes new trials if nothing is queued."""
         with self._database.write() as tx:
-            leases, all_held = claims.claim_leases(tx, request, self._memories, wait=False)
+            leases, all_held = claims.claim_leases(tx, request, self._caches, wait=False)
         if leases or all_held:
             return leases
         with self._database.write() as tx:  # what another controller held may be what we serve
-            return claims.claim_leases(tx, request, self._memories, wait=True)[0]
+            return claims.claim_leases(tx, request, self._caches, wait=True)[0]
 
+    @override
     def progress(self, lease_id: str, report: Progress) -> Directive:
-        """Extends the lease, keeps the point, and says whether to go on."""
         with self._database.write() as tx:
-            return heartbeats.record_progress(tx, lease_id, report)
+            return heartbeats.record_progress(tx, LeaseId.parse(lease_id), report)
 
+    @override
     def result(self, lease_id: str, result: Result) -> Receipt:
-        """Records the end of an attempt, with population and event, in one transaction."""
         with self._database.write() as tx:
-            receipt = endings.record_result(tx, lease_id, result)
+            receipt = endings.record_result(tx, LeaseId.parse(lease_id), result)
         if isinstance(receipt, LeaseLost):
             raise receipt
         return receipt
 
+    @override
     def release(self, lease_id: str) -> None:
-        """Hands an unstarted lease back: queued again, the attempt not counted."""
         with self._database.write() as tx:
-            endings.release_lease(tx, lease_id)
+            endings.release_lease(tx, LeaseId.parse(lease_id))
 
+    @override
     def reap(self) -> int:
-        """Requeues or fails trials whose lease has expired; returns how many. Idempotent."""
         with self._database.write() as tx:
             return expiry.reap(tx)
 
     # Events, workers
 
+    @override
     def events(
         self, *, search_id: str | None = None, after: int = 0, limit: int = 500
     ) -> list[EventRecord]:
-        """Returns events with seq > `after`, oldest first."""
         with self._database.read() as tx:
             return activity.events_after(tx, search_id, after, _page(limit))
 
+    @override
     def last_event(self, search_id: str | None = None) -> int:
-        """Returns the newest event's seq (0 if there is none)."""
         with self._database.read() as tx:
             return activity.last_event(tx, search_id)
 
+    @override
     def workers(self) -> list[WorkerRecord]:
-        """Returns the workers seen, latest first."""
         with self._database.read() as tx:
             return activity.list_workers(tx)
 
+    @override
     def pools(self) -> list[PoolRecord]:
-        """Returns the pools seen."""
         with self._database.read() as tx:
             return activity.list_pools(tx)
 
     # Tokens and audit
 
+    @override
     def create_token(
         self,
         name: str,
@@ -269,12 +260,11 @@ class SqlStore(SearchStore):
         expires_in_seconds: float | None,
         actor: Actor,
     ) -> tuple[TokenRecord, str]:
-        """Creates a token; the secret is returned here only and kept as a SHA-256."""
         with self._database.write() as tx:
             return tokens.create_token(tx, name, scopes, expires_in_seconds, actor)
 
+    @override
     def find_token(self, secret: str) -> TokenRecord | None:
-        """Returns the live token of this secret; None if there is none."""
         with self._database.read() as tx:
             found = tokens.find_token(tx, secret)
             now = tx.now
@@ -293,36 +283,36 @@ class SqlStore(SearchStore):
             self._touched[token_id] = now
             return True
 
+    @override
     def list_tokens(self) -> list[TokenRecord]:
-        """Returns all tokens, without secrets."""
         with self._database.read() as tx:
             return tokens.list_tokens(tx)
 
+    @override
     def revoke_token(self, token_id: int, *, actor: Actor) -> TokenRecord:
-        """Revokes a token at once; asking twice is harmless."""
         with self._database.write() as tx:
             return tokens.revoke_token(tx, token_id, actor)
 
-    def audit(self, *, cursor: str | None = None, limit: int = 100) -> Page:
-        """Returns AuditRecords, newest first."""
+    @override
+    def audit(self, *, cursor: str | None = None, limit: int = 100) -> Page[AuditRecord]:
         before = None if cursor is None else searches.whole_cursor(cursor)
         with self._database.read() as tx:
             return tokens.audit_page(tx, before=before, limit=_page(limit))
 
     # Care
 
+    @override
     def check(self) -> None:
-        """Returns if the database answers and its schema is current; raises StorageError."""
         with self._database.read() as tx:
             check_connection(tx.connection)
 
+    @override
     def statistics(self) -> dict[str, float]:
-        """Returns figures for /metrics."""
         with self._database.read() as tx:
             return activity.statistics(tx)
 
+    @override
     def close(self) -> None:
-        """Releases connections and the SQLite lock."""
         self._database.close()
 
 

@@ -6,7 +6,6 @@ import hashlib
 import hmac
 import secrets
 from collections.abc import Sequence
-from typing import Any
 
 from sqlalchemy import insert, select
 
@@ -14,6 +13,7 @@ from brainformer.search.errors import InvalidInput, NotFound
 from brainformer.search.sql.connection.database import Transaction
 from brainformer.search.sql.connection.storable_text import storable
 from brainformer.search.sql.connection.tables import audit, tokens
+from brainformer.search.sql.rows.table_rows import AuditRow, TokenRow
 from brainformer.search.sql.rows.values import at, when
 from brainformer.search.store.contract import Actor
 from brainformer.search.store.records import AuditRecord, Page, TokenRecord
@@ -43,8 +43,8 @@ def create_token(
         "created_at": tx.now,
         "expires_at": None if lifetime is None else tx.now + lifetime,
     }
-    token_id = tx.run(insert(tokens).returning(tokens.c.id), values).scalar_one()
-    note(tx, actor, "token.create", str(token_id))
+    token_id: int = tx.run(insert(tokens).returning(tokens.c.id), values).scalar_one()
+    audit_action(tx, actor, "token.create", str(token_id))
     return _record(_row(tx, token_id)), secret
 
 
@@ -54,7 +54,7 @@ def find_token(tx: Transaction, secret: str) -> TokenRecord | None:
     The look-up is by hash, so its time tells nothing of the secret.
     """
     hashed = _hash(secret)
-    row = tx.run(select(tokens).where(tokens.c.secret_hash == hashed)).one_or_none()
+    row = tx.first(TokenRow, select(tokens).where(tokens.c.secret_hash == hashed))
     if row is None or not hmac.compare_digest(row.secret_hash, hashed):
         return None
     if row.revoked_at is not None or (row.expires_at is not None and row.expires_at <= tx.now):
@@ -69,7 +69,7 @@ def touch_token(tx: Transaction, token_id: int) -> None:
 
 def list_tokens(tx: Transaction) -> list[TokenRecord]:
     """Returns all tokens, without secrets."""
-    return [_record(row) for row in tx.run(select(tokens).order_by(tokens.c.id))]
+    return [_record(row) for row in tx.all(TokenRow, select(tokens).order_by(tokens.c.id))]
 
 
 def revoke_token(tx: Transaction, token_id: int, actor: Actor) -> TokenRecord:
@@ -77,11 +77,11 @@ def revoke_token(tx: Transaction, token_id: int, actor: Actor) -> TokenRecord:
     row = _row(tx, token_id)
     if row.revoked_at is None:
         tx.change(tokens, token_id, {"revoked_at": tx.now})
-        note(tx, actor, "token.revoke", str(token_id))
+        audit_action(tx, actor, "token.revoke", str(token_id))
     return _record(_row(tx, token_id))
 
 
-def note(tx: Transaction, actor: Actor, action: str, target: str) -> None:
+def audit_action(tx: Transaction, actor: Actor, action: str, target: str) -> None:
     """Adds a line to the audit trail."""
     values = {
         "at": tx.now,
@@ -93,12 +93,12 @@ def note(tx: Transaction, actor: Actor, action: str, target: str) -> None:
     tx.run(insert(audit), values)
 
 
-def audit_page(tx: Transaction, *, before: int | None, limit: int) -> Page:
+def audit_page(tx: Transaction, *, before: int | None, limit: int) -> Page[AuditRecord]:
     """Returns a page of the audit trail, newest first."""
     query = select(audit).order_by(audit.c.id.desc()).limit(limit + 1)
     if before is not None:
         query = query.where(audit.c.id < before)
-    rows = tx.run(query).all()
+    rows = tx.all(AuditRow, query)
     items = tuple(
         AuditRecord(
             id=row.id,
@@ -118,16 +118,16 @@ def _hash(secret: str) -> str:
     return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def _row(tx: Transaction, token_id: int) -> Any:
+def _row(tx: Transaction, token_id: int) -> TokenRow:
     row = None
     if 0 < token_id < 2**63:
-        row = tx.run(select(tokens).where(tokens.c.id == token_id)).one_or_none()
+        row = tx.first(TokenRow, select(tokens).where(tokens.c.id == token_id))
     if row is None:
         raise NotFound("token", token_id)
     return row
 
 
-def _record(row: Any) -> TokenRecord:
+def _record(row: TokenRow) -> TokenRecord:
     return TokenRecord(
         id=row.id,
         name=row.name,

@@ -1,4 +1,4 @@
-"""The contract of the search's memory; `search/sql/store.py` keeps it.
+"""The contract of the store; `search/sql/store.py` keeps it.
 
 Every method is one transaction, is safe to call from several threads, and either does all that
 it says or nothing. Times are the database's own. Execution is at least once, recording exactly
@@ -15,6 +15,7 @@ from brainformer.search.spec import Limits, SearchSpec
 from brainformer.search.status import SearchStatus
 from brainformer.search.store.records import (
     AttemptRecord,
+    AuditRecord,
     BaselineSummary,
     BestRecord,
     EventRecord,
@@ -95,8 +96,8 @@ class SearchStore(ABC):
     @abstractmethod
     def list_searches(
         self, *, cursor: str | None = None, limit: int = 50, statuses: Sequence[SearchStatus] = ()
-    ) -> Page:
-        """Returns SearchRecords, newest first."""
+    ) -> Page[SearchRecord]:
+        """Returns searches, newest first."""
 
     @abstractmethod
     def change_status(
@@ -136,8 +137,8 @@ class SearchStore(ABC):
         where: TrialFilter = TrialFilter(),
         cursor: str | None = None,
         limit: int = 100,
-    ) -> Page:
-        """Returns TrialRecords by keyset; a cursor belongs to one sort order."""
+    ) -> Page[TrialRecord]:
+        """Returns trials by keyset; a cursor belongs to one sort order."""
 
     @abstractmethod
     def list_trials_json(
@@ -286,8 +287,8 @@ class SearchStore(ABC):
         """Revokes a token at once; asking twice is harmless."""
 
     @abstractmethod
-    def audit(self, *, cursor: str | None = None, limit: int = 100) -> Page:
-        """Returns AuditRecords, newest first."""
+    def audit(self, *, cursor: str | None = None, limit: int = 100) -> Page[AuditRecord]:
+        """Returns the audit trail, newest first."""
 
     # Care
 

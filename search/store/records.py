@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
+from brainformer.search.estimates.verdict import Verdict
 from brainformer.search.space.genome import Genome
 from brainformer.search.spec import SearchSpec
 from brainformer.search.status import SearchStatus
@@ -24,8 +25,15 @@ class Record(BaseModel):
     model_config = ConfigDict(frozen=True)
 
 
+R = TypeVar("R")  # not bound: what is listed was validated when it was made
+
+
 class SearchRecord(Record):
-    """A search and where it stands. `version` rises with every change (ETag)."""
+    """A search and where it stands. `version` rises with every change (ETag).
+
+    `best_fitness` is the mean of the best block's `best_repeats` fresh runs; where that is 0, it is
+    the single run that looks best so far, which flatters.
+    """
 
     id: str
     name: str
@@ -42,12 +50,15 @@ class SearchRecord(Record):
     baseline: BaselineSummary | None = None
     best_trial_number: int | None = None
     best_fitness: float | None = None
+    best_deviation: float | None = None
+    best_repeats: int = 0
 
 
 class BaselineSummary(Record):
     """The baseline on one pool. Losses in nats a token; `noise` is their standard deviation.
 
-    `failure` says why the pool takes no part: its baseline cannot run there.
+    `failure` says why the pool takes no part: its baseline cannot run there. `rival` is the block
+    that was run: the best member of the baseline's family on this pool, once that is known.
     """
 
     pool: str
@@ -61,6 +72,7 @@ class BaselineSummary(Record):
     step_time_noise_ms: float | None = None
     hurdle_loss: float | None = None
     failure: str = ""
+    rival: Genome | None = None
 
 
 class TrialRecord(Record):
@@ -83,6 +95,9 @@ class TrialRecord(Record):
     mutation: str = ""
     attempt: int = 0
     seed: int
+    repeat: int | None = None
+    label: str = ""
+    imported: bool = False
     outcome: Outcome | None = None
     message: str = ""
     fitness: float | None = None
@@ -112,25 +127,66 @@ class AttemptRecord(Record):
     finished_at: datetime | None = None
 
 
-class BestRecord(Record):
-    """The best trial, and with what confidence it beats the baseline.
+class FinalistRecord(Record):
+    """A finalist and what its fresh runs showed.
 
     Attributes:
-        confirmed: Whether it was re-run with fresh seeds.
-        mean_fitness: Over the trial and its confirmations, in nats a token.
-        confidence: Probability that its true fitness is above 0, None where unknown.
+        number: The trial that made it a finalist, which is no part of these figures.
+        runs: Fresh runs, those that diverged among them.
+        mean_fitness: Over the fresh runs that did not diverge, in nats a token.
+        deviation: Their sample standard deviation.
+        confidence: One minus the p-value of "no better than the baseline", corrected for the
+            choice among finalists; None with too few runs.
+        dropped: Whether it is worse than the leader at an error of 5%.
+    """
+
+    number: int
+    pool: str
+    runs: int
+    diverged: int = 0
+    mean_fitness: float | None = None
+    deviation: float | None = None
+    confidence: float | None = None
+    dropped: bool = False
+
+
+class BestRecord(Record):
+    """The best trial, and what fresh runs say of it beside the baseline.
+
+    The trial itself was chosen because its run came out well, so that run never counts.
+
+    Attributes:
+        confirmed: Whether it was run again with fresh seeds.
+        repeats: Fresh runs of it.
+        baseline_repeats: Fresh runs of the baseline on its pool.
+        mean_fitness: Over the fresh runs, in nats a token; None without any.
+        deviation: Their sample standard deviation.
+        interval: Of the gain over the baseline, two-sided 95%; None with too few runs.
+        confidence: One minus the p-value of "no better than the baseline", corrected for the
+            choice among finalists; None with too few runs.
+        verdict: The same in a word.
+        finalists: All that were run again, the best first.
     """
 
     trial: TrialRecord
     baseline: BaselineSummary | None = None
     confirmed: bool = False
-    repeats: int = 1
-    mean_fitness: float
+    repeats: int = 0
+    baseline_repeats: int = 0
+    diverged: int = 0
+    mean_fitness: float | None = None
+    deviation: float | None = None
+    interval: tuple[float, float] | None = None
     confidence: float | None = None
+    verdict: Verdict = Verdict.NOT_CONFIRMED
+    finalists: tuple[FinalistRecord, ...] = ()
 
 
 class EventRecord(Record):
-    """Something that happened. `seq` is the event stream's id and rises without end."""
+    """Something that happened. `seq` is the event stream's id and rises without end.
+
+    `kind` is an `EventKind`; a newer controller of the same database may have written others.
+    """
 
     seq: int
     search_id: str | None
@@ -182,10 +238,10 @@ class AuditRecord(Record):
     request_id: str = ""
 
 
-class Page(Record):
+class Page(Record, Generic[R]):
     """One page of a listing; `next_cursor` is None at the end."""
 
-    items: tuple[Any, ...]
+    items: tuple[R, ...]
     next_cursor: str | None = None
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from brainformer.search.space.coded_genome import NOTHING, Alphabet, Coded
+from brainformer.search.space.coded_genome import NOTHING, CodedGenome, GenomeCoder
 from brainformer.search.space.space import Choice
 from brainformer.search.trials.history import Observation
 
@@ -80,11 +80,11 @@ class FeatureMap:
     apart, whatever the number of fields.
     """
 
-    def __init__(self, alphabet: Alphabet) -> None:
-        space = alphabet.space
-        self._alphabet = alphabet
+    def __init__(self, coder: GenomeCoder) -> None:
+        space = coder.space
+        self._coder = coder
         self.places = space.max_layers
-        self.kinds = alphabet.kinds
+        self.kinds = coder.kinds
         columns = [
             (kind, name, _columns(choices))
             for kind, fields in space.layers.items()
@@ -100,26 +100,26 @@ class FeatureMap:
         self._dims = _columns(space.model_dim)
         self._no_dim = np.zeros(len(next(iter(self._dims.values()))))
         self._known = 0
-        # Of each token, a column a kind and the columns of its fields.
+        # Of each code, a column a kind and the columns of its fields.
         self._table: Matrix = np.zeros((0, len(self.kinds) + width))
-        self._codes: npt.NDArray[np.int8] = np.zeros(0, np.int8)  # of each token, its kind
+        self._kind_numbers: npt.NDArray[np.int8] = np.zeros(0, np.int8)  # of each sub-layer
 
     @property
     def detailed(self) -> bool:
         """Whether genomes of this space differ in more than the kinds of their sub-layers."""
         return self._width > 0 or len(self._no_dim) > 0
 
-    def __call__(self, genomes: Sequence[Coded]) -> Features:
+    def __call__(self, genomes: Sequence[CodedGenome]) -> Features:
         """Returns one row a genome."""
         n, k = len(genomes), len(self.kinds)
-        lengths = np.array([len(one.tokens) for one in genomes], int)
-        tokens = np.full((n, self.places), NOTHING)
-        tokens[np.arange(self.places) < lengths[:, None]] = np.fromiter(
-            chain.from_iterable([one.tokens for one in genomes]), int, int(lengths.sum())
+        lengths = np.array([len(one.codes) for one in genomes], int)
+        codes = np.full((n, self.places), NOTHING)
+        codes[np.arange(self.places) < lengths[:, None]] = np.fromiter(
+            chain.from_iterable([one.codes for one in genomes]), int, int(lengths.sum())
         )
-        if self._known < len(self._alphabet):
+        if self._known < len(self._coder):
             self._learn()
-        kinds, shown = self._codes[tokens], self._table.take(tokens, axis=0)
+        kinds, shown = self._kind_numbers[codes], self._table.take(codes, axis=0)
         by_place, dim = self.places * self._width, len(self._no_dim)
         details = _rows_for_distances(n, by_place + dim)
         totals = _rows_for_distances(n, k + self._width + dim)
@@ -146,23 +146,23 @@ class FeatureMap:
 
     def of_observed(self, observations: Sequence[Observation]) -> Features:
         """Returns one row a candidate."""
-        return self([self._alphabet.code(seen.genome) for seen in observations])
+        return self([self._coder.encode(seen.genome) for seen in observations])
 
     def _learn(self) -> None:
-        """Describes the sub-layers that the alphabet has met since the last time."""
-        known, met = self._known, len(self._alphabet)
+        """Describes the sub-layers that the coder has met since the last time."""
+        known, met = self._known, len(self._coder)
         if met > len(self._table):  # twice as many, so that few of them cost a copy
             self._table = np.concatenate([self._table, np.zeros((met, self._table.shape[1]))])
-            self._codes = np.concatenate([self._codes, np.zeros(met, np.int8)])
-        for token in range(known, met):
-            kind = self._alphabet.kind_of[token]
-            code = self.kinds.index(kind) if kind in self.kinds else len(self.kinds)
-            self._codes[token] = code
-            of_kinds, of_fields = np.split(self._table[token], [len(self.kinds)])
-            of_kinds[code : code + 1] = 1
+            self._kind_numbers = np.concatenate([self._kind_numbers, np.zeros(met, np.int8)])
+        for code in range(known, met):
+            kind = self._coder.kind_of[code]
+            number = self.kinds.index(kind) if kind in self.kinds else len(self.kinds)
+            self._kind_numbers[code] = number
+            of_kinds, of_fields = np.split(self._table[code], [len(self.kinds)])
+            of_kinds[number : number + 1] = 1
             fields = self._fields.get(kind, [])
             for name, start, shown in fields:
-                values = shown.get(getattr(self._alphabet.layers[token], name))
+                values = shown.get(getattr(self._coder.layers[code], name))
                 if values is not None:  # a seed or a baseline may lie outside the space
                     of_fields[start : start + len(values)] = values
             of_fields /= max(len(fields), 1) ** 0.5

@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 from threadpoolctl import ThreadpoolController
 
-from brainformer.search.space.coded_genome import Alphabet, Coded
+from brainformer.search.space.coded_genome import CodedGenome, GenomeCoder
 from brainformer.search.surrogate.features import FeatureMap, Features, Matrix
 from brainformer.search.surrogate.gaussian_process import (
     Posterior,
@@ -41,7 +41,7 @@ from brainformer.search.trials.history import Observation
 
 WINDOW = 200  # most observations that a posterior sees
 STRIDE = 100  # observations that leave the window at once; most results between two fits
-MEMORY = WINDOW + STRIDE  # observations that the surrogate may ask for
+MOST_OBSERVATIONS = WINDOW + STRIDE  # observations that the surrogate may ask for
 MIN_OBSERVATIONS = 8
 LEAST_OBSERVED = 4  # below, there is nothing to learn from
 FEWEST_BETWEEN_FITS = 4
@@ -55,15 +55,15 @@ class Surrogate:
     it would have proposed.
     """
 
-    def __init__(self, alphabet: Alphabet) -> None:
-        self._features = FeatureMap(alphabet)
+    def __init__(self, coder: GenomeCoder) -> None:
+        self._features = FeatureMap(coder)
         self._fitness = _Model(self._features, standardised)
         self._passing = _Model(self._features, _passed)
 
     def look(
         self,
         observations: Sequence[Observation],
-        in_flight: Sequence[Coded] = (),
+        in_flight: Sequence[CodedGenome] = (),
         *,
         noise: float | None,
         rng: np.random.Generator,
@@ -71,9 +71,9 @@ class Surrogate:
         """Returns a look at genomes, none yet, in the light of the observations.
 
         Args:
-            observations: The last `MEMORY` finished candidates, oldest first.
+            observations: The last `MOST_OBSERVATIONS` finished candidates, oldest first.
             in_flight: Candidates whose results are still to come.
-            noise: Standard deviation of fitness over repeats, nats a token, if known.
+            noise: Standard deviation of fitness over repeats, nats a code, if known.
             rng: Draws the weights.
         """
         newest = observations[-1].finished + 1
@@ -99,7 +99,7 @@ class Look:
         self._passing = passing
         self._seen = 0
 
-    def see(self, genomes: Sequence[Coded]) -> list[int]:
+    def see(self, genomes: Sequence[CodedGenome]) -> list[int]:
         """Adds genomes; returns their indices, best first by the mean of all functions."""
         fresh = self._features(genomes)
         self._seen += len(fresh)
@@ -180,7 +180,7 @@ class _Model:
     def outlook(
         self,
         observations: Sequence[Observation],
-        in_flight: Sequence[Coded],
+        in_flight: Sequence[CodedGenome],
         newest: int,
         noise: float | None,
         rng: np.random.Generator,
@@ -220,7 +220,7 @@ class _Window:
         self,
         observations: Sequence[Observation],
         targets: Vector,
-        in_flight: Sequence[Coded],
+        in_flight: Sequence[CodedGenome],
         weights: Weights,
     ) -> _Outlook:
         """Returns what the observations of the window say, under these weights."""

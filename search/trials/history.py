@@ -47,7 +47,7 @@ class Proposal:
 
 
 class History(ABC):
-    """The memory that a proposal reads. Every method costs O(its answer), not O(trials)."""
+    """What a proposal reads of its search. Every method costs O(its answer), not O(trials)."""
 
     @abstractmethod
     def proposed(self) -> int:

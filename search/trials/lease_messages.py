@@ -27,6 +27,12 @@ class Message(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+class Answer(Message):
+    """Base of what the controller answers to reports: a newer one may say more than is known."""
+
+    model_config = ConfigDict(extra="ignore")
+
+
 class ClaimRequest(Message):
     """A worker asks for up to `count` leases and waits up to `wait_seconds` for the first."""
 
@@ -47,7 +53,7 @@ class ClaimRequest(Message):
 class Lease(Message):
     """The right of one attempt to run one trial until `expires_at` (the database's clock).
 
-    `lease_id` is "<trial_id>-<attempt>". Progress and heartbeats extend it by `lease_seconds`.
+    `lease_id` is a `LeaseId` in text. Progress and heartbeats extend it by `lease_seconds`.
     """
 
     lease_id: str
@@ -81,11 +87,28 @@ class Progress(Message):
     phase: Annotated[str, Field(max_length=32)] | None = None
 
 
-class Directive(Message):
-    """The controller's answer to every progress report; the worker obeys."""
+class Directive(Answer):
+    """The controller's answer to every progress report; the worker obeys.
+
+    `outcome` is that of an attempt which is stopped; pruned where it is left out.
+    """
 
     action: Literal["continue", "stop"]
     reason: str = ""
+    outcome: Annotated[Outcome | None, Field(exclude_if=lambda outcome: outcome is None)] = None
+
+    @classmethod
+    def stop(cls, outcome: Outcome, reason: str) -> Directive:
+        """Returns the directive that ends an attempt."""
+        return cls(action="stop", outcome=outcome, reason=reason)
+
+    @property
+    def stopped_as(self) -> Outcome:
+        """The outcome of an attempt that obeys a stop."""
+        return self.outcome or Outcome.PRUNED
+
+
+GO_ON = Directive(action="continue")
 
 
 class Result(Message):
@@ -97,7 +120,7 @@ class Result(Message):
     traceback: Annotated[str, Field(max_length=50_000)] = ""
 
 
-class Receipt(Message):
+class Receipt(Answer):
     """What the controller recorded."""
 
     trial_id: int

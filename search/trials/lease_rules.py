@@ -6,10 +6,9 @@ another. Recording is exactly once: `search/sql` commits what stands here by com
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 
-from brainformer.search.errors import InvalidMeasurement, NotFound
+from brainformer.search.errors import InvalidMeasurement
 from brainformer.search.spec import SearchSpec
 from brainformer.search.trials.lease_messages import Result
 from brainformer.search.trials.reward import (
@@ -29,7 +28,6 @@ from brainformer.search.trials.trial import (
 
 # Only the controller cancels. A worker that says so has merely stopped, and another goes on.
 RETRIED = INFRASTRUCTURE_OUTCOMES | {Outcome.CANCELLED}
-LEASE_ID = re.compile(r"([1-9][0-9]{0,17})-([1-9][0-9]{0,8})")
 
 
 @dataclass(frozen=True)
@@ -40,18 +38,6 @@ class Settlement:
     outcome: Outcome
     fitness: float | None = None
     message: str = ""
-
-
-def parse_lease_id(lease_id: str) -> tuple[int, int]:
-    """Returns the trial's id and the attempt.
-
-    Raises:
-        NotFound: it is not of the form "<trial_id>-<attempt>".
-    """
-    match = LEASE_ID.fullmatch(lease_id)
-    if match is None:
-        raise NotFound("lease", repr(lease_id)[:64])
-    return int(match[1]), int(match[2])
 
 
 def check_result(result: Result) -> None:

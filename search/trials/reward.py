@@ -2,25 +2,22 @@
 
 Fitness is the baseline's mean validation loss minus the trial's, in nats a token; what breaks a
 constraint or stays behind at a quarter of the budget gets -1 (arXiv:2306.00008, section 3.4).
-Margins are two standard deviations over the baseline's repeats, so that noise prunes nobody.
+Margins are Student's t for one new observation, so that of blocks equal to the baseline one in a
+hundred is pruned; with a single repeat no noise is known, and the loss prunes nobody.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from scipy.special import stdtr
-
+from brainformer.search.estimates.comparison import margin, standard_deviation
 from brainformer.search.spec import SearchSpec
-from brainformer.search.trials.lease_messages import Directive
-from brainformer.search.trials.trial import CurvePoint, Measurements
+from brainformer.search.trials.lease_messages import GO_ON, Directive
+from brainformer.search.trials.trial import CurvePoint, Measurements, Outcome
 
 PRUNED_FITNESS = -1.0
 HURDLE_FRACTION = 0.25
-MARGIN_DEVIATIONS = 2.0
-GO_ON = Directive(action="continue")
 
 
 @dataclass(frozen=True)
@@ -49,10 +46,10 @@ def summarise(repeats: Sequence[Measurements]) -> Baseline:
         bits_per_byte=_mean(_known([one.bits_per_byte for one in repeats])),
         step_time_ms=_mean(times),
         inference_time_ms=_mean(_known([one.inference_time_ms for one in repeats])),
-        noise=_deviation(losses),
-        step_time_noise_ms=_deviation(times),
+        noise=standard_deviation(losses),
+        step_time_noise_ms=standard_deviation(times),
         hurdle_loss=_mean(hurdles),
-        hurdle_noise=_deviation(hurdles),
+        hurdle_noise=standard_deviation(hurdles),
     )
 
 
@@ -113,7 +110,7 @@ def step_time_limit(spec: SearchSpec, baseline: Baseline) -> float | None:
     """Returns the slowest step allowed, in milliseconds; None without a constraint."""
     if spec.step_time_slack is None or baseline.step_time_ms is None:
         return None
-    noise = MARGIN_DEVIATIONS * (baseline.step_time_noise_ms or 0.0)
+    noise = margin(baseline.repeats, baseline.step_time_noise_ms) or 0.0
     return baseline.step_time_ms * (1 + spec.step_time_slack) + noise
 
 
@@ -138,39 +135,22 @@ def directive(
         spec, baseline, step_time_ms=step_time_ms, inference_time_ms=inference_time_ms
     )
     if reason:
-        return Directive(action="stop", reason=reason)
+        return Directive.stop(Outcome.INFEASIBLE, reason)
     if judged or not spec.hurdle:
         return GO_ON
     if baseline.hurdle_loss is None or point.validation_loss is None:
         return GO_ON
-    limit = baseline.hurdle_loss + MARGIN_DEVIATIONS * (baseline.hurdle_noise or 0.0)
+    allowed = margin(baseline.repeats, baseline.hurdle_noise)
+    if allowed is None:
+        return GO_ON
+    limit = baseline.hurdle_loss + allowed
     if point.validation_loss > limit:
         reason = (
             f"hurdle: validation loss {point.validation_loss:.4f} at {point.fraction:.0%} of the "
             f"budget is above the baseline's {limit:.4f}"
         )
-        return Directive(action="stop", reason=reason)
+        return Directive.stop(Outcome.PRUNED, reason)
     return GO_ON
-
-
-def confidence(values: Sequence[float], baseline: Baseline) -> float | None:
-    """Returns the probability that the true mean of `values` is above 0.
-
-    Student's t with the noise of the baseline's repeats and of the values pooled; a flat prior on
-    the difference makes the one-sided p-value this probability.
-    """
-    n, m = len(values), baseline.repeats
-    mean = sum(values) / n
-    squares = sum((value - mean) ** 2 for value in values)
-    if baseline.noise is not None and m > 1:
-        squares += (m - 1) * baseline.noise**2
-    freedom = (n - 1) + max(m - 1, 0)
-    if freedom < 1 or m < 1:
-        return None
-    deviation = math.sqrt(squares / freedom * (1 / n + 1 / m))
-    if deviation == 0:
-        return 1.0 if mean > 0 else 0.0 if mean < 0 else 0.5
-    return float(stdtr(freedom, mean / deviation))
 
 
 def _known(values: Sequence[float | None]) -> list[float]:
@@ -179,11 +159,3 @@ def _known(values: Sequence[float | None]) -> list[float]:
 
 def _mean(values: Sequence[float]) -> float | None:
     return sum(values) / len(values) if values else None
-
-
-def _deviation(values: Sequence[float]) -> float | None:
-    """Returns the sample standard deviation; None for fewer than two values."""
-    if len(values) < 2:
-        return None
-    mean = sum(values) / len(values)
-    return math.sqrt(sum((value - mean) ** 2 for value in values) / (len(values) - 1))

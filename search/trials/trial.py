@@ -35,6 +35,11 @@ class TrialStatus(StrEnum):
     FAILED = "failed"
     CANCELLED = "cancelled"
 
+    @property
+    def ended(self) -> bool:
+        """Whether nothing can change it any more."""
+        return not TRIAL_TRANSITIONS[self]
+
 
 TRIAL_TRANSITIONS: dict[TrialStatus, frozenset[TrialStatus]] = {
     TrialStatus.QUEUED: frozenset({TrialStatus.RUNNING, TrialStatus.CANCELLED}),
@@ -72,6 +77,7 @@ class Outcome(StrEnum):
 
 
 TRAINING = 1  # keeps the stream of a trial's training apart from that of its proposal
+REPEATS = 2  # and that of repeats apart from both
 
 # Causes outside the genome: the trial is queued again until `max_attempts`.
 INFRASTRUCTURE_OUTCOMES = frozenset(
@@ -137,6 +143,15 @@ class Measurements(BaseModel):
     platform: str | None = None
     device: str | None = None
     curve: Annotated[tuple[CurvePoint, ...], Field(max_length=256)] = ()
+
+
+def repeat_seed(search_seed: int, repeat: int) -> int:
+    """Returns the seed of the n-th repeat of every genome of a search.
+
+    Initial key and data order are the same for all, so that repeats compare in pairs.
+    """
+    words = np.random.SeedSequence([search_seed, repeat, REPEATS]).generate_state(1)
+    return int(words[0]) & 0x7FFF_FFFF
 
 
 def training_seed(search_seed: int, number: int) -> int:

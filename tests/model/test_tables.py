@@ -14,7 +14,7 @@ from brainformer.model.sharding import PARTITION_RULES, SPLIT_FIELDS
 from brainformer.search.cost.cost import COSTS
 from brainformer.search.cost.trainable import RULES
 from brainformer.search.evolution.mutation import OPERATORS
-from brainformer.search.space.coded_genome import Alphabet
+from brainformer.search.space.coded_genome import GenomeCoder
 from brainformer.search.space.genome import LAYER_KINDS, Genome
 from brainformer.search.space.space import Space, load_preset, preset_names
 from tests.model.naive import REFERENCES
@@ -27,13 +27,13 @@ def mutated_kinds(space: Space) -> set[str]:
         Genome(model_dim=space.model_dim[0], layers=(space.layers_of(kind)[0],))
         for kind in space.layers
     ]
-    rng, alphabet = np.random.default_rng(0), Alphabet(space)
-    coded = [alphabet.code(block) for block in blocks]
-    changes = [OPERATORS["change_kind"](one, alphabet) for one in coded]
+    rng, coder = np.random.default_rng(0), GenomeCoder(space)
+    coded = [coder.encode(block) for block in blocks]
+    changes = [OPERATORS["change_kind"](one, coder) for one in coded]
     steps = [make(at, rng) for count, make in changes for at in range(count)]
-    reached = {alphabet.kind_of[step.coded.tokens[0]] for step in steps}
-    able = [one for one in coded if OPERATORS["change_field"](one, alphabet)[0]]
-    return reached & {alphabet.kind_of[one.tokens[0]] for one in able}
+    reached = {coder.kind_of[step.coded.codes[0]] for step in steps}
+    able = [one for one in coded if OPERATORS["change_field"](one, coder)[0]]
+    return reached & {coder.kind_of[one.codes[0]] for one in able}
 
 
 def named_in(path: str, pattern: str) -> set[str]:

@@ -41,13 +41,13 @@ def site(request: pytest.FixtureRequest, tmp_path: Path, migrated_file: Path) ->
 
 @pytest.fixture(params=("memory", "file", "postgres"))
 def bench(request: pytest.FixtureRequest, tmp_path: Path, migrated_file: Path) -> Iterator[Bench]:
-    """Searches for ask and tell, on each kind of memory."""
+    """Searches for ask and tell, in memory and on each database."""
     yield from _bench(request, tmp_path, migrated_file)
 
 
 @pytest.fixture(params=("file", "postgres"))
 def kept(request: pytest.FixtureRequest, tmp_path: Path, migrated_file: Path) -> Iterator[Bench]:
-    """The same on each kind that outlives the process."""
+    """The same on each database, which outlives the process."""
     yield from _bench(request, tmp_path, migrated_file)
 
 

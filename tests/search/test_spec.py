@@ -6,7 +6,7 @@ import pytest
 
 from brainformer.search.errors import InvalidSpec, NotFound
 from brainformer.search.space.space import load_preset
-from brainformer.search.spec import SearchSpec, parse_spec
+from brainformer.search.spec import SearchSpec, parse_spec, resolve_spec
 from brainformer.search.status import SEARCH_TRANSITIONS, SearchStatus
 
 MINIMAL = "name: a\nspace: nano\nlimits: {trials: 3}\n"
@@ -105,6 +105,12 @@ def test_an_unknown_preset_lists_the_known_ones() -> None:
     spec = parse_spec(MINIMAL.replace("nano", "nanoo"))
     with pytest.raises(NotFound, match="brainformer-100m32e, nano"):
         spec.resolved_space()
+
+
+def test_an_unknown_family_is_a_fault_of_the_spec() -> None:
+    spec = parse_spec(MINIMAL + "baseline: {family: glan}\n")
+    with pytest.raises(InvalidSpec, match=r"no zoo genome glan; known: .* at /baseline"):
+        resolve_spec(spec)
 
 
 def test_ended_searches_stay_ended() -> None:

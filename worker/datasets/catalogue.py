@@ -19,7 +19,7 @@ from brainformer.worker.datasets.manifest import (
     token_dtype,
 )
 from brainformer.worker.datasets.preparation import write_dataset
-from brainformer.worker.datasets.stdlib_text import BUILT_IN, is_validation, stdlib_documents
+from brainformer.worker.datasets.stdlib_text import BUILT_IN, STDLIB_SHARES, stdlib_documents
 from brainformer.worker.datasets.tokenizers import ByteTokenizer
 
 
@@ -58,20 +58,27 @@ def open_dataset(dataset_id: str, folder: Path | None = None, *, verify: bool = 
     manifest = read_manifest(place)
     train = [_open_shard(place, shard, manifest, verify) for shard in manifest.train]
     validation = [_open_shard(place, shard, manifest, verify) for shard in manifest.validation]
-    return Dataset(Split(train, name="train"), Split(validation, name="validation"), manifest)
+    test = [_open_shard(place, shard, manifest, verify) for shard in manifest.test]
+    return Dataset(
+        Split(train, name="train"),
+        Split(validation, name="validation"),
+        Split(test, name="test") if test else None,
+        manifest,
+    )
 
 
 def _ensure_stdlib(folder: Path) -> None:
-    """Makes the built-in data set in `folder` unless it is there already."""
-    if (folder / BUILT_IN / MANIFEST).exists():
+    """Makes the built-in data set in `folder` unless it is there already, with a test split."""
+    there = (folder / BUILT_IN / MANIFEST).exists()
+    if there and read_manifest(folder / BUILT_IN).test:
         return
     write_dataset(
         BUILT_IN,
         stdlib_documents(),
         tokenizer=ByteTokenizer(),
-        held_out=is_validation,
+        shares=STDLIB_SHARES,
         folder=folder,
-        replace=False,
+        replace=there,
     )
 
 

@@ -71,10 +71,15 @@ class Split:
 
 @dataclass(frozen=True)
 class Dataset:
-    """An open data set."""
+    """An open data set.
+
+    Attributes:
+        test: What no search reads; None where the data set was prepared without.
+    """
 
     train: Split
     validation: Split
+    test: Split | None
     manifest: Manifest
 
     def check_fits(self, *, vocab_size: int, batch_size: int, length: int) -> None:

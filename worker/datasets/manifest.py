@@ -36,12 +36,31 @@ class Shard(BaseModel):
     sha256: Digest
 
 
-class Manifest(BaseModel):
-    """What a data set holds."""
+class Overlap(BaseModel):
+    """What was left out of held-out splits because it stands in training (or in validation).
+
+    Attributes:
+        passage_tokens: Length of the passages that were compared.
+        validation_tokens: Left out of the validation split.
+        test_tokens: Left out of the test split.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    format_version: Literal[1] = 1
+    passage_tokens: Annotated[int, Field(ge=1)]
+    validation_tokens: Annotated[int, Field(ge=0)]
+    test_tokens: Annotated[int, Field(ge=0)]
+
+
+class Manifest(BaseModel):
+    """What a data set holds.
+
+    Version 1 had no test split and did not compare its splits.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format_version: Literal[1, 2] = 2
     id: Name
     tokenizer: Literal["bytes", "huggingface", "sentencepiece"]
     tokenizer_sha256: str = ""
@@ -49,6 +68,8 @@ class Manifest(BaseModel):
     documents: Annotated[int, Field(ge=0)]
     train: tuple[Shard, ...]
     validation: tuple[Shard, ...]
+    test: tuple[Shard, ...] = ()
+    overlap: Overlap | None = None
     hash: Digest
 
     def expected_hash(self) -> str:
@@ -56,6 +77,7 @@ class Manifest(BaseModel):
         parts = [self.tokenizer, self.tokenizer_sha256, str(self.vocab_size)]
         parts += [f"train:{shard.sha256}" for shard in self.train]
         parts += [f"validation:{shard.sha256}" for shard in self.validation]
+        parts += [f"test:{shard.sha256}" for shard in self.test]
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
     @property
@@ -67,6 +89,11 @@ class Manifest(BaseModel):
     def validation_tokens(self) -> int:
         """Tokens held out."""
         return sum(shard.tokens for shard in self.validation)
+
+    @property
+    def test_tokens(self) -> int:
+        """Tokens that no search reads."""
+        return sum(shard.tokens for shard in self.test)
 
     @property
     def bytes_per_token(self) -> float:

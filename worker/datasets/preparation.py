@@ -5,25 +5,24 @@ from __future__ import annotations
 import re
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-
-import numpy as np
 
 from brainformer.search.errors import InvalidData
 from brainformer.worker.datasets.manifest import (
     MANIFEST,
     Manifest,
+    Overlap,
     Shard,
-    Tokens,
-    content_digest,
     default_data_folder,
-    token_dtype,
 )
+from brainformer.worker.datasets.overlap import OVERLAP_TOKENS
 from brainformer.worker.datasets.readers.documents import read_documents
 from brainformer.worker.datasets.readers.limits import DOCUMENT_BYTES
 from brainformer.worker.datasets.readers.sources import Format
-from brainformer.worker.datasets.stdlib_text import BUILT_IN, is_validation
+from brainformer.worker.datasets.shard_writer import ShardWriter, without_repeats
+from brainformer.worker.datasets.splits import SPLITS, Shares, SplitName
+from brainformer.worker.datasets.stdlib_text import BUILT_IN
 from brainformer.worker.datasets.tokenizers import Tokenizer, load_tokenizer
 
 SHARD_TOKENS = 2**26
@@ -41,14 +40,15 @@ def prepare_dataset(
     end_token: str | None = None,
     max_document_bytes: int = DOCUMENT_BYTES,
     validation_share: float = 0.05,
+    test_share: float | None = None,
     folder: Path | None = None,
     shard_tokens: int = SHARD_TOKENS,
 ) -> Manifest:
     """Writes a data set from files and returns its manifest.
 
-    A text file is one document; a JSONL line and a Parquet row are one document each. The
-    split is by document: one is held out or not by its own hash. Nothing is left behind when
-    it fails.
+    A text file is one document; a JSONL line and a Parquet row are one document each. A document
+    belongs to one split by its own hash; passages of a held-out split that stand in training are
+    left out. Nothing is left behind when it fails.
 
     Args:
         dataset_id: The new data set's id; an old one of that id is replaced at the end.
@@ -58,7 +58,9 @@ def prepare_dataset(
         format: Of all files; by default each one's name tells.
         end_token: See `load_tokenizer`.
         max_document_bytes: Most bytes of UTF-8 that one document may have.
-        validation_share: Expected share of documents that is held out.
+        validation_share: Expected share of documents that a search judges by.
+        test_share: Expected share of documents that no search reads; as large by default, 0 for
+            none.
         folder: Where data sets lie; the per-user folder by default.
         shard_tokens: Largest number of tokens in a shard.
 
@@ -71,13 +73,12 @@ def prepare_dataset(
         raise InvalidData("the built-in data set cannot be replaced; choose another id", dataset_id)
     if not files:
         raise InvalidData("a data set needs at least one file")
-    if not 0 < validation_share < 1:
-        raise InvalidData("validation_share must lie between 0 and 1", validation_share)
+    shares = _shares(validation_share, test_share)
     return write_dataset(
         dataset_id,
         read_documents(files, text_field=text_field, format=format, max_bytes=max_document_bytes),
         tokenizer=load_tokenizer(tokenizer, end_token),
-        held_out=lambda text: is_validation(text, validation_share),
+        shares=shares,
         folder=folder or default_data_folder(),
         shard_tokens=shard_tokens,
     )
@@ -88,7 +89,7 @@ def write_dataset(
     documents: Iterable[str],
     *,
     tokenizer: Tokenizer,
-    held_out: Callable[[str], bool],
+    shares: Shares,
     folder: Path,
     shard_tokens: int = SHARD_TOKENS,
     replace: bool = True,
@@ -99,97 +100,92 @@ def write_dataset(
         dataset_id: The folder's name.
         documents: The texts, in order.
         tokenizer: Turns each into tokens.
-        held_out: Whether a document belongs to the validation split.
+        shares: Of documents that are held out.
         folder: Where data sets lie.
         shard_tokens: Largest number of tokens in a shard.
         replace: Whether a data set of that id that appears meanwhile gives way.
 
     Raises:
-        InvalidData: a split remains empty.
+        InvalidData: a split remains empty, or all that was held out stands in training.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder, prefix=".making-") as temporary:
         place = Path(temporary) / "data"
         place.mkdir()
         writers = {
-            name: _SplitWriter(place, name, tokenizer, shard_tokens)
-            for name in ("train", "validation")
+            name: ShardWriter(place, name, tokenizer, shard_tokens)
+            for name in SPLITS
+            if name != "test" or shares.test
         }
         count = 0
         for document in documents:
-            writers["validation" if held_out(document) else "train"].add(document)
+            writers[shares.split_of(document)].add(document)
             count += 1
-        shards = {name: tuple(writer.close()) for name, writer in writers.items()}
-        for name, made in shards.items():
-            if not made:
+        written = {name: writer.close() for name, writer in writers.items()}
+        for name, shards in written.items():
+            if not shards:
                 raise InvalidData(
                     f"data set {dataset_id}: the {name} split is empty, for a document belongs to "
-                    f"one split whole and there are {count} of them; {_more(count)}"
+                    f"one split whole and there are {count} of them; {_more(count, name)}"
                 )
-        manifest = _manifest(dataset_id, tokenizer, count, shards)
+        overlap = _leave_out_repeats(dataset_id, place, written, tokenizer)
+        manifest = _manifest(dataset_id, tokenizer, count, written, overlap)
         (place / MANIFEST).write_text(manifest.model_dump_json(indent=1), "utf-8")
         _move(place, folder / dataset_id, replace=replace)
     return manifest
 
 
-def _more(documents: int) -> str:
+def _shares(validation: float, test: float | None) -> Shares:
+    """Returns the shares.
+
+    Raises:
+        InvalidData: one is out of its range, or nothing is left for training.
+    """
+    if not 0 < validation < 1:
+        raise InvalidData("validation_share must lie between 0 and 1", validation)
+    test = min(validation, (1 - validation) / 2) if test is None else test
+    if not 0 <= test < 1 - validation:
+        rule = f"test_share must be at least 0 and below 1 - validation_share = {1 - validation:g}"
+        raise InvalidData(rule, test)
+    return Shares(validation=validation, test=test)
+
+
+def _leave_out_repeats(
+    dataset_id: str, place: Path, written: dict[SplitName, list[Shard]], tokenizer: Tokenizer
+) -> Overlap:
+    """Leaves out of each held-out split what stands in training, or in the one before it."""
+    others, gone = list(written["train"]), {"validation": 0, "test": 0}
+    for name in SPLITS[1:]:
+        if name not in written:
+            continue
+        written[name], gone[name] = without_repeats(place, written[name], others, tokenizer)
+        if sum(shard.tokens for shard in written[name]) < OVERLAP_TOKENS:
+            raise InvalidData(
+                f"data set {dataset_id}: nothing is left of the {name} split, for all of its "
+                f"passages of {OVERLAP_TOKENS} tokens stand in another split too; give other files"
+            )
+        others += written[name]
+    return Overlap(
+        passage_tokens=OVERLAP_TOKENS,
+        validation_tokens=gone["validation"],
+        test_tokens=gone["test"],
+    )
+
+
+def _more(documents: int, split: SplitName) -> str:
     """Returns what to do about an empty split."""
     if documents < FEW_DOCUMENTS:
         return "a text file is one document: give more files, or JSONL with a document a line"
-    return "choose another --validation-share"
-
-
-class _SplitWriter:
-    """Collects tokens and writes a shard whenever enough have come together."""
-
-    def __init__(self, place: Path, name: str, tokenizer: Tokenizer, shard_tokens: int) -> None:
-        self._place = place
-        self._name = name
-        self._tokenizer = tokenizer
-        self._limit = shard_tokens
-        self._parts: list[Tokens] = []
-        self._tokens = 0
-        self._text_bytes = 0
-        self._shards: list[Shard] = []
-
-    def add(self, document: str) -> None:
-        tokens = self._tokenizer.encode(document)
-        if len(tokens) and int(tokens.max()) >= self._tokenizer.vocab_size:
-            raise InvalidData(
-                f"the {self._tokenizer.kind} tokenizer gave a token outside its vocabulary of "
-                f"{self._tokenizer.vocab_size}; its file is damaged",
-                int(tokens.max()),
-            )
-        self._parts.append(tokens.astype(token_dtype(self._tokenizer.vocab_size)))
-        self._tokens += len(tokens)
-        own = document.encode("utf-8")
-        # Under byte tokens the end-of-document byte is part of the text, so a token is a byte.
-        self._text_bytes += len(tokens) if self._tokenizer.kind == "bytes" else len(own)
-        if self._tokens >= self._limit:
-            self._flush()
-
-    def close(self) -> list[Shard]:
-        if self._tokens:
-            self._flush()
-        return self._shards
-
-    def _flush(self) -> None:
-        tokens = np.concatenate(self._parts)
-        file = f"{self._name}-{len(self._shards):05d}.npy"
-        np.save(self._place / file, tokens, allow_pickle=False)
-        self._shards.append(
-            Shard(
-                file=file,
-                tokens=len(tokens),
-                text_bytes=self._text_bytes,
-                sha256=content_digest(tokens),
-            )
-        )
-        self._parts, self._tokens, self._text_bytes = [], 0, 0
+    share = "test-share, or 0 for none" if split == "test" else "validation-share"
+    return f"choose another --{share}"
 
 
 def _manifest(
-    dataset_id: str, tokenizer: Tokenizer, documents: int, shards: dict[str, tuple[Shard, ...]]
+    dataset_id: str,
+    tokenizer: Tokenizer,
+    documents: int,
+    shards: dict[SplitName, list[Shard]],
+    overlap: Overlap,
 ) -> Manifest:
     draft = Manifest.model_validate(
         {
@@ -199,6 +195,7 @@ def _manifest(
             "vocab_size": tokenizer.vocab_size,
             "documents": documents,
             "hash": "0" * 64,
+            "overlap": overlap,
             **shards,
         }
     )

@@ -6,10 +6,11 @@ search need the same one; a worker whose copy differs refuses the lease.
 
 from __future__ import annotations
 
-import hashlib
 import sysconfig
 from collections.abc import Iterator
 from pathlib import Path
+
+from brainformer.worker.datasets.splits import Shares
 
 # Not there on every distribution, generated at install time, or added by the user.
 LEFT_OUT = frozenset(
@@ -17,7 +18,7 @@ LEFT_OUT = frozenset(
     | {"lib-dynload", "ensurepip", "idlelib", "tkinter", "turtledemo", "lib2to3", "distutils"}
 )
 LEFT_OUT_PREFIXES = ("_sysconfigdata", "sitecustomize", "usercustomize", "config-")
-VALIDATION_SHARE = 0.06
+STDLIB_SHARES = Shares(validation=0.06, test=0.06)
 BUILT_IN = "python-stdlib"
 
 
@@ -32,12 +33,6 @@ def stdlib_files() -> list[Path]:
         ):
             found.append(path)
     return sorted(found, key=lambda path: path.relative_to(root).as_posix())
-
-
-def is_validation(text: str, share: float = VALIDATION_SHARE) -> bool:
-    """Returns whether a document is held out: by its own hash, so the split needs no list."""
-    digest = hashlib.sha256(text.encode("utf-8")).digest()
-    return int.from_bytes(digest[:4], "big") < share * 2**32
 
 
 def stdlib_documents() -> Iterator[str]:

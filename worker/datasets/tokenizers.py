@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -36,15 +36,25 @@ class Tokenizer(ABC):
         kind: `bytes`, `huggingface` or `sentencepiece`.
         vocab_size: One more than the largest token number.
         digest: SHA-256 of the tokenizer's file; "" for bytes.
+        end: The token that ends a document; None where there is none.
     """
 
     kind: str
     vocab_size: int
     digest: str
+    end: int | None
 
     @abstractmethod
     def encode(self, document: str) -> npt.NDArray[np.uint32]:
         """Returns the document's tokens, with an end-of-document token where there is one."""
+
+    @abstractmethod
+    def decode(self, tokens: Iterable[int]) -> str:
+        """Returns the text of the tokens; bytes that are no text become U+FFFD."""
+
+    def text_bytes(self, tokens: Iterable[int]) -> int:
+        """Returns the length in UTF-8 of the text that the tokens came from."""
+        return len(self.decode(token for token in tokens if token != self.end).encode("utf-8"))
 
 
 class ByteTokenizer(Tokenizer):
@@ -53,11 +63,16 @@ class ByteTokenizer(Tokenizer):
     kind = "bytes"
     vocab_size = 256
     digest = ""
+    end = END_OF_DOCUMENT[0]
 
     def encode(self, document: str) -> npt.NDArray[np.uint32]:
         """Returns the document's bytes and a zero."""
         data = document.encode("utf-8") + END_OF_DOCUMENT
         return np.frombuffer(data, np.uint8).astype(np.uint32)
+
+    def decode(self, tokens: Iterable[int]) -> str:
+        """Returns the text of the bytes; those that are no UTF-8 become U+FFFD."""
+        return bytes(tokens).decode("utf-8", errors="replace")
 
 
 class HuggingFaceTokenizer(Tokenizer):
@@ -86,9 +101,9 @@ class HuggingFaceTokenizer(Tokenizer):
         # Numbers may have gaps, so their count says nothing of the largest one.
         self.vocab_size = max(numbers) + 1
         self.digest = hashlib.sha256(data).hexdigest()
-        self._end = _end_number(path, self._library.token_to_id, end_token, _stated_ends(path))
-        if self._end is not None:  # a control token from here on, whatever the file calls it
-            self._library.add_special_tokens([self._library.id_to_token(self._end)])
+        self.end = _end_number(path, self._library.token_to_id, end_token, _stated_ends(path))
+        if self.end is not None:  # a control token from here on, whatever the file calls it
+            self._library.add_special_tokens([self._library.id_to_token(self.end)])
 
     def encode(self, document: str) -> npt.NDArray[np.uint32]:
         """Returns the document's tokens.
@@ -100,7 +115,12 @@ class HuggingFaceTokenizer(Tokenizer):
             tokens = list(self._library.encode(document, add_special_tokens=False).ids)
         except Exception as error:  # noqa: BLE001 - the library raises bare Exception
             raise _unencodable(document, error) from None
-        return _ended(tokens, self._end, document)
+        return _ended(tokens, self.end, document)
+
+    def decode(self, tokens: Iterable[int]) -> str:
+        """Returns the text of the tokens, control tokens as they are spelled."""
+        text: str = self._library.decode([int(one) for one in tokens], skip_special_tokens=False)
+        return text
 
 
 class SentencePieceTokenizer(Tokenizer):
@@ -120,7 +140,7 @@ class SentencePieceTokenizer(Tokenizer):
         self.digest = hashlib.sha256(data).hexdigest()
         own = int(self._library.eos_id())
         stated = [self._library.id_to_piece(own)] if own >= 0 else []
-        self._end = _end_number(path, self._number, end_token, stated)
+        self.end = _end_number(path, self._number, end_token, stated)
 
     def _number(self, piece: str) -> int | None:
         number = int(self._library.piece_to_id(piece))
@@ -136,7 +156,12 @@ class SentencePieceTokenizer(Tokenizer):
             tokens = list(self._library.encode(document))
         except RuntimeError as error:
             raise _unencodable(document, error) from None
-        return _ended(tokens, self._end, document)
+        return _ended(tokens, self.end, document)
+
+    def decode(self, tokens: Iterable[int]) -> str:
+        """Returns the text of the tokens; control tokens have none."""
+        text: str = self._library.decode([int(one) for one in tokens])
+        return text
 
 
 def load_tokenizer(name: str, end_token: str | None = None) -> Tokenizer:

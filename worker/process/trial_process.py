@@ -80,7 +80,7 @@ class Channel:
         self.send("progress", progress.model_dump_json())
         answer = self._directives.get()
         if answer is None:
-            return Directive(action="stop", reason="cancelled: the worker has gone")
+            return Directive.stop(Outcome.CANCELLED, "cancelled: the worker has gone")
         return Directive.model_validate(answer)
 
     def _read(self) -> None:

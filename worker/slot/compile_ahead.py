@@ -6,7 +6,7 @@ then loads from it what it would have compiled. A claim is made earlier for it, 
 
 from __future__ import annotations
 
-from brainformer.search.trials.lease_messages import Directive, Lease, Progress
+from brainformer.search.trials.lease_messages import GO_ON, Directive, Lease, Progress
 from brainformer.worker.process.isolation import TrainingProcess
 from brainformer.worker.settings import WorkerSettings
 
@@ -45,4 +45,4 @@ class CompileAhead:
 
 
 def _nobody_asks(_progress: Progress) -> Directive:
-    return Directive(action="continue")
+    return GO_ON

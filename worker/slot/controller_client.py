@@ -23,6 +23,7 @@ from brainformer.search.errors import (
     LeaseLost,
     NotAuthorised,
 )
+from brainformer.search.trials.lease_id import LeaseId
 from brainformer.search.trials.lease_messages import (
     ClaimRequest,
     ClaimResponse,
@@ -157,8 +158,7 @@ class LeaseClient:
         wait = timeout or httpx.Timeout(15, connect=5)
         answer = self._answer("POST", f"/leases{path}", content=content, timeout=wait)
         if answer.status_code in GONE and lease_id is not None:
-            trial, _, attempt = lease_id.partition("-")
-            raise LeaseLost(int(trial), int(attempt), _detail(answer))
+            raise LeaseLost(*LeaseId.parse(lease_id), _detail(answer))
         if answer.status_code in REFUSED and lease_id is not None:
             raise InvalidInput(f"the controller refuses it: {_detail(answer)}")
         if not answer.is_success:

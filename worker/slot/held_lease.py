@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from brainformer.search.errors import LeaseLost
 from brainformer.search.trials.lease_messages import (
+    GO_ON,
     Directive,
     Lease,
     Progress,
@@ -15,11 +16,9 @@ from brainformer.search.trials.lease_messages import (
 )
 from brainformer.search.trials.trial import Outcome
 from brainformer.worker.slot.controller_client import LeaseClient
-from brainformer.worker.training.failures import stop_outcome
 
 log = logging.getLogger(__name__)
-GO_ON = Directive(action="continue")
-LOST = "the lease was lost"
+LOST = Directive.stop(Outcome.CANCELLED, "the lease was lost")
 BEATS = 3  # per lease time, so that two may be lost
 
 
@@ -44,7 +43,7 @@ class HeldLease:
     @property
     def lost(self) -> bool:
         """Whether the controller has given the trial to somebody else."""
-        return self._stop is not None and self._stop.reason == LOST
+        return self._stop is LOST
 
     def report(self, progress: Progress) -> Directive:
         """Returns the controller's answer; one that is silent costs the lease at most."""
@@ -56,7 +55,7 @@ class HeldLease:
             directive = self._client.progress(self.lease, progress)
         except LeaseLost as error:
             log.warning("%s", error.message)
-            directive = Directive(action="stop", reason=LOST)
+            directive = LOST
         except Exception as error:  # noqa: BLE001 (no answer, or none to be understood)
             log.warning("progress of lease %s: %s", self.lease.lease_id, error)
             return GO_ON
@@ -74,8 +73,8 @@ class HeldLease:
         if self.lost:
             return None
         if self._stop is not None and result.outcome is Outcome.PREEMPTED:
-            outcome, reason = stop_outcome(self._stop.reason), self._stop.reason
-            return result.model_copy(update={"outcome": outcome, "message": reason[:2000]})
+            ended = {"outcome": self._stop.stopped_as, "message": self._stop.reason[:2000]}
+            return result.model_copy(update=ended)
         return result
 
     def _heartbeats(self) -> None:

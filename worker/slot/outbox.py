@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 import threading
 from pathlib import Path
 
@@ -15,11 +14,11 @@ from brainformer.search.errors import (
     LeaseLost,
     NotAuthorised,
 )
+from brainformer.search.trials.lease_id import LeaseId
 from brainformer.search.trials.lease_messages import Result
 from brainformer.worker.slot.controller_client import LeaseClient
 
 log = logging.getLogger(__name__)
-LEASE_ID = re.compile(r"^[0-9]{1,18}-[0-9]{1,9}$")
 FIRST_PAUSE_SECONDS = 0.5
 LONGEST_PAUSE_SECONDS = 30.0
 INHERIT_SECONDS = 60.0  # between looks for what a process that died has left
@@ -99,7 +98,7 @@ class Outbox:
 
     def waiting(self) -> list[Path]:
         """Returns the results that are not delivered yet, of other processes too if it inherits."""
-        paths = [path for path in self._folder.glob("*.json") if LEASE_ID.match(path.stem)]
+        paths = [path for path in self._folder.glob("*.json") if LeaseId.is_one(path.stem)]
         return sorted(path for path in paths if self._inherits or path.name in self._own)
 
     def close(self) -> None:

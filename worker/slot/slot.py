@@ -32,7 +32,7 @@ from brainformer.worker.slot.outbox import Outbox
 
 log = logging.getLogger(__name__)
 LOOK_SECONDS = 0.5  # between looks at whether to end
-NOBODY = Directive(action="stop", reason="cancelled: the trial is over")
+NOBODY = Directive.stop(Outcome.CANCELLED, "cancelled: the trial is over")
 
 
 class Slot:

@@ -17,7 +17,7 @@ from brainformer.worker.training.evaluation import bits_per_byte
 from brainformer.worker.training.program import StepMetrics
 
 
-class AttemptRecord:
+class AttemptLog:
     """Collects measurements and the learning curve.
 
     Args:

@@ -9,8 +9,6 @@ from brainformer.search.trials.lease_messages import Result
 from brainformer.search.trials.trial import Outcome
 
 OUT_OF_MEMORY_SIGNS = ("RESOURCE_EXHAUSTED", "out of memory", "Out of memory")
-# What the controller's reason begins with decides the outcome; anything else is a pruning.
-STOP_OUTCOMES = {"infeasible": Outcome.INFEASIBLE, "cancelled": Outcome.CANCELLED}
 # The process that gave one of these is sound, and serves on.
 SOUND_OUTCOMES = frozenset(
     {Outcome.COMPLETED, Outcome.PRUNED, Outcome.INFEASIBLE, Outcome.CANCELLED}
@@ -31,9 +29,3 @@ def failed_result(error: BaseException) -> Result:
         outcome = Outcome.ERROR
     told = "".join(traceback.format_exception(error))
     return Result(outcome=outcome, message=text[:2000], traceback=told[-50_000:])
-
-
-def stop_outcome(reason: str) -> Outcome:
-    """Returns how a trial has ended that the controller stopped for `reason`."""
-    word = reason.split(maxsplit=1)[0].strip(":,.") if reason.strip() else ""
-    return STOP_OUTCOMES.get(word, Outcome.PRUNED)

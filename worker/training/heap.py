@@ -5,7 +5,7 @@ told to keep its memory (worker/process/environment.py), puts the next step's bl
 place, unless something small has taken a corner of it by then; so a trial held one or two sets of
 temporaries by chance. `make_room` fills the heap's large holes with blocks that nobody touches, and
 which so take no memory. A step's block can then only come from the heap's end, where nothing small
-is put as long as there are holes for it (docs/decisions/0076-a-step-keeps-its-place.md).
+is put as long as there are holes for it (docs/performance/worker.md).
 """
 
 from __future__ import annotations

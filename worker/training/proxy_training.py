@@ -33,7 +33,7 @@ from brainformer.worker.datasets.dataset import Dataset
 from brainformer.worker.timing.budget import Budget, StepBudget, WallBudget
 from brainformer.worker.timing.clock import Clock, SystemClock
 from brainformer.worker.timing.step_time import StepTimer
-from brainformer.worker.training.attempt_log import AttemptRecord
+from brainformer.worker.training.attempt_log import AttemptLog
 from brainformer.worker.training.checkpoint import (
     SavedProgress,
     discard_checkpoint,
@@ -48,7 +48,6 @@ from brainformer.worker.training.evaluation import (
     ValidationSet,
     prefix_move,
 )
-from brainformer.worker.training.failures import stop_outcome
 from brainformer.worker.training.program import (
     Program,
     StepMetrics,
@@ -168,7 +167,7 @@ class _Attempt:
 
     def __post_init__(self) -> None:
         self.device = jax.devices()[0]
-        self.record = AttemptRecord(self.lease, self.device, self.clock)
+        self.record = AttemptLog(self.lease, self.device, self.clock)
         self.record.earlier_occupied_seconds = self.already_occupied_seconds
         self.session: _Session | None = None
 
@@ -356,7 +355,7 @@ class _Attempt:
             )
         )
         if directive.action == "stop":
-            raise _Ended(stop_outcome(directive.reason), directive.reason)
+            raise _Ended(directive.stopped_as, directive.reason)
 
     def _preempt(self, session: _Session, state: TrainingState) -> None:
         """Saves where the attempt stands and ends it."""

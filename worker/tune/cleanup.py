@@ -1,4 +1,4 @@
-"""Housekeeping of the state folder: what trials leave behind stays bounded."""
+"""Cleanup of the state folder: what trials leave behind stays bounded."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 Ray 2.60 keeps the reference to every step's result until the actor ends
 (`RayActorManager._tracked_actors_to_task_futures`), and with it the result: about 2 KB a step, so
-half a gigabyte an hour with 64 slots whose turns last for hours (decision 79).
+half a gigabyte an hour with 64 slots whose turns last for hours (docs/performance/worker.md).
 """
 
 from __future__ import annotations

@@ -29,7 +29,7 @@ def start_ray(settings: WorkerSettings) -> Any:
     os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
-    # Ray would put its workers, and with them every timed trial, 15 behind all else (decision 78).
+    # Ray would put its workers, and with them every timed trial, 15 behind all else.
     os.environ.setdefault("RAY_worker_niceness", "0")
     os.environ.setdefault("TUNE_MAX_PENDING_TRIALS_PG", str(settings.slots))
     if settings.ray_address is None:  # nobody looks at them: 3 KB a Tune step in Ray's own store

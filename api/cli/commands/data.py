@@ -57,8 +57,18 @@ def prepare(
         float, typer.Option(min=0.001, max=1024, help="Largest document, in MiB.")
     ] = DOCUMENT_BYTES / MEBIBYTE,
     validation_share: Annotated[
-        float, typer.Option(min=0, max=1, help="Share of documents held out.")
+        float, typer.Option(min=0, max=1, help="Share of documents that a search judges by.")
     ] = 0.05,
+    test_share: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            max=1,
+            help="Share of documents that no search reads, for promotions and eval; by default "
+            "as large, 0 for none.",
+            show_default=False,
+        ),
+    ] = None,
     folder: Folder = None,
 ) -> None:
     """Turn files into token shards with a manifest; whole or not at all."""
@@ -74,6 +84,7 @@ def prepare(
         end_token=end_token,
         max_document_bytes=round(max_document_mib * MEBIBYTE),
         validation_share=validation_share,
+        test_share=test_share,
         folder=folder,
     )
     print_line(manifest.hash)

@@ -32,10 +32,11 @@ from brainformer.api.cli.terminal.output import (
     stdout,
     table,
 )
-from brainformer.api.report.certainty import certainty
+from brainformer.api.report.certainty import verdict_sentence
 from brainformer.search.errors import ControllerUnreachable, InvalidSpec
 from brainformer.search.spec import parse_spec
-from brainformer.search.status import ENDED
+from brainformer.search.status import SearchStatus
+from brainformer.search.trials.events import EventKind
 
 # Of an event, said elsewhere on its line or of use to programs alone.
 UNTOLD = frozenset({"seq", "search_id", "at", "attempt"})
@@ -125,10 +126,7 @@ def list_searches(
     elif not records:
         say("no searches yet; launch one with 'brainformer search create -f SPEC'")
     else:
-        rows = [
-            (r["id"], r["name"], r["status"], _progress(r), number(r["best_fitness"]))
-            for r in records
-        ]
+        rows = [(r["id"], r["name"], r["status"], _progress(r), _best_fitness(r)) for r in records]
         stdout().print(table(("id", "name", "status", "trials>", "best fitness>"), rows))
 
 
@@ -153,7 +151,7 @@ def show(
         ("status", record["status"] + (f" ({record['reason']})" if record["reason"] else "")),
         ("candidates", _progress(record)),
         ("trials", counts or "none yet"),
-        ("best fitness", number(record["best_fitness"])),
+        ("best fitness", _best_fitness(record)),
         ("best trial", _best(client, record)),
     ]
     stdout().print(table(("", ""), rows))
@@ -193,13 +191,13 @@ def watch(
     _tell_unserved(client, record)
     seen = 0
     failures = 0
-    while record["status"] not in ENDED:
+    while not SearchStatus(record["status"]).ended:
         try:
             for event in client.events(record["id"], after=seen):
                 seen = int(event.get("id", seen))
                 failures = 0
                 _print_event(event, as_json=as_json)
-                if _ends_the_search(event):
+                if _ends_search(event):
                     break
             record = client.get(f"/searches/{record['id']}")
         except ControllerUnreachable:
@@ -208,10 +206,8 @@ def watch(
                 raise
             say("the connection dropped; trying again ...")
             time.sleep(min(2.0**failures / 4, 15))
-    say(
-        f"search {record['name']} {record['status']}, best fitness {number(record['best_fitness'])}"
-    )
-    if record["status"] == "failed":
+    say(f"search {record['name']} {record['status']}, best fitness {_best_fitness(record)}")
+    if record["status"] == SearchStatus.FAILED:
         raise typer.Exit(SEARCH_FAILED)
 
 
@@ -277,11 +273,6 @@ def read_spec(file: Path) -> str:
         raise InvalidSpec(f"the spec {file} is not UTF-8 text") from None
 
 
-def _ends_the_search(event: dict[str, Any]) -> bool:
-    """Returns whether the search itself has ended; a trial's status has the same words."""
-    return event.get("event") == "search.status" and event["data"].get("status") in ENDED
-
-
 def _tell_unserved(client: ControllerClient, record: dict[str, Any]) -> None:
     told = unserved(client, record)
     if told:
@@ -297,15 +288,22 @@ def _act(client: ControllerClient, search: str, action: str, *, as_json: bool) -
 
 
 def _best(client: ControllerClient, record: dict[str, Any]) -> str:
-    """Returns the best trial's number, over how many runs, and how sure it beats the baseline."""
+    """Returns the best trial's number, and what its fresh runs say."""
     if record["best_trial_number"] is None:
         return "-"
     best = client.get(f"/searches/{record['id']}/best")
-    runs = "1 run" if best["repeats"] == 1 else f"{best['repeats']} runs"
-    told = [str(best["trial"]["number"]), runs]
-    if best["confidence"] is not None:
-        told.append(f"{certainty(best['confidence'])} sure to beat the baseline")
-    return ", ".join(told)
+    return f"{best['trial']['number']}: {verdict_sentence(best)}"
+
+
+def _best_fitness(record: dict[str, Any]) -> str:
+    """Returns the mean of the fresh runs with its deviation, or the single run as such."""
+    value, runs = record["best_fitness"], record["best_repeats"]
+    if value is None:
+        return "-"
+    if not runs:
+        return f"{number(value)} (single run)"
+    spread = "" if record["best_deviation"] is None else f" ± {number(record['best_deviation'])}"
+    return f"{number(value)}{spread} ({runs} run{'' if runs == 1 else 's'})"
 
 
 def _compromise(trial: dict[str, Any]) -> tuple[str, ...]:
@@ -324,6 +322,13 @@ def _progress(record: dict[str, Any]) -> str:
     limit = record["spec"]["limits"].get("trials")
     done = record["candidates_finished"]
     return f"{done}/{limit}" if limit else str(done)
+
+
+def _ends_search(event: dict[str, Any]) -> bool:
+    return (
+        event.get("event") == EventKind.SEARCH_STATUS
+        and SearchStatus(event["data"]["status"]).ended
+    )
 
 
 def _print_event(event: dict[str, Any], *, as_json: bool) -> None:

@@ -12,6 +12,7 @@ from brainformer.search.errors import InvalidInput, NotFound
 from brainformer.search.export.seed_files import Seed, check_seed, seeds_from_file
 from brainformer.search.space.genome import Genome, parse_genome
 from brainformer.search.spec import SearchSpec, parse_spec
+from brainformer.search.trials.trial import TrialKind, TrialStatus
 
 EARLIER = re.compile(r"([A-Za-z0-9._-]+)(?::([0-9]{1,4}))?")
 BEST = 10  # of an earlier search, if no number is given
@@ -67,8 +68,8 @@ def _best(client: ControllerClient, spec: SearchSpec, named: str, count: int) ->
     search = client.get(f"/searches/{search_path(named)}")["id"]
     page = client.get(
         f"/searches/{search}/trials",
-        status="completed",
-        kind="candidate",
+        status=TrialStatus.COMPLETED.value,
+        kind=TrialKind.CANDIDATE.value,
         sort="-fitness",
         limit=count,
     )

@@ -19,7 +19,7 @@ def serve(
     ] = None,
     config: Annotated[Path | None, typer.Option(help="A settings file.")] = None,
 ) -> None:
-    """Run the controller: REST, dashboard and the search's memory."""
+    """Run the controller: REST, dashboard and store."""
     from brainformer.api.server import serve as run
     from brainformer.api.settings import load_settings
 

@@ -16,6 +16,7 @@ from brainformer.api.cli.terminal.options import URL, Token, TokenFile, Url, giv
 from brainformer.api.cli.terminal.output import say
 from brainformer.search.errors import InvalidSpec
 from brainformer.search.user_folders import ensure_home
+from brainformer.search.validation import first_problem
 
 
 def worker(
@@ -87,9 +88,7 @@ def worker(
             }
         )
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = "/" + "/".join(map(str, first["loc"]))
-        raise InvalidSpec(first["msg"].removeprefix("Value error, "), pointer=where) from None
+        raise InvalidSpec(*first_problem(error)) from None
     if data_folder is None and ray_address is None:
         default_data_folder()  # if there is none, now is the time to say so
     ensure_home(settings.state_folder)

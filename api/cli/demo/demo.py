@@ -28,10 +28,10 @@ from brainformer.api.cli.terminal.output import (
     table,
     write_atomically,
 )
-from brainformer.api.report.certainty import certainty
+from brainformer.api.report.certainty import verdict_sentence
 from brainformer.search.errors import ControllerUnreachable, EnvironmentProblem
 from brainformer.search.spec import SearchSpec, parse_spec
-from brainformer.search.status import ENDED
+from brainformer.search.status import SearchStatus
 
 START_SECONDS = 60
 
@@ -56,10 +56,10 @@ def demo(
         client = _start_controller(family, folder, port or _free_port())
         record = _find_or_create(client, wanted)
         say(f"dashboard: {client.url}/?search={record['id']}")
-        if record["status"] not in ENDED:
+        if not SearchStatus(record["status"]).ended:
             family.start("worker", ["worker", "--url", client.url, "--pool", "cpu"])
             record = _follow(client, family, record)
-        _conclude(client, record, folder)
+        _report_end(client, record, folder)
 
 
 def _default_spec() -> str:
@@ -139,7 +139,7 @@ def _find_or_create(client: ControllerClient, spec: SearchSpec) -> dict[str, Any
 def _follow(client: ControllerClient, family: Family, record: dict[str, Any]) -> dict[str, Any]:
     """Shows the search's progress until it ends; returns its last state."""
     with DemoProgress(record) as progress:
-        while record["status"] not in ENDED:
+        while not SearchStatus(record["status"]).ended:
             _check_alive(family)
             record = client.get(f"/searches/{record['id']}")
             progress.update(record, client.get(f"/searches/{record['id']}/trials", sort="-seq"))
@@ -147,14 +147,14 @@ def _follow(client: ControllerClient, family: Family, record: dict[str, Any]) ->
     return record
 
 
-def _conclude(client: ControllerClient, record: dict[str, Any], folder: Path) -> None:
+def _report_end(client: ControllerClient, record: dict[str, Any], folder: Path) -> None:
     """Prints baseline against best and writes the export."""
-    if record["status"] == "failed" or not record["candidates_finished"]:
+    if record["status"] == SearchStatus.FAILED or not record["candidates_finished"]:
         say(f"the search {record['status']}: {record['reason']}; see {folder / 'logs'}")
         raise typer.Exit(SEARCH_FAILED)
     best = client.get(f"/searches/{record['id']}/best")
     stdout().print(_comparison(client, record, best))
-    say(_verdict(best))
+    say(f"the best block {verdict_sentence(best)}")
     file = folder / "best-block.json"
     write_atomically(file, fetch_export(client, record["id"], None).to_json())
     say(f"exported {file}; to search anew, remove the folder {folder}")
@@ -166,10 +166,12 @@ def _comparison(client: ControllerClient, record: dict[str, Any], best: dict[str
     base, trial = best["baseline"] or {}, best["trial"]
     measured, parameters = trial["measurements"], trials[0] if trials else {}
     loss = base.get("validation_loss")
-    mean = None if loss is None else loss - best["mean_fitness"]
+    gain = best["mean_fitness"]
+    fresh = None if loss is None or gain is None else loss - gain
+    runs = f"  mean of {best['baseline_repeats']} and {best['repeats']} fresh runs"
     rows = [
         ("validation loss (nats/token)", loss, measured["validation_loss"], 3),
-        (f"  mean of {base.get('repeats')} and {best['repeats']} runs", loss, mean, 3),
+        (runs, loss if fresh is not None else None, fresh, 3),
         ("bits per byte", base.get("bits_per_byte"), measured["bits_per_byte"], 3),
         ("step time (ms)", base.get("step_time_ms"), measured["step_time_ms"], 1),
         *(
@@ -178,17 +180,15 @@ def _comparison(client: ControllerClient, record: dict[str, Any], best: dict[str
         ),
     ]
     cells = [(name, number(a, digits), number(b, digits)) for name, a, b, digits in rows]
-    return table(("", "GLaM baseline>", f"best (trial {trial['number']})>"), cells)
+    return table(("", f"{_rival_name(base)}>", f"best (trial {trial['number']})>"), cells)
 
 
-def _verdict(best: dict[str, Any]) -> str:
-    """Returns one honest sentence on whether the best block beats the baseline."""
-    fitness = best["mean_fitness"]
-    confidence = best["confidence"]
-    sure = "" if confidence is None else f", {certainty(confidence)} sure"
-    if fitness > 0:
-        return f"the best block beats the baseline by {fitness:.3f} nats a token{sure}"
-    return f"no block beat the baseline: the best is {-fitness:.3f} nats a token behind{sure}"
+def _rival_name(baseline: dict[str, Any]) -> str:
+    """Returns what the baseline is called: its block's length and width."""
+    rival = baseline.get("rival")
+    if rival is None:
+        return "baseline"
+    return f"baseline ({len(rival['layers'])} sub-layers, d={rival['model_dim']})"
 
 
 def _free_port() -> int:

@@ -11,8 +11,9 @@ from typing import Any, Self
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from brainformer.api.cli.terminal.output import number, say, stderr
+from brainformer.search.trials.trial import TrialStatus
 
-FINISHED = ("completed", "pruned", "failed", "cancelled")
+EXPLAINED = frozenset({TrialStatus.FAILED, TrialStatus.PRUNED})
 
 
 class DemoProgress:
@@ -64,13 +65,13 @@ class DemoProgress:
             left=self._time_left(done, newest),
         )
         for trial in reversed(newest["items"]):
-            if trial["status"] in FINISHED and trial["number"] not in self._told:
+            if TrialStatus(trial["status"]).ended and trial["number"] not in self._told:
                 self._told.add(trial["number"])
                 self._tell(trial)
 
     def _time_left(self, done: int, newest: dict[str, Any]) -> str:
         if done <= self._done_before:
-            running = any(trial["status"] == "running" for trial in newest["items"])
+            running = any(trial["status"] == TrialStatus.RUNNING for trial in newest["items"])
             return "first results soon" if running else "starting Ray ..."
         estimates = []
         if self._total is not None:
@@ -85,9 +86,9 @@ class DemoProgress:
         if not self._bar.disable:
             return
         loss = number(trial["measurements"]["validation_loss"])
-        words = trial["message"] if trial["status"] in ("failed", "pruned") else f"loss {loss}"
+        words = trial["message"] if trial["status"] in EXPLAINED else f"loss {loss}"
         say(f"trial {trial['number']:>3} {trial['kind']:<12} {trial['status']:<9} {words}")
 
 
 def _done(record: dict[str, Any]) -> int:
-    return sum(record["counts"].get(status, 0) for status in FINISHED)
+    return sum(record["counts"].get(status, 0) for status in TrialStatus if status.ended)

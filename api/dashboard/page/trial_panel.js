@@ -174,7 +174,8 @@ function summary(trial, best, { row, front }) {
   const parts = [format.name(trial.kind), format.name(format.standing(trial))];
   if (row?.inPopulation) parts.push("in the population");
   if (front.has(trial.number)) parts.push("on the Pareto front");
-  if (best?.confirmed) parts.push(`confirmed by ${best.repeats} runs`);
+  if (best?.confirmed) parts.push(`${best.repeats} fresh runs`);
+  if (best?.verdict === "not_enough_runs") parts.push("not enough runs");
   if (best && best.confidence !== null && best.confidence !== undefined) {
     parts.push(`${format.certainty(best.confidence)} sure to beat the baseline`);
   }

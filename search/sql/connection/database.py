@@ -12,10 +12,10 @@ import json
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache, cached_property
-from typing import Any
+from typing import Any, TypeAlias, TypeVar, cast
 
 from sqlalchemy import Engine, Table, Update, bindparam, func, insert, select, update
 from sqlalchemy.engine import Connection, CursorResult
@@ -36,11 +36,12 @@ from brainformer.search.sql.connection.engine import (
     lock_beside,
     make_engine,
     parse_url,
-    storage_error,
 )
 from brainformer.search.sql.connection.outage import Outage
 from brainformer.search.sql.connection.tables import events, workers
-from brainformer.search.sql.connection.workers_seen import Sightings
+from brainformer.search.sql.connection.troubles import storage_error
+from brainformer.search.sql.connection.workers_seen import WorkersSeen
+from brainformer.search.trials.events import EventKind
 
 BUGS = (DataError, IntegrityError, NotSupportedError, ProgrammingError)  # ours, not the database's
 POSTGRES_CLOCK = "extract(epoch FROM clock_timestamp())::float8"
@@ -55,6 +56,8 @@ ADD_FIRST_EVENT = insert(events).from_select(
     ),
 )
 Clock = Callable[[], float]
+Values: TypeAlias = Mapping[str, object]  # of parameters or of columns, by name
+R = TypeVar("R")
 
 
 @cache
@@ -70,8 +73,8 @@ class Transaction:
         self.connection = connection
         self.postgres = database.postgres
         self._database = database
-        self._events: list[dict[str, Any]] = []
-        self._sightings = Sightings()
+        self._events: list[Values] = []
+        self._workers_seen = WorkersSeen()
 
     @cached_property
     def now(self) -> float:
@@ -88,24 +91,48 @@ class Transaction:
         """Since when the database has been written without a break."""
         return self._database.outage.served(self.now)
 
-    def run(self, statement: Executable, values: Any = None) -> CursorResult[*tuple[Any, ...]]:
-        """Executes a statement."""
+    def run(
+        self, statement: Executable, values: Values | list[Values] | None = None
+    ) -> CursorResult[*tuple[Any, ...]]:
+        """Executes a statement, once for each of several sets of values."""
         return self.connection.execute(statement, values)
 
-    def change(self, table: Table, key: Any, values: dict[str, Any]) -> None:
+    def all(self, kind: type[R], statement: Executable, values: Values | None = None) -> list[R]:
+        """Returns the rows that the statement finds.
+
+        Args:
+            kind: What a row is read as: a tuple whose names are the statement's columns.
+            statement: A query.
+            values: Of its parameters.
+        """
+        del kind  # for type checkers alone: rows stay the driver's
+        return cast("list[R]", self.connection.execute(statement, values).all())
+
+    def first(self, kind: type[R], statement: Executable, values: Values | None = None) -> R | None:
+        """Returns the first row that the statement finds, read as `kind`; None if there is none."""
+        del kind
+        return cast("R | None", self.connection.execute(statement, values).first())
+
+    def one(self, kind: type[R], statement: Executable, values: Values | None = None) -> R:
+        """Returns the only row, which must be there, read as `kind`."""
+        del kind
+        return cast("R", self.connection.execute(statement, values).one())
+
+    def change(self, table: Table, key: int | str, values: Values) -> None:
         """Updates the row of that id.
 
         The statement is made once: of values, it would take longer to build than to execute.
         """
         self.run(_row_of(table), {"key": key, **values})
 
-    def saw(self, worker_id: str, *, pool: str | None = None, finished: int = 0) -> None:
-        """Notes that a worker was heard of, to be written with this transaction."""
-        self._sightings.add(worker_id, pool=pool, finished=finished)
+    def saw(self, worker_id: str | None, *, pool: str | None = None, finished: int = 0) -> None:
+        """Notes that a worker was heard of, if there is one; it is written with the transaction."""
+        if worker_id is not None:
+            self._workers_seen.add(worker_id, pool=pool, finished=finished)
 
-    def emit(self, kind: str, search_id: str | None, **data: Any) -> None:
+    def emit(self, kind: EventKind, search_id: str | None, **data: object) -> None:
         """Adds an event that becomes visible with this transaction."""
-        row = {"search_id": search_id, "kind": kind, "at": self.now, "data": json.dumps(data)}
+        row = {"search_id": search_id, "kind": kind.value, "at": self.now, "data": json.dumps(data)}
         self._events.append(row)
 
     def flush(self) -> None:
@@ -114,7 +141,7 @@ class Transaction:
         On PostgreSQL a lock held to the commit makes numbers visible in rising order: a reader
         that has seen event n has seen all before it.
         """
-        self._sightings.write(self.connection, lambda: self.now)
+        self._workers_seen.write(self.connection, lambda: self.now)
         if not self._events:
             return
         if self.postgres:
@@ -209,7 +236,7 @@ class Database:
                 with self._writer, self._transaction(self._write_engine) as tx:
                     yield tx
         except StorageUnavailable as error:
-            self.outage.failed(error.message)
+            self.outage.failed(error)
             raise
 
     @contextmanager

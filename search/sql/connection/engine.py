@@ -7,19 +7,20 @@ import fcntl
 import math
 import os
 import select
+import sqlite3
 import time
 from pathlib import Path
-from typing import Any
+from typing import cast
 
 from sqlalchemy import Engine, create_engine, event, make_url
 from sqlalchemy.engine import URL
+from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import ArgumentError, DisconnectionError
-from sqlalchemy.pool import StaticPool
+from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection, StaticPool
 
 from brainformer.search.errors import (
     EnvironmentProblem,
     InvalidInput,
-    StorageUnavailable,
     StoreLocked,
 )
 
@@ -68,20 +69,21 @@ def make_engine(url: URL, *, immediate: bool = False) -> Engine:
         connect = {"check_same_thread": False, "timeout": BUSY_SECONDS}
         engine = create_engine(url, connect_args=connect, pool_size=size, max_overflow=48)
 
-    def prepare(connection: Any, _record: object) -> None:
+    def prepare(connection: sqlite3.Connection, _record: object) -> None:
         connection.isolation_level = None  # the transaction is ours to begin
         connection.execute("PRAGMA busy_timeout = 30000")
         connection.execute("PRAGMA foreign_keys = ON")
         connection.execute("PRAGMA journal_mode = WAL")
         # A commit survives the death of the process; a power cut may cost the last ones, whose
-        # trials are then simply run again (see decision record 40).
+        # trials are then simply run again (decision 40).
         connection.execute("PRAGMA synchronous = NORMAL")
         connection.execute("PRAGMA cache_size = -32768")
         # Four times as seldom as by default: pages written again and again are copied once.
         connection.execute("PRAGMA wal_autocheckpoint = 4000")
 
-    def begin(connection: Any) -> None:
-        connection.dbapi_connection.execute("BEGIN IMMEDIATE" if immediate else "BEGIN")
+    def begin(connection: PoolProxiedConnection) -> None:
+        bare = cast("sqlite3.Connection", connection.dbapi_connection)
+        bare.execute("BEGIN IMMEDIATE" if immediate else "BEGIN")
 
     event.listen(engine, "connect", prepare)
     # By the dialect, not by an event: a listener to any event of an engine slows every statement.
@@ -96,10 +98,10 @@ def _ping_doubtful(engine: Engine) -> None:
     To ask before every transaction (`pool_pre_ping`) would cost a tenth of a short one.
     """
 
-    def used(_connection: Any, record: Any) -> None:
+    def used(_connection: object, record: ConnectionPoolEntry) -> None:
         record.info["used"] = time.monotonic()
 
-    def ping(connection: Any, record: Any, _proxy: object) -> None:
+    def ping(connection: DBAPIConnection, record: ConnectionPoolEntry, _proxy: object) -> None:
         silent = time.monotonic() - record.info.get("used", math.inf)
         try:
             if silent > SILENT_SECONDS or _spoke(connection):
@@ -111,31 +113,11 @@ def _ping_doubtful(engine: Engine) -> None:
     event.listen(engine, "checkout", ping)
 
 
-def _spoke(connection: Any) -> bool:
+def _spoke(connection: DBAPIConnection) -> bool:
     """Returns whether something waits to be read from the server, or the end of it."""
     waiting = select.poll()
     waiting.register(connection.fileno(), select.POLLIN)
     return bool(waiting.poll(0))
-
-
-def storage_error(error: Exception) -> StorageUnavailable:
-    """Returns the error that says in words why the database did not serve."""
-    cause = getattr(error, "orig", None) or error
-    said = str(cause).strip().splitlines()[0] if str(cause).strip() else type(cause).__name__
-    known = {
-        "disk is full": "the disk is full; free some space, nothing was lost",
-        "No space left": "the disk is full; free some space, nothing was lost",
-        "readonly database": "the file or its folder is read-only; give write permission",
-        "unable to open": "the file cannot be opened; check its folder and permissions",
-        "disk I/O error": "the disk reports an input/output error",
-        "malformed": "the file is not a sound SQLite database; restore a backup",
-        "not a database": "the file is not a SQLite database",
-        "locked": "another process holds the database",
-    }
-    for sign, words in known.items():
-        if sign in said:
-            return StorageUnavailable(words)
-    return StorageUnavailable(said)
 
 
 def lock_beside(url: URL) -> int | None:

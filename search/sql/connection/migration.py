@@ -22,8 +22,8 @@ from brainformer.search.sql.connection.engine import (
     is_memory,
     make_engine,
     parse_url,
-    storage_error,
 )
+from brainformer.search.sql.connection.troubles import storage_error
 
 UPGRADE = "run `brainformer db backup` and then `brainformer db upgrade`"
 NEWER = "it was written by a newer version; install that one, or restore a backup"

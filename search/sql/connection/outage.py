@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 
-CONTENTION = ("deadlock", "lock timeout", "another process holds")
+from brainformer.search.errors import StorageBusy, StorageUnavailable
 
 
 class Outage:
@@ -19,9 +19,9 @@ class Outage:
         self._serving_since = 0.0
         self._lock = threading.Lock()
 
-    def failed(self, why: str) -> None:
+    def failed(self, error: StorageUnavailable) -> None:
         """Notes a failure to write; one that only lost a race for a lock is none."""
-        if not any(sign in why for sign in CONTENTION):
+        if not isinstance(error, StorageBusy):
             self._failed = True
 
     def served(self, now: float) -> float:

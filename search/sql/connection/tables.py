@@ -1,4 +1,4 @@
-"""The tables of the search's memory, the same on SQLite and PostgreSQL.
+"""The tables of the store, the same on SQLite and PostgreSQL.
 
 Times are seconds since 1970 by the database's clock. Genomes, specs and measurements are JSON
 text; what listings sort and filter by stands in columns of its own. Counters stand on the search's
@@ -23,6 +23,8 @@ from sqlalchemy import (
     UniqueConstraint,
     text,
 )
+
+from brainformer.search.status import SearchStatus
 
 NAMES = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -79,6 +81,11 @@ searches = Table(
     Column("confirming", Boolean, nullable=False, server_default=FALSE),
     Column("best_number", Integer),
     Column("best_fitness", Double),
+    Column("best_deviation", Double),
+    _count("best_repeats"),
+    Column("kind", String(16), nullable=False, server_default="search"),
+    Column("parent_id", String(32), index=True),  # of a certificate or a promotion: its search
+    Column("plan", Text),
 )
 
 baselines = Table(
@@ -102,6 +109,8 @@ baselines = Table(
     Column("step_time_noise_ms", Double),
     Column("hurdle_loss", Double),
     Column("hurdle_noise", Double),
+    Column("rival", Text),
+    Column("rival_proxy", Text),
 )
 
 trials = Table(
@@ -138,6 +147,10 @@ trials = Table(
     Column("finished_at", Double),
     Column("lease_seconds", Double, nullable=False),
     Column("lease_expires_at", Double),
+    Column("repeat", Integer),
+    Column("proxy", Text),
+    Column("label", String(64), nullable=False, server_default=""),
+    Column("imported", Boolean, nullable=False, server_default=FALSE),
     UniqueConstraint("search_id", "number"),
     Index("ix_trials_seq", "search_id", "seq"),
     Index("ix_trials_fitness", "search_id", "fitness", "number"),
@@ -161,6 +174,7 @@ trials = Table(
 RUNNING = text("status = 'running'")
 QUEUED = text("status = 'queued'")
 ON_FRONT = text("on_front")
+UNENDED = searches.c.status.not_in([one.value for one in SearchStatus if one.ended])
 
 
 def _partial(name: str, where: TextClause, *columns: Column[object]) -> Index:

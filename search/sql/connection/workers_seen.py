@@ -15,7 +15,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from brainformer.search.sql.connection.tables import workers
 
-HEARD = (
+SEEN_AGAIN = (
     update(workers)
     .where(workers.c.worker_id == bindparam("worker"))
     .values(last_seen=bindparam("seen"), finished=workers.c.finished + bindparam("more"))
@@ -23,34 +23,34 @@ HEARD = (
 
 
 @dataclass
-class Sighting:
+class SeenWorker:
     """What one transaction has to write of one worker."""
 
     pool: str | None = None
     finished: int = 0
 
 
-class Sightings:
+class WorkersSeen:
     """The workers that a transaction heard of."""
 
     def __init__(self) -> None:
-        self._seen: dict[str, Sighting] = {}
+        self._seen: dict[str, SeenWorker] = {}
 
     def add(self, worker_id: str, *, pool: str | None = None, finished: int = 0) -> None:
         """Notes a worker: with its pool where it may be a new one, and results recorded."""
-        sighting = self._seen.setdefault(worker_id, Sighting())
-        sighting.pool = pool or sighting.pool
-        sighting.finished += finished
+        worker = self._seen.setdefault(worker_id, SeenWorker())
+        worker.pool = pool or worker.pool
+        worker.finished += finished
 
     def write(self, connection: Connection, now: Callable[[], float]) -> None:
         """Writes them all."""
         for worker_id in sorted(self._seen):
-            sighting, seen = self._seen[worker_id], now()
-            if sighting.pool is None:
-                values = {"worker": worker_id, "seen": seen, "more": sighting.finished}
-                connection.execute(HEARD, values)
+            worker, seen = self._seen[worker_id], now()
+            if worker.pool is None:
+                values = {"worker": worker_id, "seen": seen, "more": worker.finished}
+                connection.execute(SEEN_AGAIN, values)
             else:
-                _claimed(connection, worker_id, sighting.pool, seen)
+                _claimed(connection, worker_id, worker.pool, seen)
         self._seen.clear()
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import NamedTuple
 
-from sqlalchemy import func, select
+from sqlalchemy import Column, func, select
 
 from brainformer.search.sql.connection.database import Transaction
 from brainformer.search.sql.connection.tables import (
@@ -15,6 +15,7 @@ from brainformer.search.sql.connection.tables import (
     trials,
     workers,
 )
+from brainformer.search.sql.rows.table_rows import EventRow, WorkerRow
 from brainformer.search.sql.rows.values import at
 from brainformer.search.store.records import EventRecord, PoolRecord, WorkerRecord
 from brainformer.search.trials.trial import TrialStatus
@@ -22,6 +23,20 @@ from brainformer.search.trials.trial import TrialStatus
 ALIVE_SECONDS = 600.0  # a worker that was not heard of for so long is not counted in its pool
 SHOWN_WORKERS = 1000
 LAST_SEQ = 2**62
+
+
+class PoolRow(NamedTuple):
+    """A pool and its live workers."""
+
+    pool: str
+    alive: int
+
+
+class BusyRow(NamedTuple):
+    """How many trials run for one worker or pool."""
+
+    value: str | None
+    trials: int
 
 
 def events_after(
@@ -40,7 +55,7 @@ def events_after(
             at=at(row.at),
             data=json.loads(row.data),
         )
-        for row in tx.run(query)
+        for row in tx.all(EventRow, query)
     ]
 
 
@@ -55,7 +70,7 @@ def last_event(tx: Transaction, search_id: str | None) -> int:
 def list_workers(tx: Transaction) -> list[WorkerRecord]:
     """Returns the workers seen, latest first."""
     busy = _running_by(tx, trials.c.worker_id)
-    rows = tx.run(select(workers).order_by(workers.c.last_seen.desc()).limit(SHOWN_WORKERS))
+    latest = select(workers).order_by(workers.c.last_seen.desc()).limit(SHOWN_WORKERS)
     return [
         WorkerRecord(
             worker_id=row.worker_id,
@@ -65,7 +80,7 @@ def list_workers(tx: Transaction) -> list[WorkerRecord]:
             running=busy.get(row.worker_id, 0),
             finished=row.finished,
         )
-        for row in rows
+        for row in tx.all(WorkerRow, latest)
     ]
 
 
@@ -73,21 +88,22 @@ def list_pools(tx: Transaction) -> list[PoolRecord]:
     """Returns the pools seen, with their live workers."""
     alive = workers.c.last_seen >= tx.now - ALIVE_SECONDS
     busy = _running_by(tx, trials.c.pool)
-    rows = tx.run(
+    counted = (
         select(workers.c.pool, func.count().filter(alive).label("alive"))
         .group_by(workers.c.pool)
         .order_by(workers.c.pool)
     )
     return [
-        PoolRecord(pool=row.pool, workers=row.alive, running=busy.get(row.pool, 0)) for row in rows
+        PoolRecord(pool=row.pool, workers=row.alive, running=busy.get(row.pool, 0))
+        for row in tx.all(PoolRow, counted)
     ]
 
 
-def _running_by(tx: Transaction, column: Any) -> dict[str, int]:
+def _running_by(tx: Transaction, column: Column[str | None]) -> dict[str, int]:
     """Returns how many trials run for each value: counted, so that nothing can drift."""
     counted = select(column.label("value"), func.count().label("trials"))
-    rows = tx.run(counted.where(RUNNING).group_by(column))
-    return {row.value: row.trials for row in rows}
+    rows = tx.all(BusyRow, counted.where(RUNNING).group_by(column))
+    return {row.value: row.trials for row in rows if row.value is not None}
 
 
 def statistics(tx: Transaction) -> dict[str, float]:

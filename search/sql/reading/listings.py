@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeAlias
 
 from pydantic_core import to_json
 from sqlalchemy import BigInteger, ColumnElement, Select, func, literal, select, tuple_
@@ -16,6 +16,7 @@ from brainformer.search.sql.connection.storable_text import storable
 from brainformer.search.sql.connection.tables import attempts, trials
 from brainformer.search.sql.reading.plain_trial import plain_trial
 from brainformer.search.sql.rows.records import trial_record, youngest_outside
+from brainformer.search.sql.rows.table_rows import AttemptRow, SearchRow, TrialRow
 from brainformer.search.sql.rows.values import at, read_spec, when
 from brainformer.search.sql.trials.front import FRONT, UNKNOWN_MS
 from brainformer.search.store.contract import TrialFilter
@@ -23,7 +24,9 @@ from brainformer.search.store.records import AttemptRecord, Page, TrialRecord
 from brainformer.search.trials.trial import Outcome, TrialKind
 
 NULLABLE = {"fitness", "step_time_ms"}
-SORTS: dict[str, Any] = {
+Expression: TypeAlias = ColumnElement[Any]  # a column, of whatever type
+Query: TypeAlias = Select[Any]
+SORTS: dict[str, Expression] = {
     "number": trials.c.number,
     "seq": trials.c.seq,
     "parameters": trials.c.parameters,
@@ -56,26 +59,26 @@ class Order:
     descending: bool
     picked: bool
 
-    def column(self, name: str) -> ColumnElement[Any]:
+    def column(self, name: str) -> Expression:
         """Returns the column, hidden from the planner's choice of index if rows are picked."""
-        column: ColumnElement[Any] = SORTS[name]
+        column = SORTS[name]
         return column + 0 if self.picked else column
 
     @property
-    def keys(self) -> list[ColumnElement[Any]]:
+    def keys(self) -> list[Expression]:
         """The columns that the page is sorted by; together they are unique."""
         names = [self.name] if self.name in {"number", "seq"} else [self.name, "number"]
         return [self.column(name) for name in names]
 
-    def place(self, row: Any) -> tuple[bool, float, int]:
+    def place(self, row: TrialRow) -> tuple[bool, float, int]:
         """Returns what puts rows of several queries in one order."""
         value, sign = getattr(row, self.name), -1 if self.descending else 1
         return value is None, sign * (value or 0), sign * row.number
 
 
 def trials_page(
-    tx: Transaction, search: Any, where: TrialFilter, cursor: str | None, limit: int
-) -> Page:
+    tx: Transaction, search: SearchRow, where: TrialFilter, cursor: str | None, limit: int
+) -> Page[TrialRecord]:
     """Returns one page; missing values come last in both directions."""
     rows, more = _page(tx, search, where, cursor, limit)
     outside = youngest_outside(search)
@@ -84,7 +87,7 @@ def trials_page(
 
 
 def trials_json(
-    tx: Transaction, search: Any, where: TrialFilter, cursor: str | None, limit: int
+    tx: Transaction, search: SearchRow, where: TrialFilter, cursor: str | None, limit: int
 ) -> tuple[bytes, str | None]:
     """Returns one page as JSON, and its `next_cursor`."""
     rows, more = _page(tx, search, where, cursor, limit)
@@ -94,8 +97,8 @@ def trials_json(
 
 
 def _page(
-    tx: Transaction, search: Any, where: TrialFilter, cursor: str | None, limit: int
-) -> tuple[list[Any], str | None]:
+    tx: Transaction, search: SearchRow, where: TrialFilter, cursor: str | None, limit: int
+) -> tuple[list[TrialRow], str | None]:
     """Returns the rows of one page and the cursor of the next."""
     sort = "seq" if where.after_seq is not None else where.sort
     name = sort.removeprefix("-")
@@ -107,7 +110,7 @@ def _page(
     split = where.statuses and not order.picked
     statuses = [[status] for status in dict.fromkeys(where.statuses)] if split else [where.statuses]
     hidden = not (order.picked or tx.postgres)
-    rows: list[Any] = []
+    rows: list[TrialRow] = []
     for some in statuses:
         base = _filtered(search.id, replace(where, statuses=some), hidden=hidden)
         rows += _in_order(tx, base, order, after, limit + 1)
@@ -130,7 +133,7 @@ def _few_pass(tx: Transaction, search_id: str, where: TrialFilter) -> bool:
     return bool(tx.run(counted).scalar_one() < FEW)
 
 
-def _filtered(search_id: str, where: TrialFilter, *, hidden: bool) -> Select[Any]:
+def _filtered(search_id: str, where: TrialFilter, *, hidden: bool) -> Query:
     """Returns the query.
 
     Args:
@@ -139,8 +142,8 @@ def _filtered(search_id: str, where: TrialFilter, *, hidden: bool) -> Select[Any
         hidden: Whether kind and pool are hidden from SQLite's choice of an index. PostgreSQL
             knows how common their values are.
     """
-    kind: ColumnElement[Any] = trials.c.kind
-    pool: ColumnElement[Any] = trials.c.pool
+    kind: Expression = trials.c.kind
+    pool: Expression = trials.c.pool
     if hidden:
         kind, pool = func.coalesce(kind, ""), func.coalesce(pool, "")
     query = select(trials).where(trials.c.search_id == search_id)
@@ -158,18 +161,18 @@ def _filtered(search_id: str, where: TrialFilter, *, hidden: bool) -> Select[Any
 
 
 def _in_order(
-    tx: Transaction, base: Select[Any], order: Order, after: After, limit: int
-) -> list[Any]:
+    tx: Transaction, base: Query, order: Order, after: After, limit: int
+) -> list[TrialRow]:
     """Returns up to `limit` rows behind the cursor: those with a value, then those without."""
-    rows: list[Any] = []
+    rows: list[TrialRow] = []
     if not after.missing:
-        rows = list(tx.run(_known(base, order, after, limit)).all())
+        rows = tx.all(TrialRow, _known(base, order, after, limit))
     if len(rows) < limit and order.name in NULLABLE:
-        rows += tx.run(_missing(base, order, after, limit - len(rows))).all()
+        rows += tx.all(TrialRow, _missing(base, order, after, limit - len(rows)))
     return rows
 
 
-def _known(base: Select[Any], order: Order, after: After, limit: int) -> Select[Any]:
+def _known(base: Query, order: Order, after: After, limit: int) -> Query:
     keys = order.keys
     if order.name in NULLABLE:
         base = base.where(order.column(order.name).is_not(None))
@@ -181,7 +184,7 @@ def _known(base: Select[Any], order: Order, after: After, limit: int) -> Select[
     return base.order_by(*(key.desc() if order.descending else key for key in keys)).limit(limit)
 
 
-def _missing(base: Select[Any], order: Order, after: After, limit: int) -> Select[Any]:
+def _missing(base: Query, order: Order, after: After, limit: int) -> Query:
     base = base.where(order.column(order.name).is_(None))
     number = order.column("number")
     if after.missing:
@@ -189,7 +192,7 @@ def _missing(base: Select[Any], order: Order, after: After, limit: int) -> Selec
     return base.order_by(number.desc() if order.descending else number).limit(limit)
 
 
-def _cursor(row: Any, sort: str, name: str) -> str:
+def _cursor(row: TrialRow, sort: str, name: str) -> str:
     value = getattr(row, name)
     text = json.dumps([sort, value, row.number])
     return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
@@ -211,7 +214,7 @@ def _read_cursor(cursor: str | None, sort: str) -> After:
     return After(value, number, missing=value is None)
 
 
-def one_trial(tx: Transaction, search_id: str, number: int) -> Any:
+def one_trial(tx: Transaction, search_id: str, number: int) -> TrialRow:
     """Returns the row of one trial.
 
     Raises:
@@ -219,9 +222,10 @@ def one_trial(tx: Transaction, search_id: str, number: int) -> Any:
     """
     if not 0 <= number < 2**31:
         raise NotFound("trial", number)
-    row = tx.run(
-        select(trials).where(trials.c.search_id == search_id, trials.c.number == number)
-    ).one_or_none()
+    row = tx.first(
+        TrialRow,
+        select(trials).where(trials.c.search_id == search_id, trials.c.number == number),
+    )
     if row is None:
         raise NotFound("trial", number)
     return row
@@ -230,7 +234,7 @@ def one_trial(tx: Transaction, search_id: str, number: int) -> Any:
 def attempts_of(tx: Transaction, search_id: str, number: int) -> list[AttemptRecord]:
     """Returns every attempt of a trial, refused reports included."""
     trial = one_trial(tx, search_id, number)
-    rows = tx.run(
+    every = (
         select(attempts)
         .where(attempts.c.trial_id == trial.id)
         .order_by(attempts.c.attempt, attempts.c.id)
@@ -248,11 +252,11 @@ def attempts_of(tx: Transaction, search_id: str, number: int) -> list[AttemptRec
             started_at=at(row.started_at),
             finished_at=when(row.finished_at),
         )
-        for row in rows
+        for row in tx.all(AttemptRow, every)
     ]
 
 
-def ancestors(tx: Transaction, search: Any, number: int, limit: int) -> list[TrialRecord]:
+def ancestors(tx: Transaction, search: SearchRow, number: int, limit: int) -> list[TrialRecord]:
     """Returns the trial, its parent, its parent's parent ..., by one recursive query."""
     one_trial(tx, search.id, number)
     line = (
@@ -267,35 +271,35 @@ def ancestors(tx: Transaction, search: Any, number: int, limit: int) -> list[Tri
             line.c.depth < limit - 1,
         )
     )
-    rows = tx.run(
+    found = (
         select(trials)
         .join(line, trials.c.number == line.c.number)
         .where(trials.c.search_id == search.id)
         .order_by(line.c.depth)
     )
     outside = youngest_outside(search)
-    return [trial_record(row, outside, lean=True) for row in rows]
+    return [trial_record(row, outside, lean=True) for row in tx.all(TrialRow, found)]
 
 
-def population(tx: Transaction, search: Any) -> list[TrialRecord]:
+def population(tx: Transaction, search: SearchRow) -> list[TrialRecord]:
     """Returns the last P completed or pruned candidates, oldest first."""
     outside = youngest_outside(search)
-    rows = tx.run(
+    youngest = (
         select(trials)
         .where(trials.c.search_id == search.id, trials.c.finished_rank > outside)
         .order_by(trials.c.finished_rank)
         .limit(read_spec(search.spec).population_size)
     )
-    return [trial_record(row, outside, lean=True) for row in rows]
+    return [trial_record(row, outside, lean=True) for row in tx.all(TrialRow, youngest)]
 
 
-def pareto(tx: Transaction, search: Any) -> list[TrialRecord]:
+def pareto(tx: Transaction, search: SearchRow) -> list[TrialRecord]:
     """Returns the front, pool by pool, fastest first."""
     outside = youngest_outside(search)
-    ordered = sorted(tx.run(FRONT, {"search": search.id}), key=_by_speed)
+    ordered = sorted(tx.all(TrialRow, FRONT, {"search": search.id}), key=_by_speed)
     return [trial_record(row, outside, lean=True) for row in ordered]
 
 
-def _by_speed(row: Any) -> tuple[str, float, int]:
-    unknown = row.step_time_ms is None
-    return row.pool, UNKNOWN_MS if unknown else row.step_time_ms, row.number
+def _by_speed(row: TrialRow) -> tuple[str, float, int]:
+    known = row.step_time_ms
+    return row.pool or "", UNKNOWN_MS if known is None else known, row.number

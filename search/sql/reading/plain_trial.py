@@ -9,18 +9,18 @@ value, and a test holds it to that.
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Any
 
 from pydantic_core import from_json
 
 from brainformer.search.sql.rows.records import plain_columns
+from brainformer.search.sql.rows.table_rows import TrialRow
 from brainformer.search.sql.rows.values import lean_values, read_layer
 from brainformer.search.trials.trial import Measurements
 
 NOTHING_MEASURED = Measurements().model_dump(mode="json")
 
 
-def plain_trial(row: Any, youngest_outside: int) -> dict[str, Any]:
+def plain_trial(row: TrialRow, youngest_outside: int) -> dict[str, object]:
     """Returns one trial's fields, without learning curve and expert loads.
 
     Args:
@@ -33,13 +33,13 @@ def plain_trial(row: Any, youngest_outside: int) -> dict[str, Any]:
     }
 
 
-def _genome(text: str) -> dict[str, Any]:
-    plain: dict[str, Any] = from_json(text)
-    plain["layers"] = [_layer(layer.pop("kind"), tuple(layer.items())) for layer in plain["layers"]]
-    return plain
+def _genome(text: str) -> dict[str, object]:
+    plain = from_json(text)
+    layers = [_layer(layer.pop("kind"), tuple(layer.items())) for layer in plain["layers"]]
+    return {**plain, "layers": layers}
 
 
 @lru_cache(maxsize=8192)
-def _layer(kind: str, fields: tuple[tuple[str, Any], ...]) -> dict[str, Any]:
+def _layer(kind: str, fields: tuple[tuple[str, object], ...]) -> dict[str, object]:
     """Returns a sub-layer with its defaults, which the canonical form leaves out."""
     return read_layer(kind, fields).model_dump(mode="json")

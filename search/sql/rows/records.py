@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
+from brainformer.search.sql.rows.table_rows import BaselineRow, SearchRow, TrialRow
 from brainformer.search.sql.rows.values import (
     at,
     lean_measurements,
@@ -17,7 +16,7 @@ from brainformer.search.store.records import BaselineSummary, SearchRecord, Tria
 from brainformer.search.trials.trial import TrialStatus
 
 
-def baseline_summary(row: Any) -> BaselineSummary:
+def baseline_summary(row: BaselineRow) -> BaselineSummary:
     """Returns the baseline's figures on one pool."""
     return BaselineSummary(
         pool=row.pool,
@@ -31,10 +30,11 @@ def baseline_summary(row: Any) -> BaselineSummary:
         step_time_noise_ms=row.step_time_noise_ms,
         hurdle_loss=row.hurdle_loss,
         failure=row.failure,
+        rival=None if row.rival is None else read_genome(row.rival),
     )
 
 
-def search_record(row: Any, baseline: BaselineSummary | None) -> SearchRecord:
+def search_record(row: SearchRow, baseline: BaselineSummary | None) -> SearchRecord:
     """Returns the search and where it stands."""
     spec = read_spec(row.spec)
     if row.dataset_hash and spec.proxy.dataset_hash is None:
@@ -56,10 +56,12 @@ def search_record(row: Any, baseline: BaselineSummary | None) -> SearchRecord:
         baseline=baseline,
         best_trial_number=row.best_number,
         best_fitness=row.best_fitness,
+        best_deviation=row.best_deviation,
+        best_repeats=row.best_repeats,
     )
 
 
-def trial_record(row: Any, youngest_outside: int, *, lean: bool = False) -> TrialRecord:
+def trial_record(row: TrialRow, youngest_outside: int, *, lean: bool = False) -> TrialRecord:
     """Returns one trial.
 
     Args:
@@ -68,14 +70,12 @@ def trial_record(row: Any, youngest_outside: int, *, lean: bool = False) -> Tria
         lean: Whether to leave out learning curve and expert loads.
     """
     kept = row.measurements
-    return TrialRecord(
-        **plain_columns(row, youngest_outside),
-        genome=read_genome(row.genome),
-        measurements=lean_measurements(kept) if lean else read_measurements(kept, row.points),
-    )
+    measured = lean_measurements(kept) if lean else read_measurements(kept, row.points)
+    read = {"genome": read_genome(row.genome), "measurements": measured}
+    return TrialRecord.model_validate(plain_columns(row, youngest_outside) | read)
 
 
-def plain_columns(row: Any, youngest_outside: int) -> dict[str, Any]:
+def plain_columns(row: TrialRow, youngest_outside: int) -> dict[str, object]:
     """Returns a trial's fields but for genome and measurements, as `trial_record` takes them."""
     rank = row.finished_rank
     return {
@@ -92,6 +92,9 @@ def plain_columns(row: Any, youngest_outside: int) -> dict[str, Any]:
         "mutation": row.mutation,
         "attempt": row.attempt,
         "seed": row.seed,
+        "repeat": row.repeat,
+        "label": row.label,
+        "imported": row.imported,
         "outcome": row.outcome,
         "message": row.message,
         "fitness": row.fitness,
@@ -106,7 +109,6 @@ def plain_columns(row: Any, youngest_outside: int) -> dict[str, Any]:
     }
 
 
-def youngest_outside(search: Any) -> int:
+def youngest_outside(search: SearchRow) -> int:
     """Returns the rank of completion up to which trials have left the population."""
-    size: int = read_spec(search.spec).population_size
-    return int(search.candidates_finished) - 1 - size
+    return search.candidates_finished - 1 - read_spec(search.spec).population_size

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Any
 
 from pydantic_core import from_json
 
+from brainformer.search.proxy.proxy import Proxy
 from brainformer.search.space.genome import LAYER_KINDS, Genome, Layer
 from brainformer.search.spec import SearchSpec
 from brainformer.search.trials.trial import CurvePoint, Measurements
@@ -33,6 +33,12 @@ def read_spec(text: str) -> SearchSpec:
     return SearchSpec.model_validate_json(text)
 
 
+@lru_cache(maxsize=256)
+def read_proxy(text: str) -> Proxy:
+    """Returns a trial's own proxy; kept, since many trials share one."""
+    return Proxy.model_validate_json(text)
+
+
 @lru_cache(maxsize=8192)
 def read_genome(text: str) -> Genome:
     """Returns the genome of a canonical JSON; kept, since listings show the same ones again.
@@ -45,7 +51,7 @@ def read_genome(text: str) -> Genome:
 
 
 @lru_cache(maxsize=8192)
-def read_layer(kind: str, fields: tuple[tuple[str, Any], ...]) -> Layer:
+def read_layer(kind: str, fields: tuple[tuple[str, object], ...]) -> Layer:
     """Returns the sub-layer of these fields; kept, since a search has few different ones."""
     return LAYER_KINDS[kind].model_validate(dict(fields))
 
@@ -64,7 +70,7 @@ def lean_measurements(text: str | None) -> Measurements:
     return NO_MEASUREMENTS if text is None else Measurements.model_validate(lean_values(text))
 
 
-def lean_values(text: str | None) -> dict[str, Any]:
+def lean_values(text: str | None) -> dict[str, object]:
     """Returns the values of a stored measurement without curve and expert loads.
 
     The curve is the last field and most of the text: it is cut off before the rest is parsed.
@@ -73,7 +79,7 @@ def lean_values(text: str | None) -> dict[str, Any]:
     if text is None:
         return {}
     head, cut, _ = text.partition(CURVE)
-    values: dict[str, Any] = from_json(f"{head}}}" if cut else text)
+    values: dict[str, object] = from_json(f"{head}}}" if cut else text)
     values.pop("curve", None)
     values.pop("expert_load", None)
     return values

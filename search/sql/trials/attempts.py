@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from sqlalchemy import bindparam, func, insert, select, update
 
 from brainformer.search.errors import LeaseLost
 from brainformer.search.sql.connection.database import Transaction
 from brainformer.search.sql.connection.storable_text import storable
 from brainformer.search.sql.connection.tables import attempts
+from brainformer.search.sql.rows.table_rows import AttemptRow, TrialRow
+from brainformer.search.trials.events import EventKind
+from brainformer.search.trials.lease_id import LeaseId
 from brainformer.search.trials.lease_messages import Receipt, Result
 from brainformer.search.trials.lease_rules import Settlement
 from brainformer.search.trials.trial import Outcome, TrialStatus
@@ -29,13 +30,11 @@ END = update(attempts).where(
 )
 
 
-def begin_attempt(
-    tx: Transaction, *, trial_id: int, attempt: int, worker_id: str, pool: str
-) -> None:
+def begin_attempt(tx: Transaction, lease: LeaseId, *, worker_id: str, pool: str) -> None:
     """Adds an attempt that starts now."""
     values = {
-        "trial_id": trial_id,
-        "attempt": attempt,
+        "trial_id": lease.trial_id,
+        "attempt": lease.attempt,
         "worker_id": worker_id,
         "pool": pool,
         "started_at": tx.now,
@@ -45,7 +44,7 @@ def begin_attempt(
 
 def end_attempt(
     tx: Transaction,
-    row: Any,
+    row: TrialRow,
     settled: Settlement,
     *,
     report: str | None = None,
@@ -75,54 +74,55 @@ def end_attempt(
     tx.run(END, values)
 
 
-def same_report(tx: Transaction, trial_id: int, attempt: int, report: str) -> Any:
+def same_report(tx: Transaction, lease: LeaseId, report: str) -> AttemptRow | None:
     """Returns the attempt's row that this very report has written before, None if none."""
-    return tx.run(SAME_REPORT, {"trial": trial_id, "number": attempt, "hash": report}).first()
+    values = {"trial": lease.trial_id, "number": lease.attempt, "hash": report}
+    return tx.first(AttemptRow, SAME_REPORT, values)
 
 
 def refuse(
-    tx: Transaction, row: Any, attempt: int, result: Result, report: str
+    tx: Transaction, row: TrialRow, lease: LeaseId, result: Result, report: str
 ) -> Receipt | LeaseLost:
     """Returns the receipt of a report that was recorded before, or why it comes too late.
 
     The error is returned, not raised, so that what is kept for audit commits.
     """
-    same = same_report(tx, row.id, attempt, report)
+    same = same_report(tx, lease, report)
     if same is not None and same.accepted:
         return Receipt(
-            trial_id=row.id,
-            attempt=attempt,
-            status=same.receipt_status,
+            trial_id=lease.trial_id,
+            attempt=lease.attempt,
+            status=same.receipt_status or "",
             fitness=same.receipt_fitness,
             duplicate=True,
         )
-    lost = lease_lost(row, attempt)
+    lost = lease_lost(row, lease)
     if same is None:
-        _keep(tx, row, attempt, result, report, lost)
+        _keep(tx, row, lease, result, report, lost)
     return lost
 
 
-def lease_lost(row: Any, attempt: int) -> LeaseLost:
+def lease_lost(row: TrialRow, lease: LeaseId) -> LeaseLost:
     """Returns the error that says who holds the trial instead."""
-    if row.attempt == attempt:
+    if row.attempt == lease.attempt:
         why = f"it is {row.status}"
     elif row.status == TrialStatus.RUNNING.value:
         why = f"attempt {row.attempt} holds it now"
     else:
         why = f"it is {row.status} after attempt {row.attempt}"
-    return LeaseLost(row.id, attempt, why)
+    return LeaseLost(lease.trial_id, lease.attempt, why)
 
 
 def _keep(
-    tx: Transaction, row: Any, attempt: int, result: Result, report: str, lost: LeaseLost
+    tx: Transaction, row: TrialRow, lease: LeaseId, result: Result, report: str, lost: LeaseLost
 ) -> None:
-    mine = (attempts.c.trial_id == row.id) & (attempts.c.attempt == attempt)
+    mine = (attempts.c.trial_id == lease.trial_id) & (attempts.c.attempt == lease.attempt)
     if tx.run(select(func.count()).where(mine)).scalar_one() > REFUSED_KEPT:
         return
-    first = tx.run(select(attempts).where(mine).order_by(attempts.c.id).limit(1)).one()
+    first = tx.one(AttemptRow, select(attempts).where(mine).order_by(attempts.c.id).limit(1))
     values = {
-        "trial_id": row.id,
-        "attempt": attempt,
+        "trial_id": lease.trial_id,
+        "attempt": lease.attempt,
         "worker_id": first.worker_id,
         "pool": first.pool,
         "outcome": result.outcome.value,
@@ -134,7 +134,13 @@ def _keep(
         "finished_at": tx.now,
     }
     tx.run(BEGIN, values)
-    tx.emit("trial.refused", row.search_id, number=row.number, attempt=attempt, reason=lost.message)
+    tx.emit(
+        EventKind.TRIAL_REFUSED,
+        row.search_id,
+        number=row.number,
+        attempt=lease.attempt,
+        reason=lost.message,
+    )
 
 
 def cancelled(message: str) -> Settlement:

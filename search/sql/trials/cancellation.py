@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from sqlalchemy import select
 
 from brainformer.search.sql.connection.database import Transaction
 from brainformer.search.sql.connection.tables import trials
+from brainformer.search.sql.rows.table_rows import TrialRow
 from brainformer.search.sql.trials.attempts import cancelled, end_attempt
 from brainformer.search.sql.trials.state import SearchState
+from brainformer.search.trials.events import EventKind
 from brainformer.search.trials.trial import (
     OPEN,
     Outcome,
@@ -45,16 +46,16 @@ def cancel_open(
         wanted = wanted.where(trials.c.kind == kind.value)
     if pool is not None:
         wanted = wanted.where(trials.c.pool == pool)
-    for row in tx.run(wanted.order_by(trials.c.number)).all():
+    for row in tx.all(TrialRow, wanted.order_by(trials.c.number)):
         _cancel(tx, state, row, message)
 
 
-def _cancel(tx: Transaction, state: SearchState, row: Any, message: str) -> None:
+def _cancel(tx: Transaction, state: SearchState, row: TrialRow, message: str) -> None:
     state.move(TrialStatus(row.status), TrialStatus.CANCELLED)
     if row.kind == TrialKind.CANDIDATE.value:
         state.add(candidates_open=-1)
     values = {
-        "seq": state.next_seq(),
+        "seq": state.take_seq(),
         "status": TrialStatus.CANCELLED.value,
         "outcome": Outcome.CANCELLED.value,
         "message": message,
@@ -65,7 +66,7 @@ def _cancel(tx: Transaction, state: SearchState, row: Any, message: str) -> None
     if row.status == TrialStatus.RUNNING.value:
         end_attempt(tx, row, cancelled(message))
     tx.emit(
-        "trial.finished",
+        EventKind.TRIAL_FINISHED,
         state.id,
         number=row.number,
         kind_of_trial=row.kind,
@@ -73,5 +74,5 @@ def _cancel(tx: Transaction, state: SearchState, row: Any, message: str) -> None
         outcome=Outcome.CANCELLED.value,
         fitness=None,
         attempt=row.attempt,
-        seq=state["trial_seq"],
+        seq=state.trial_seq,
     )

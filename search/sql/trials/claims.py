@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 from sqlalchemy import bindparam, func, select, update
 
 from brainformer.search.cost.trainable import check_trainable
 from brainformer.search.errors import InvalidGenome, SpaceExhausted
-from brainformer.search.space.zoo import resolve_genome
+from brainformer.search.proxy.proxy import Proxy
+from brainformer.search.space.genome import Genome
 from brainformer.search.sql.connection.database import Transaction
 from brainformer.search.sql.connection.tables import QUEUED, trials
-from brainformer.search.sql.rows.values import at, read_genome
+from brainformer.search.sql.rows.table_rows import TrialRow
+from brainformer.search.sql.rows.values import at, read_genome, read_proxy
 from brainformer.search.sql.trials.attempts import begin_attempt
 from brainformer.search.sql.trials.baselines import baseline_row, is_complete, open_baseline
-from brainformer.search.sql.trials.completion import conclude, limit_reached
+from brainformer.search.sql.trials.completion import advance, limit_reached
 from brainformer.search.sql.trials.creation import new_trial
 from brainformer.search.sql.trials.expiry import reap_held
-from brainformer.search.sql.trials.history import Memory, SqlHistory
+from brainformer.search.sql.trials.history import SearchCache, SqlHistory
 from brainformer.search.sql.trials.state import (
     UNFINISHED,
     SearchState,
@@ -26,7 +28,9 @@ from brainformer.search.sql.trials.state import (
     save_all,
 )
 from brainformer.search.status import SearchStatus
+from brainformer.search.trials.events import EventKind
 from brainformer.search.trials.history import Proposal
+from brainformer.search.trials.lease_id import LeaseId
 from brainformer.search.trials.lease_messages import ClaimRequest, Lease
 from brainformer.search.trials.trial import TrialKind, TrialStatus
 
@@ -47,11 +51,23 @@ START = (  # with the columns that _start gives
     .where(trials.c.id == bindparam("key"), trials.c.status == TrialStatus.QUEUED.value)
     .values(status=TrialStatus.RUNNING.value, outcome=None, message="")
 )
-Memories = dict[str, Memory]
+SearchCaches = dict[str, SearchCache]
+
+
+class Started(NamedTuple):
+    """A trial whose next attempt begins: what its lease tells of it."""
+
+    lease: LeaseId
+    number: int
+    kind: TrialKind
+    genome: Genome
+    seed: int
+    lease_seconds: float
+    proxy: Proxy | None = None
 
 
 def claim_leases(
-    tx: Transaction, request: ClaimRequest, memories: Memories, *, wait: bool
+    tx: Transaction, request: ClaimRequest, caches: SearchCaches, *, wait: bool
 ) -> tuple[list[Lease], bool]:
     """Grants up to `count` leases, each from the search with the fewest running trials.
 
@@ -60,7 +76,7 @@ def claim_leases(
     Args:
         tx: Of the caller.
         request: Who asks, for what pool, with what data.
-        memories: What this process keeps of each search.
+        caches: What this process keeps of each search.
         wait: Whether to wait for searches that another controller holds at the moment.
 
     Returns:
@@ -69,46 +85,48 @@ def claim_leases(
     open_before = 0 if wait or not tx.postgres else tx.run(COUNT_UNFINISHED).scalar_one()
     states = lock_unfinished(tx, skip_locked=not wait)
     reap_held(tx, states)
-    open_searches = [state for state in states if _serves(tx, state, request, memories)]
+    open_searches = [state for state in states if _serves(tx, state, request, caches)]
     leases: list[Lease] = []
     while open_searches and len(leases) < request.count:
         state = min(
             open_searches,
-            key=lambda one: (one["running"], memory_of(memories, one).served, one["ordinal"]),
+            key=lambda one: (one.running, cache_of(caches, one).served, one.ordinal),
         )
-        lease = _grant(tx, state, request, memories)
+        lease = _grant(tx, state, request, caches)
         if lease is None:
             open_searches.remove(state)
-            conclude(tx, state)
+            advance(tx, state)
         else:
             leases.append(lease)
-            memory_of(memories, state).served = 1 + max(
+            cache_of(caches, state).served = 1 + max(
                 one.served
-                for one in list(memories.values())  # other claims may add to it
+                for one in list(caches.values())  # other claims may add to it
             )
     tx.saw(request.worker_id, pool=request.pool)
     save_all(states)
     all_held = len(states) >= open_before
     if all_held:
-        _forget_ended(memories, states)
+        _forget_ended(caches, states)
     return leases, all_held
 
 
-def _forget_ended(memories: Memories, unfinished: list[SearchState]) -> None:
+def _forget_ended(caches: SearchCaches, unfinished: list[SearchState]) -> None:
     """Drops what is kept of searches that have ended."""
-    for search_id in set(memories) - {state.id for state in unfinished}:
-        memories.pop(search_id, None)
+    for search_id in set(caches) - {state.id for state in unfinished}:
+        caches.pop(search_id, None)
 
 
-def memory_of(memories: Memories, state: SearchState) -> Memory:
+def cache_of(caches: SearchCaches, state: SearchState) -> SearchCache:
     """Returns what this process keeps of the search, made anew when its spec has changed."""
-    memory = memories.get(state.id)
-    if memory is None or memory.spec is not state.spec:
-        memory = memories[state.id] = Memory(state.spec)
-    return memory
+    cache = caches.get(state.id)
+    if cache is None or cache.spec is not state.spec:
+        cache = caches[state.id] = SearchCache(state.spec)
+    return cache
 
 
-def _serves(tx: Transaction, state: SearchState, request: ClaimRequest, memories: Memories) -> bool:
+def _serves(
+    tx: Transaction, state: SearchState, request: ClaimRequest, caches: SearchCaches
+) -> bool:
     """Returns whether this worker may work on the search: status, pool, and the same data."""
     spec = state.spec
     if state.status is not SearchStatus.RUNNING:
@@ -118,23 +136,29 @@ def _serves(tx: Transaction, state: SearchState, request: ClaimRequest, memories
     if request.datasets is None:
         return True
     name = spec.proxy.dataset
-    expected = state["dataset_hash"]
+    expected = state.dataset_hash
     actual = request.datasets.get(name)
     if actual is not None and expected is None:
         state.set(dataset_hash=actual)
         return True
     if actual == expected and actual is not None:
         return True
-    refused = memory_of(memories, state).refused
+    refused = cache_of(caches, state).refused
     if request.worker_id not in refused:  # told once, not with every poll
         refused.add(request.worker_id)
         why = "absent" if actual is None else f"hash {actual[:12]}, recorded {str(expected)[:12]}"
-        tx.emit("worker.refused", state.id, worker_id=request.worker_id, dataset=name, reason=why)
+        tx.emit(
+            EventKind.WORKER_REFUSED,
+            state.id,
+            worker_id=request.worker_id,
+            dataset=name,
+            reason=why,
+        )
     return False
 
 
 def _grant(
-    tx: Transaction, state: SearchState, request: ClaimRequest, memories: Memories
+    tx: Transaction, state: SearchState, request: ClaimRequest, caches: SearchCaches
 ) -> Lease | None:
     if state.status is not SearchStatus.RUNNING:
         return None
@@ -145,50 +169,43 @@ def _grant(
     if baseline is None:
         if limit_reached(state.spec, state, tx.now):
             return None  # a pool that comes too late needs no baseline
-        _queue_baseline(tx, state, pool)
+        open_baseline(tx, state, pool)
     ready = is_complete(baseline)
-    if state["queued"]:
-        row = tx.run(NEXT, {"search": state.id, "pool": pool}).first()
+    if state.queued:
+        row = tx.first(TrialRow, NEXT, {"search": state.id, "pool": pool})
         if row is not None and (ready or row.kind == TrialKind.BASELINE.value):
             return _start(tx, state, row, request)
     if not ready or limit_reached(state.spec, state, tx.now):
         return None
-    proposal = _propose(tx, state, memories)
+    proposal = _propose(tx, state, caches)
     return None if proposal is None else _start_new(tx, state, proposal, request)
 
 
-def _queue_baseline(tx: Transaction, state: SearchState, pool: str) -> None:
-    open_baseline(tx, state, pool)
-    space = state.spec.resolved_space()
-    genome = resolve_genome(state.spec.baseline, space)
-    for _ in range(state.spec.baseline_repeats):
-        new_trial(tx, state, TrialKind.BASELINE, genome, pool=pool, origin="baseline")
-
-
-def _propose(tx: Transaction, state: SearchState, memories: Memories) -> Proposal | None:
+def _propose(tx: Transaction, state: SearchState, caches: SearchCaches) -> Proposal | None:
     """Returns a new genome that the proxy can train; None when the space has no more."""
-    memory = memory_of(memories, state)
-    history = SqlHistory(tx, state, memory)
-    rng = np.random.default_rng([state.spec.seed, state["next_number"]])
+    cache = cache_of(caches, state)
+    history = SqlHistory(tx, state, cache)
+    rng = np.random.default_rng([state.spec.seed, state.next_number])
     try:
         for _ in range(UNTRAINABLE_TRIES):
-            proposal = memory.proposer.propose(history, rng=rng)
+            proposal = cache.proposer.propose(history, rng=rng)
             try:
                 check_trainable(proposal.genome, state.spec.proxy)
             except InvalidGenome:
                 continue
             return proposal
-        raise SpaceExhausted(state["candidates_proposed"], UNTRAINABLE_TRIES)
+        raise SpaceExhausted(state.candidates_proposed, UNTRAINABLE_TRIES)
     except SpaceExhausted as error:
         state.set(exhausted=True)
-        tx.emit("search.exhausted", state.id, reason=error.message)
+        tx.emit(EventKind.SEARCH_EXHAUSTED, state.id, reason=error.message)
         return None
 
 
 def _start_new(
     tx: Transaction, state: SearchState, proposal: Proposal, request: ClaimRequest
 ) -> Lease:
-    values = new_trial(
+    seconds = state.spec.lease_seconds
+    trial = new_trial(
         tx,
         state,
         TrialKind.CANDIDATE,
@@ -202,63 +219,64 @@ def _start_new(
             "tries": 1,
             "worker_id": request.worker_id,
             "started_at": tx.now,
-            "lease_expires_at": tx.now + state.spec.lease_seconds,
+            "lease_expires_at": tx.now + seconds,
         },
     )
-    return _lease(tx, state, values, proposal.genome, request)
+    lease = LeaseId(trial.id, 1)
+    kind, genome = TrialKind.CANDIDATE, proposal.genome
+    started = Started(lease, trial.number, kind, genome, trial.seed, seconds)
+    return _granted(tx, state, started, request)
 
 
-def _start(tx: Transaction, state: SearchState, row: Any, request: ClaimRequest) -> Lease:
-    started = {
-        "seq": state.next_seq(),
+def _start(tx: Transaction, state: SearchState, row: TrialRow, request: ClaimRequest) -> Lease:
+    attempt = row.attempt + 1
+    values = {
+        "seq": state.take_seq(),
         "pool": request.pool,
-        "attempt": row.attempt + 1,
+        "attempt": attempt,
         "tries": row.tries + 1,
         "worker_id": request.worker_id,
         "started_at": tx.now,
         "lease_expires_at": tx.now + row.lease_seconds,
     }
-    tx.run(START, {"key": row.id, **started})
+    tx.run(START, {"key": row.id, **values})
     state.move(TrialStatus.QUEUED, TrialStatus.RUNNING)
-    return _lease(tx, state, dict(row._mapping) | started, read_genome(row.genome), request)
+    lease = LeaseId(row.id, attempt)
+    kind, genome = TrialKind(row.kind), read_genome(row.genome)
+    proxy = None if row.proxy is None else read_proxy(row.proxy)
+    started = Started(lease, row.number, kind, genome, row.seed, row.lease_seconds, proxy)
+    return _granted(tx, state, started, request)
 
 
-def _lease(
-    tx: Transaction, state: SearchState, trial: dict[str, Any], genome: Any, request: ClaimRequest
-) -> Lease:
-    spec = state.spec
-    begin_attempt(
-        tx,
-        trial_id=trial["id"],
-        attempt=trial["attempt"],
-        worker_id=request.worker_id,
-        pool=request.pool,
-    )
+def _granted(tx: Transaction, state: SearchState, trial: Started, request: ClaimRequest) -> Lease:
+    """Returns the lease of a trial that has just been started, with its attempt and event."""
+    spec, lease = state.spec, trial.lease
+    begin_attempt(tx, lease, worker_id=request.worker_id, pool=request.pool)
     tx.emit(
-        "trial.started",
+        EventKind.TRIAL_STARTED,
         state.id,
-        number=trial["number"],
-        kind_of_trial=trial["kind"],
-        attempt=trial["attempt"],
+        number=trial.number,
+        kind_of_trial=trial.kind.value,
+        attempt=lease.attempt,
         pool=request.pool,
-        seq=state["trial_seq"],
+        seq=state.trial_seq,
     )
-    proxy = spec.proxy
-    if state["dataset_hash"] and proxy.dataset_hash is None:
-        proxy = proxy.model_copy(update={"dataset_hash": state["dataset_hash"]})
+    proxy = trial.proxy or spec.proxy
+    if state.dataset_hash and proxy.dataset_hash is None:
+        proxy = proxy.model_copy(update={"dataset_hash": state.dataset_hash})
     return Lease(
-        lease_id=f"{trial['id']}-{trial['attempt']}",
+        lease_id=str(lease),
         search_id=state.id,
         search_name=spec.name,
-        trial_id=trial["id"],
-        trial_number=trial["number"],
-        attempt=trial["attempt"],
-        kind=TrialKind(trial["kind"]),
+        trial_id=lease.trial_id,
+        trial_number=trial.number,
+        attempt=lease.attempt,
+        kind=trial.kind,
         pool=request.pool,
-        genome=genome,
+        genome=trial.genome,
         proxy=proxy,
-        seed=trial["seed"],
-        expires_at=at(trial["lease_expires_at"]),
-        lease_seconds=trial["lease_seconds"],
+        seed=trial.seed,
+        expires_at=at(tx.now + trial.lease_seconds),
+        lease_seconds=trial.lease_seconds,
         inference_time=spec.inference_time_slack is not None,
     )

@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import NamedTuple
 
 from sqlalchemy import insert
 
 from brainformer.search.cost.cost import embedding_parameters, stacked_parameters
+from brainformer.search.proxy.proxy import Proxy
 from brainformer.search.space.genome import Genome, digest_of
-from brainformer.search.sql.connection.database import Transaction
+from brainformer.search.sql.connection.database import Transaction, Values
 from brainformer.search.sql.connection.tables import trials
 from brainformer.search.sql.trials.state import SearchState
-from brainformer.search.trials.trial import TrialKind, TrialStatus, training_seed
+from brainformer.search.trials.events import EventKind
+from brainformer.search.trials.trial import TrialKind, TrialStatus, repeat_seed, training_seed
 
 INSERT = insert(trials).returning(trials.c.id)
+
+
+class NewTrial(NamedTuple):
+    """What was given to a new trial."""
+
+    id: int
+    number: int
+    seed: int
 
 
 def new_trial(
@@ -26,9 +36,12 @@ def new_trial(
     origin: str,
     parent: int | None = None,
     mutation: str = "",
-    running: dict[str, Any] | None = None,
-) -> dict[str, Any]:
-    """Adds a trial and returns its row.
+    repeat: int | None = None,
+    proxy: Proxy | None = None,
+    label: str = "",
+    running: Values | None = None,
+) -> NewTrial:
+    """Adds a trial.
 
     Args:
         tx: Of the caller.
@@ -39,20 +52,27 @@ def new_trial(
         origin: Where the genome comes from: "seed", "mutation" ...
         parent: Number of the trial that it descends from or repeats.
         mutation: What was done to the parent.
+        repeat: Which repeat this is: with its seed the repeats of all genomes compare in pairs.
+        proxy: The trial's own; None for the search's.
+        label: What tells the trial from others of its kind.
         running: Columns of the first attempt, if the trial starts at once; else it is queued.
     """
     status = TrialStatus.QUEUED if running is None else TrialStatus.RUNNING
-    number = state.next_number()
+    number = state.take_number()
     state.move(None, status)
     if kind is TrialKind.CANDIDATE:
         state.add(candidates_proposed=1, candidates_open=1)
     text = genome.canonical_json()
-    proxy = state.spec.proxy
-    stacked, activated = stacked_parameters(genome, proxy)
-    values: dict[str, Any] = {
+    own = proxy or state.spec.proxy
+    stacked, activated = stacked_parameters(genome, own)
+    if repeat is None:
+        seed = training_seed(state.spec.seed, number)
+    else:
+        seed = repeat_seed(state.spec.seed, repeat)
+    values: dict[str, object] = {
         "search_id": state.id,
         "number": number,
-        "seq": state.next_seq(),
+        "seq": state.take_seq(),
         "kind": kind.value,
         "status": status.value,
         "pool": pool,
@@ -63,17 +83,26 @@ def new_trial(
         "mutation": mutation,
         "attempt": 0,
         "tries": 0,
-        "seed": training_seed(state.spec.seed, number),
-        "parameters": stacked + embedding_parameters(genome, proxy),
+        "seed": seed,
+        "parameters": stacked + embedding_parameters(genome, own),
         "activated_parameters": activated,
         "worker_id": None,
         "created_at": tx.now,
         "started_at": None,
         "lease_seconds": state.spec.lease_seconds,
         "lease_expires_at": None,
+        "repeat": repeat,
+        "proxy": None if proxy is None else proxy.model_dump_json(),
+        "label": label,
     }
     values |= running or {}
-    values["id"] = tx.run(INSERT, values).scalar_one()
+    trial_id: int = tx.run(INSERT, values).scalar_one()
     if running is None:
-        tx.emit("trial.created", state.id, number=number, kind_of_trial=kind.value, origin=origin)
-    return values
+        tx.emit(
+            EventKind.TRIAL_CREATED,
+            state.id,
+            number=number,
+            kind_of_trial=kind.value,
+            origin=origin,
+        )
+    return NewTrial(trial_id, number, seed)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Any
 
 from sqlalchemy import bindparam, update
 
 from brainformer.search.errors import LeaseLost
-from brainformer.search.sql.connection.database import Transaction
+from brainformer.search.sql.connection.database import Transaction, Values
 from brainformer.search.sql.connection.storable_text import storable
 from brainformer.search.sql.connection.tables import trials
+from brainformer.search.sql.rows.table_rows import TrialRow
 from brainformer.search.sql.trials.attempts import (
     HANDED_BACK,
     cancelled,
@@ -21,10 +21,12 @@ from brainformer.search.sql.trials.attempts import (
 )
 from brainformer.search.sql.trials.baselines import baseline_ended, pool_baseline
 from brainformer.search.sql.trials.cancellation import cancel_open
-from brainformer.search.sql.trials.completion import conclude
+from brainformer.search.sql.trials.completion import advance
 from brainformer.search.sql.trials.front import join_front
 from brainformer.search.sql.trials.state import SearchState, lock_held_trial
 from brainformer.search.status import SearchStatus
+from brainformer.search.trials.events import EventKind
+from brainformer.search.trials.lease_id import LeaseId
 from brainformer.search.trials.lease_messages import Receipt, Result
 from brainformer.search.trials.lease_rules import Settlement, check_result, settle
 from brainformer.search.trials.trial import (
@@ -41,28 +43,31 @@ OF_ATTEMPT = update(trials).where(
 )
 
 
-def record_result(tx: Transaction, lease_id: str, result: Result) -> Receipt | LeaseLost:
+def record_result(tx: Transaction, lease: LeaseId, result: Result) -> Receipt | LeaseLost:
     """Records a result; a refused one is kept for audit and returned, so that it commits."""
     check_result(result)
     report = hashlib.sha256(result.model_dump_json().encode()).hexdigest()
-    state, row, attempt, held = lock_held_trial(tx, lease_id)
+    state, row, held = lock_held_trial(tx, lease)
     if not held:
-        return refuse(tx, row, attempt, result, report)
+        return refuse(tx, row, lease, result, report)
     settled = settlement(tx, state, row, result.outcome, result.measurements, result.message)
     finish(tx, state, row, settled, result.measurements)
     end_attempt(tx, row, settled, report=report, traceback=result.traceback)
     tx.saw(row.worker_id, finished=1)
-    conclude(tx, state)
+    advance(tx, state)
     state.save()
     return Receipt(
-        trial_id=row.id, attempt=attempt, status=settled.status.value, fitness=settled.fitness
+        trial_id=lease.trial_id,
+        attempt=lease.attempt,
+        status=settled.status.value,
+        fitness=settled.fitness,
     )
 
 
 def settlement(
     tx: Transaction,
     state: SearchState,
-    row: Any,
+    row: TrialRow,
     outcome: Outcome,
     measured: Measurements,
     message: str,
@@ -85,7 +90,7 @@ def settlement(
 def finish(
     tx: Transaction,
     state: SearchState,
-    row: Any,
+    row: TrialRow,
     settled: Settlement,
     measured: Measurements,
 ) -> None:
@@ -95,8 +100,8 @@ def finish(
     again and would find nothing otherwise.
     """
     state.move(TrialStatus.RUNNING, settled.status)
-    values: dict[str, Any] = {
-        "seq": state.next_seq(),
+    values: dict[str, object] = {
+        "seq": state.take_seq(),
         "status": settled.status.value,
         "outcome": settled.outcome.value,
         "message": storable(settled.message),
@@ -107,9 +112,9 @@ def finish(
     else:
         values |= _ended(tx, state, row, settled, measured)
     _compare_and_set(tx, row, values)
-    _tell(tx, state, row, settled)
+    _emit_end(tx, state, row, settled)
     if settled.status is TrialStatus.COMPLETED and row.kind == TrialKind.CANDIDATE.value:
-        best = state["best_fitness"]
+        best = state.best_fitness
         if settled.fitness is not None and (best is None or settled.fitness > best):
             state.set(best_number=row.number, best_fitness=settled.fitness)
         join_front(tx, row, settled.fitness, measured)
@@ -117,13 +122,13 @@ def finish(
         baseline_ended(tx, state, row, settled)
 
 
-def _compare_and_set(tx: Transaction, row: Any, values: dict[str, Any]) -> None:
+def _compare_and_set(tx: Transaction, row: TrialRow, values: Values) -> None:
     changed = tx.run(OF_ATTEMPT, {"key": row.id, "running": row.attempt, **values})
     if changed.rowcount != 1:
         raise LeaseLost(row.id, row.attempt, "it changed meanwhile")
 
 
-def _queued_again(row: Any) -> dict[str, Any]:
+def _queued_again(row: TrialRow) -> dict[str, object]:
     """Returns the columns of a trial that waits for its next attempt.
 
     A candidate may run anywhere: the pool that it was lost on may be gone for good.
@@ -139,9 +144,9 @@ def _queued_again(row: Any) -> dict[str, Any]:
 
 
 def _ended(
-    tx: Transaction, state: SearchState, row: Any, settled: Settlement, measured: Measurements
-) -> dict[str, Any]:
-    values: dict[str, Any] = {
+    tx: Transaction, state: SearchState, row: TrialRow, settled: Settlement, measured: Measurements
+) -> dict[str, object]:
+    values: dict[str, object] = {
         "finished_at": tx.now,
         "fitness": settled.fitness,
         # The curve up to where a failed attempt got.
@@ -149,22 +154,22 @@ def _ended(
         "measurements": measured.model_dump_json(exclude_none=True, exclude_defaults=True),
         "step_time_ms": measured.step_time_ms,
     }
-    for name in ("parameters", "activated_parameters"):
-        counted = getattr(measured, name)
-        if counted is not None:
-            values[name] = counted
+    if measured.parameters is not None:
+        values["parameters"] = measured.parameters
+    if measured.activated_parameters is not None:
+        values["activated_parameters"] = measured.activated_parameters
     if row.kind == TrialKind.CANDIDATE.value:
         state.add(candidates_open=-1)
         if settled.status in {TrialStatus.COMPLETED, TrialStatus.PRUNED}:
-            values["finished_rank"] = state["candidates_finished"]
+            values["finished_rank"] = state.candidates_finished
             state.add(candidates_finished=1)
     return values
 
 
-def _tell(tx: Transaction, state: SearchState, row: Any, settled: Settlement) -> None:
+def _emit_end(tx: Transaction, state: SearchState, row: TrialRow, settled: Settlement) -> None:
     again = settled.status is TrialStatus.QUEUED
     tx.emit(
-        "trial.requeued" if again else "trial.finished",
+        EventKind.TRIAL_REQUEUED if again else EventKind.TRIAL_FINISHED,
         state.id,
         number=row.number,
         kind_of_trial=row.kind,
@@ -172,20 +177,20 @@ def _tell(tx: Transaction, state: SearchState, row: Any, settled: Settlement) ->
         outcome=settled.outcome.value,
         fitness=settled.fitness,
         attempt=row.attempt,
-        seq=state["trial_seq"],
+        seq=state.trial_seq,
     )
 
 
-def release_lease(tx: Transaction, lease_id: str) -> None:
+def release_lease(tx: Transaction, lease: LeaseId) -> None:
     """Hands an unstarted lease back; the attempt is not counted, but its number is used up."""
-    state, row, attempt, held = lock_held_trial(tx, lease_id)
+    state, row, held = lock_held_trial(tx, lease)
     if not held:
-        if same_report(tx, row.id, attempt, HANDED_BACK) is None:
-            raise lease_lost(row, attempt)
+        if same_report(tx, lease, HANDED_BACK) is None:
+            raise lease_lost(row, lease)
         return  # asked for twice
     state.move(TrialStatus.RUNNING, TrialStatus.QUEUED)
     values = _queued_again(row) | {
-        "seq": state.next_seq(),
+        "seq": state.take_seq(),
         "status": TrialStatus.QUEUED.value,
         "tries": row.tries - 1,
         "lease_expires_at": None,
@@ -194,15 +199,15 @@ def release_lease(tx: Transaction, lease_id: str) -> None:
     end_attempt(tx, row, cancelled("handed back unstarted"), report=HANDED_BACK)
     tx.saw(row.worker_id)
     tx.emit(
-        "trial.requeued",
+        EventKind.TRIAL_REQUEUED,
         state.id,
         number=row.number,
         kind_of_trial=row.kind,
         status=TrialStatus.QUEUED.value,
-        attempt=attempt,
-        seq=state["trial_seq"],
+        attempt=lease.attempt,
+        seq=state.trial_seq,
     )
     if state.status is SearchStatus.STOPPING:
         cancel_open(tx, state, "the search was stopped", statuses=(TrialStatus.QUEUED,))
-    conclude(tx, state)
+    advance(tx, state)
     state.save()

@@ -6,13 +6,16 @@ time.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from sqlalchemy import ColumnElement, and_, bindparam, or_, select
 
 from brainformer.search.sql.connection.database import Transaction
 from brainformer.search.sql.connection.tables import RUNNING, trials
+from brainformer.search.sql.rows.table_rows import SearchRow
 from brainformer.search.sql.rows.values import read_spec
 from brainformer.search.sql.trials.attempts import end_attempt
-from brainformer.search.sql.trials.completion import conclude, limit_reached
+from brainformer.search.sql.trials.completion import advance, limit_reached
 from brainformer.search.sql.trials.endings import finish, settlement
 from brainformer.search.sql.trials.state import (
     UNFINISHED,
@@ -41,13 +44,20 @@ DUE = (
 )
 
 
+class Due(NamedTuple):
+    """A running trial whose lease is to be looked at."""
+
+    id: int
+    search_id: str
+
+
 def reap(tx: Transaction) -> int:
     """Requeues or fails trials whose lease has lapsed; returns how many.
 
     Ends searches, too, whose hours ran out while no worker asked. What another controller holds
     at the moment is left to it.
     """
-    ids = {search_id for _, search_id in _due(tx)} | set(_overdue(tx))
+    ids = {due.search_id for due in _due(tx)} | set(_overdue(tx))
     if not ids:
         return 0
     states = lock_unfinished(tx, ids=sorted(ids), skip_locked=True)
@@ -58,29 +68,28 @@ def reap_held(tx: Transaction, states: list[SearchState]) -> int:
     """Like `reap`, in searches that the caller holds."""
     held = {state.id: state for state in states}
     count = 0
-    for trial_id, search_id in _due(tx):
-        if search_id in held:
-            count += _reap_one(tx, held[search_id], trial_id)
+    for due in _due(tx):
+        if due.search_id in held:
+            count += _reap_one(tx, held[due.search_id], due.id)
     for state in states:
-        conclude(tx, state)
+        advance(tx, state)
         state.save()
     return count
 
 
-def _due(tx: Transaction) -> list[tuple[int, str]]:
-    values = {"now": tx.now, "served_for": tx.now - tx.serving_since}
-    return [(row.id, row.search_id) for row in tx.run(DUE, values)]
+def _due(tx: Transaction) -> list[Due]:
+    return tx.all(Due, DUE, {"now": tx.now, "served_for": tx.now - tx.serving_since})
 
 
 def _overdue(tx: Transaction) -> list[str]:
     """Returns running searches that have reached their hours and wait for nothing."""
     return [
         row.id
-        for row in tx.run(UNFINISHED).all()
+        for row in tx.all(SearchRow, UNFINISHED)
         if row.status == SearchStatus.RUNNING.value
         and not row.candidates_open
         and not row.confirming
-        and limit_reached(read_spec(row.spec), row._mapping, tx.now)
+        and limit_reached(read_spec(row.spec), row, tx.now)
     ]
 
 
@@ -88,8 +97,9 @@ def _reap_one(tx: Transaction, state: SearchState, trial_id: int) -> int:
     row = read_trial(tx, trial_id)
     if row is None or row.status != TrialStatus.RUNNING.value:
         return 0  # ended while this transaction waited
-    if row.lease_expires_at >= tx.now:
-        if row.lease_expires_at > tx.now + row.lease_seconds + CLOCK_SLACK_SECONDS:
+    expires = row.lease_expires_at
+    if expires is not None and expires >= tx.now:
+        if expires > tx.now + row.lease_seconds + CLOCK_SLACK_SECONDS:
             granted = {"lease_expires_at": tx.now + row.lease_seconds}
             tx.change(trials, trial_id, granted)
         return 0

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from sqlalchemy import bindparam, func, select, update
 
 from brainformer.search.sql.connection.database import Transaction
 from brainformer.search.sql.connection.tables import ON_FRONT, trials
+from brainformer.search.sql.rows.table_rows import TrialRow
 from brainformer.search.trials.trial import LARGEST, Measurements
 
 UNKNOWN_MS = 10 * LARGEST  # of a trial whose step time was not measured: worse than any
@@ -36,7 +35,9 @@ NO_BETTER = OF_POOL.where(
 )
 
 
-def join_front(tx: Transaction, row: Any, fitness: float | None, measured: Measurements) -> None:
+def join_front(
+    tx: Transaction, row: TrialRow, fitness: float | None, measured: Measurements
+) -> None:
     """Puts the trial on the front unless another is as good; takes off those that it beats.
 
     Fitness is loss relative to the pool's baseline, so on one pool it orders like loss. A trial of

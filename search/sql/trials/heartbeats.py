@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import json
-from typing import Any
 
 from sqlalchemy import bindparam, update
 
 from brainformer.search.errors import NotFound
 from brainformer.search.sql.connection.database import Transaction
 from brainformer.search.sql.connection.tables import trials
+from brainformer.search.sql.rows.table_rows import TrialRow
 from brainformer.search.sql.trials.attempts import lease_lost
 from brainformer.search.sql.trials.baselines import pool_baseline
 from brainformer.search.sql.trials.state import TRIAL, SearchState, lock_held_trial
-from brainformer.search.trials.lease_messages import Directive, Progress
-from brainformer.search.trials.lease_rules import parse_lease_id
-from brainformer.search.trials.reward import GO_ON, HURDLE_FRACTION, directive
-from brainformer.search.trials.trial import CurvePoint, TrialKind, TrialStatus
+from brainformer.search.trials.events import EventKind
+from brainformer.search.trials.lease_id import LeaseId
+from brainformer.search.trials.lease_messages import GO_ON, Directive, Progress
+from brainformer.search.trials.reward import HURDLE_FRACTION, directive
+from brainformer.search.trials.trial import CurvePoint, Outcome, TrialKind, TrialStatus
 
 MAX_POINTS = 256
 BEAT = (
@@ -30,13 +31,13 @@ BEAT = (
 )
 
 
-def record_progress(tx: Transaction, lease_id: str, report: Progress) -> Directive:
+def record_progress(tx: Transaction, lease: LeaseId, report: Progress) -> Directive:
     """Extends the lease and answers whether to go on."""
     if report.point is None:
-        return _beat(tx, *parse_lease_id(lease_id))
-    state, row, attempt, held = lock_held_trial(tx, lease_id)
+        return _beat(tx, lease)
+    state, row, held = lock_held_trial(tx, lease)
     if not held:
-        return _gone(row, attempt)
+        return _gone(row, lease)
     tx.saw(row.worker_id)
     earlier = [CurvePoint.model_validate(one) for one in json.loads(row.points or "[]")]
     _keep_point(tx, state, row, earlier, report)
@@ -50,42 +51,43 @@ def record_progress(tx: Transaction, lease_id: str, report: Progress) -> Directi
     return _judge(tx, state, row, report, report.point, judged=judged)
 
 
-def _beat(tx: Transaction, trial_id: int, attempt: int) -> Directive:
+def _beat(tx: Transaction, lease: LeaseId) -> Directive:
     """Extends the lease alone; the search is not held, so that heartbeats wait for nobody."""
-    extended = tx.run(BEAT, {"key": trial_id, "holder": attempt, "now": tx.now}).rowcount
-    row = tx.run(TRIAL, {"key": trial_id}).one_or_none()
+    beat = {"key": lease.trial_id, "holder": lease.attempt, "now": tx.now}
+    extended = tx.run(BEAT, beat).rowcount
+    row = tx.first(TrialRow, TRIAL, {"key": lease.trial_id})
     if row is None:
-        raise NotFound("trial", trial_id)
+        raise NotFound("trial", lease.trial_id)
     if not extended:
-        return _gone(row, attempt)
+        return _gone(row, lease)
     tx.saw(row.worker_id)
     return GO_ON
 
 
-def _gone(row: Any, attempt: int) -> Directive:
-    if row.status == TrialStatus.CANCELLED.value and row.attempt == attempt:
-        return Directive(action="stop", reason=f"cancelled: {row.message}")
-    if attempt > row.attempt:
-        raise NotFound("lease", f"{row.id}-{attempt}")
-    raise lease_lost(row, attempt)
+def _gone(row: TrialRow, lease: LeaseId) -> Directive:
+    if row.status == TrialStatus.CANCELLED.value and row.attempt == lease.attempt:
+        return Directive.stop(Outcome.CANCELLED, f"cancelled: {row.message}")
+    if lease.attempt > row.attempt:
+        raise NotFound("lease", lease)
+    raise lease_lost(row, lease)
 
 
 def _keep_point(
-    tx: Transaction, state: SearchState, row: Any, earlier: list[CurvePoint], report: Progress
+    tx: Transaction, state: SearchState, row: TrialRow, earlier: list[CurvePoint], report: Progress
 ) -> None:
     point = report.point
-    values: dict[str, Any] = {"lease_expires_at": tx.now + row.lease_seconds}
+    values: dict[str, object] = {"lease_expires_at": tx.now + row.lease_seconds}
     if point is not None and all(one.step != point.step for one in earlier):
         points = thinned([*earlier, point])
         values["points"] = json.dumps([one.model_dump(exclude_none=True) for one in points])
-        values["seq"] = state.next_seq()
+        values["seq"] = state.take_seq()
         if report.step_time_ms is not None:
             values["step_time_ms"] = report.step_time_ms
         tx.emit(
-            "trial.progress",
+            EventKind.TRIAL_PROGRESS,
             state.id,
             number=row.number,
-            seq=state["trial_seq"],
+            seq=state.trial_seq,
             fraction=point.fraction,
             validation_loss=point.validation_loss,
         )
@@ -113,7 +115,7 @@ def thinned(points: list[CurvePoint]) -> list[CurvePoint]:
 def _judge(
     tx: Transaction,
     state: SearchState,
-    row: Any,
+    row: TrialRow,
     report: Progress,
     point: CurvePoint,
     *,

@@ -7,10 +7,10 @@ true, in every controller; a proposal reads only what has finished since the las
 from __future__ import annotations
 
 from collections.abc import Sequence
-from operator import attrgetter
-from typing import Any
+from typing import NamedTuple
 
 from sqlalchemy import bindparam, select
+from typing_extensions import override
 
 from brainformer.search.evolution.proposer import Proposer
 from brainformer.search.space.genome import Genome
@@ -18,9 +18,9 @@ from brainformer.search.spec import SearchSpec
 from brainformer.search.sql.connection.database import Transaction
 from brainformer.search.sql.connection.tables import trials
 from brainformer.search.sql.rows.values import read_genome
-from brainformer.search.sql.trials.baselines import OF_SEARCH
+from brainformer.search.sql.trials.baselines import baseline_rows
 from brainformer.search.sql.trials.state import SearchState
-from brainformer.search.surrogate.screening import MEMORY
+from brainformer.search.surrogate.screening import MOST_OBSERVATIONS
 from brainformer.search.trials.history import History, Observation
 from brainformer.search.trials.trial import OPEN, TrialKind, TrialStatus
 
@@ -60,16 +60,42 @@ IN_FLIGHT = (
 )
 
 
-class Memory:
+class FinishedRow(NamedTuple):
+    """A finished candidate's columns, as `FINISHED` selects them."""
+
+    number: int
+    finished_rank: int
+    genome: str
+    fitness: float | None
+    status: str
+    step_time_ms: float | None
+    parameters: int
+
+
+class TriedRow(NamedTuple):
+    """A trial's columns, as `TRIED` selects them."""
+
+    digest: str
+    kind: str
+
+
+class OpenRow(NamedTuple):
+    """An open candidate's columns, as `IN_FLIGHT` selects them."""
+
+    number: int
+    genome: str
+
+
+class SearchCache:
     """What this process keeps of one search between proposals: proposer and window."""
 
     def __init__(self, spec: SearchSpec) -> None:
         self.spec = spec
         self.proposer = Proposer(spec)
-        self.size = max(MEMORY, spec.population_size)
+        self.size = max(MOST_OBSERVATIONS, spec.population_size)
         self.window: list[Observation] = []
         self.refused: set[str] = set()
-        self._heard: dict[int, Observation] = {}
+        self._added: dict[int, Observation] = {}
         self.served = 0  # when it was last granted a lease, counted in leases
 
     @property
@@ -79,23 +105,23 @@ class Memory:
 
     def update(self, tx: Transaction, state: SearchState) -> None:
         """Reads what has finished since the last time."""
-        finished = state["candidates_finished"]
+        finished = state.candidates_finished
         if self.seen >= finished:
             return
         first = max(self.seen, finished - self.size)
-        heard = [self._heard.get(rank) for rank in range(first, finished)]
-        known = [seen for seen in heard if seen is not None]
-        self._heard.clear()
-        self.window += known if len(known) == len(heard) else _read(tx, state.id, first)
+        added = [self._added.get(rank) for rank in range(first, finished)]
+        known = [seen for seen in added if seen is not None]
+        self._added.clear()
+        self.window += known if len(known) == len(added) else _read(tx, state.id, first)
         del self.window[: -self.size]
 
-    def hear(self, observation: Observation) -> None:
+    def add_finished(self, observation: Observation) -> None:
         """Takes what this process has just committed, so that it need not be read.
 
         Said again, too late or out of turn, it is read or known already.
         """
         if observation.finished >= self.seen:
-            self._heard[observation.finished] = observation
+            self._added[observation.finished] = observation
 
 
 def _read(tx: Transaction, search_id: str, first: int) -> list[Observation]:
@@ -110,7 +136,7 @@ def _read(tx: Transaction, search_id: str, first: int) -> list[Observation]:
             step_time_ms=row.step_time_ms,
             parameters=row.parameters,
         )
-        for row in tx.run(FINISHED, {"search": search_id, "first": first})
+        for row in tx.all(FinishedRow, FINISHED, {"search": search_id, "first": first})
         if row.fitness is not None
     ]
 
@@ -118,52 +144,52 @@ def _read(tx: Transaction, search_id: str, first: int) -> list[Observation]:
 class SqlHistory(History):
     """The history of one search within a transaction."""
 
-    def __init__(self, tx: Transaction, state: SearchState, memory: Memory) -> None:
+    def __init__(self, tx: Transaction, state: SearchState, cache: SearchCache) -> None:
         self._tx = tx
         self._state = state
-        self._memory = memory
-        memory.update(tx, state)
+        self._cache = cache
+        cache.update(tx, state)
 
+    @override
     def proposed(self) -> int:
-        """Returns how many candidates have been proposed so far."""
-        return int(self._state["candidates_proposed"])
+        return self._state.candidates_proposed
 
+    @override
     def finished(self) -> int:
-        """Returns how many candidates have completed or been pruned."""
-        return int(self._state["candidates_finished"])
+        return self._state.candidates_finished
 
+    @override
     def population(self, size: int) -> Sequence[Observation]:
-        """Returns the last `size` completed or pruned candidates, oldest first."""
-        return self._memory.window[-size:]
+        return self._cache.window[-size:]
 
+    @override
     def recent(self, limit: int) -> Sequence[Observation]:
-        """Returns the last `limit` finished candidates, oldest first."""
-        return self._memory.window[-limit:]
+        return self._cache.window[-limit:]
 
+    @override
     def in_flight(self, limit: int) -> Sequence[Genome]:
-        """Returns the last `limit` candidates that were proposed and have not ended, by number."""
-        if not self._state["candidates_open"]:
+        if not self._state.candidates_open:
             return []
-        rows: list[Any] = []
-        for status in OPEN:
-            if self._state[status.value]:
+        rows: list[OpenRow] = []
+        for status, count in zip(OPEN, (self._state.queued, self._state.running), strict=True):
+            if count:
                 named = {"search": self._state.id, "status": status.value, "limit": limit}
-                rows += self._tx.run(IN_FLIGHT, named)
-        rows.sort(key=attrgetter("number"))
+                rows += self._tx.all(OpenRow, IN_FLIGHT, named)
+        rows.sort(key=lambda row: row.number)
         return [read_genome(row.genome) for row in rows[-limit:]]
 
+    @override
     def tried(self, digests: Sequence[str]) -> frozenset[str]:
-        """Returns those of `digests` that were already proposed in this search."""
-        search = {"search": self._state.id}
+        search: dict[str, object] = {"search": self._state.id}
         if len(digests) == 1:
-            found = self._tx.run(TRIED_ONE, search | {"digest": digests[0]})
+            found = self._tx.all(TriedRow, TRIED_ONE, search | {"digest": digests[0]})
         else:
-            found = self._tx.run(TRIED, search | {"digests": list(digests)})
+            found = self._tx.all(TriedRow, TRIED, search | {"digests": list(digests)})
         return frozenset(row.digest for row in found if row.kind == TrialKind.CANDIDATE.value)
 
+    @override
     def noise(self) -> float | None:
-        """Returns the baseline's standard deviation, pooled over the pools that know one."""
-        rows = self._tx.run(OF_SEARCH, {"search": self._state.id}).all()
+        rows = baseline_rows(self._tx, self._state.id)
         known = [(row.noise, row.repeats - 1) for row in rows if row.noise is not None]
         freedom = sum(weight for _, weight in known)
         if not freedom:

@@ -7,17 +7,19 @@ given one after another.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import NamedTuple, TypedDict, Unpack, cast
 
 from sqlalchemy import Double, bindparam, literal_column, select
 
 from brainformer.search.errors import IllegalTransition, NotFound
 from brainformer.search.spec import SearchSpec
 from brainformer.search.sql.connection.database import POSTGRES_CLOCK, Transaction
-from brainformer.search.sql.connection.tables import searches, trials
+from brainformer.search.sql.connection.tables import UNENDED, searches, trials
+from brainformer.search.sql.rows.table_rows import SearchRow, TrialRow
 from brainformer.search.sql.rows.values import read_spec
-from brainformer.search.status import ENDED, SEARCH_TRANSITIONS, SearchStatus
-from brainformer.search.trials.lease_rules import parse_lease_id
+from brainformer.search.status import SEARCH_TRANSITIONS, SearchStatus
+from brainformer.search.trials.events import EventKind
+from brainformer.search.trials.lease_id import LeaseId
 from brainformer.search.trials.trial import TRIAL_TRANSITIONS, TrialStatus
 
 TRIAL = select(trials).where(trials.c.id == bindparam("key"))
@@ -26,30 +28,77 @@ BY_ID = select(searches).where(searches.c.id == bindparam("key"))
 # The clock is read when the lock is held: what a locking query yields is never inlined.
 _held = BY_ID.with_for_update().cte("held")
 HELD = select(_held, literal_column(POSTGRES_CLOCK, Double).label("clock"))
-UNFINISHED = select(searches).where(searches.c.status.notin_(sorted(ENDED)))
+UNFINISHED = select(searches).where(UNENDED)
+
+
+class Counters(TypedDict, total=False):
+    """Columns of `searches` that count."""
+
+    next_number: int
+    trial_seq: int
+    candidates_proposed: int
+    candidates_finished: int
+    candidates_open: int
+
+
+class Changes(TypedDict, total=False):
+    """Columns of `searches` that are set."""
+
+    reason: str
+    dataset_hash: str
+    finished_at: float
+    exhausted: bool
+    confirming: bool
+    best_number: int
+    best_fitness: float | None
+    best_repeats: int
+    best_deviation: float | None
 
 
 class SearchState:
-    """A search within a transaction that may change it."""
+    """A search within a transaction that may change it.
 
-    def __init__(self, tx: Transaction, row: Any) -> None:
+    Its columns are attributes, to be read. They change by `set`, `add`, `move`, `enter` and
+    `change_spec`, which note what `save` has to write.
+    """
+
+    id: str
+    ordinal: int
+    reason: str
+    dataset_hash: str | None
+    version: int
+    created_at: float
+    next_number: int
+    trial_seq: int
+    queued: int
+    running: int
+    candidates_proposed: int
+    candidates_finished: int
+    candidates_open: int
+    exhausted: bool
+    confirming: bool
+    best_number: int | None
+    best_fitness: float | None
+
+    def __init__(self, tx: Transaction, row: SearchRow) -> None:
+        self.__dict__.update(zip(SearchRow._fields, row, strict=False))
         self.tx = tx
-        self.values: dict[str, Any] = dict(row._mapping)
-        self.id: str = row.id
+        self.status = SearchStatus(row.status)
         self.spec: SearchSpec = read_spec(row.spec)
-        self._changed: set[str] = set()
+        self._changed: dict[str, object] = {}
 
-    def __getitem__(self, name: str) -> Any:
-        return self.values[name]
-
-    def set(self, **values: Any) -> None:
+    def set(self, **values: Unpack[Changes]) -> None:
         """Changes columns."""
-        self.values.update(values)
+        self.__dict__.update(values)
         self._changed.update(values)
 
-    def add(self, **deltas: int) -> None:
+    def add(self, **deltas: Unpack[Counters]) -> None:
         """Moves counters."""
-        self.set(**{name: self.values[name] + delta for name, delta in deltas.items()})
+        for name, delta in deltas.items():
+            self._count(name, cast("int", delta))
+
+    def _count(self, name: str, delta: int) -> None:
+        self._changed[name] = self.__dict__[name] = self.__dict__[name] + delta
 
     def move(self, old: TrialStatus | None, new: TrialStatus) -> None:
         """Moves one trial between the counters of two statuses.
@@ -60,24 +109,19 @@ class SearchState:
         if old is not None:
             if new not in TRIAL_TRANSITIONS[old]:
                 raise IllegalTransition("trial of search", self.id, old.value, new.value)
-            self.add(**{old.value: -1})
-        self.add(**{new.value: 1})
+            self._count(old.value, -1)
+        self._count(new.value, 1)
 
-    def next_seq(self) -> int:
+    def take_seq(self) -> int:
         """Returns the next number in the order of changes of this search's trials."""
         self.add(trial_seq=1)
-        return int(self.values["trial_seq"])
+        return self.trial_seq
 
-    def next_number(self) -> int:
+    def take_number(self) -> int:
         """Returns the next trial's number."""
-        number = int(self.values["next_number"])
+        number = self.next_number
         self.add(next_number=1)
         return number
-
-    @property
-    def status(self) -> SearchStatus:
-        """Where the search stands."""
-        return SearchStatus(self.values["status"])
 
     def enter(self, status: SearchStatus, reason: str = "") -> None:
         """Changes the status, with its event.
@@ -87,19 +131,39 @@ class SearchState:
         """
         if status not in SEARCH_TRANSITIONS[self.status]:
             raise IllegalTransition("search", self.id, self.status.value, status.value)
-        self.set(status=status.value, reason=reason)
+        self.status = status
+        self._changed["status"] = status.value
+        self.set(reason=reason)
         if status.ended:
             self.set(finished_at=self.tx.now)
-        self.tx.emit("search.status", self.id, status=status.value, reason=reason)
+        self.tx.emit(EventKind.SEARCH_STATUS, self.id, status=status.value, reason=reason)
+
+    def change_spec(self, spec: SearchSpec) -> None:
+        """Replaces the spec."""
+        self.spec = spec
+        self._changed["spec"] = spec.model_dump_json()
 
     def save(self) -> None:
         """Writes what changed."""
         if not self._changed:
             return
-        self.set(version=self.values["version"] + 1, updated_at=self.tx.now)
-        values = {name: self.values[name] for name in sorted(self._changed)}
-        self.tx.change(searches, self.id, values)
+        self._count("version", 1)
+        self._changed["updated_at"] = self.tx.now
+        # In one order, so that equal changes are one statement.
+        self.tx.change(searches, self.id, dict(sorted(self._changed.items())))
         self._changed.clear()
+
+
+class HeldTrial(NamedTuple):
+    """A trial with its search, both held until the transaction ends.
+
+    Attributes:
+        held: Whether the lease that was asked for is the one that runs the trial.
+    """
+
+    state: SearchState
+    row: TrialRow
+    held: bool
 
 
 def lock_search(tx: Transaction, search_id: str) -> SearchState:
@@ -108,52 +172,37 @@ def lock_search(tx: Transaction, search_id: str) -> SearchState:
     Raises:
         NotFound: there is none of that id.
     """
-    row = tx.run(HELD if tx.postgres else BY_ID, {"key": search_id}).one_or_none()
+    row = tx.run(HELD if tx.postgres else BY_ID, {"key": search_id}).first()
     if row is None:
         raise NotFound("search", search_id)
     if tx.postgres:
         tx.tell_time(row.clock)
-    return SearchState(tx, row)
+    return SearchState(tx, cast("SearchRow", row))
 
 
-def lock_trial(tx: Transaction, trial_id: int) -> tuple[SearchState, Any]:
-    """Returns a trial's search and its row, both held until the transaction ends.
-
-    Raises:
-        NotFound: there is no such trial.
-    """
-    search_id = tx.run(OWNER, {"key": trial_id}).scalar()
-    if search_id is None:
-        raise NotFound("trial", trial_id)
-    state = lock_search(tx, search_id)
-    row = read_trial(tx, trial_id)
-    if row is None:
-        raise NotFound("trial", trial_id)
-    return state, row
-
-
-def read_trial(tx: Transaction, trial_id: int) -> Any:
+def read_trial(tx: Transaction, trial_id: int) -> TrialRow | None:
     """Returns the trial's row, held against heartbeats too; None if there is none."""
     statement = TRIAL.with_for_update() if tx.postgres else TRIAL
-    return tx.run(statement, {"key": trial_id}).one_or_none()
+    return tx.first(TrialRow, statement, {"key": trial_id})
 
 
-def lock_held_trial(tx: Transaction, lease_id: str) -> tuple[SearchState, Any, int, bool]:
-    """Returns search and trial of a lease, its attempt, and whether that still holds the trial.
+def lock_held_trial(tx: Transaction, lease: LeaseId) -> HeldTrial:
+    """Returns search and trial of a lease, and whether the lease still holds the trial.
 
     Raises:
         NotFound: there is no such lease.
     """
-    trial_id, attempt = parse_lease_id(lease_id)
-    state, row = lock_trial(tx, trial_id)
-    if attempt > row.attempt:
-        raise NotFound("lease", lease_id)
-    return state, row, attempt, holds(row, attempt)
-
-
-def holds(row: Any, attempt: int) -> bool:
-    """Returns whether the attempt is the one that runs the trial."""
-    return bool(row.status == TrialStatus.RUNNING.value and row.attempt == attempt)
+    search_id: str | None = tx.run(OWNER, {"key": lease.trial_id}).scalar()
+    if search_id is None:
+        raise NotFound("trial", lease.trial_id)
+    state = lock_search(tx, search_id)
+    row = read_trial(tx, lease.trial_id)
+    if row is None:
+        raise NotFound("trial", lease.trial_id)
+    if lease.attempt > row.attempt:
+        raise NotFound("lease", lease)
+    held = row.status == TrialStatus.RUNNING.value and row.attempt == lease.attempt
+    return HeldTrial(state, row, held)
 
 
 def lock_unfinished(
@@ -171,7 +220,7 @@ def lock_unfinished(
         statement = statement.where(searches.c.id.in_(ids))
     if tx.postgres:
         statement = statement.with_for_update(skip_locked=skip_locked)
-    return [SearchState(tx, row) for row in tx.run(statement)]
+    return [SearchState(tx, row) for row in tx.all(SearchRow, statement)]
 
 
 def save_all(states: Sequence[SearchState]) -> None:

@@ -1,13 +1,17 @@
 """`brainformer data`, as a user types it."""
 
 import json
+import random
 import sys
 
 import pytest
 
 from brainformer.api.cli.main import main
 
-LINES = [{"text": f"Document {i} says: " + "so it goes. " * 20} for i in range(80)]
+WORDS = [f"word{number}" for number in range(90)]
+LINES = [
+    {"text": f"Document {i}: " + " ".join(random.Random(i).choices(WORDS, k=40))} for i in range(80)
+]
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -142,7 +143,9 @@ def test_best_and_front_are_shown_and_how_sure_it_is(
     worker.finish(worker.claim(), loss=1.75)
     worker.finish(worker.claim(), loss=1.9, step_time_ms=12.5)
     shown = brainformer(site, "search", "show", "small").stdout
-    assert "2, 1 run, over 99% sure to beat the baseline" in shown
+    assert "2: not confirmed: fitness +0.2500 in the single run that made it" in shown
+    listed = brainformer(site, "search", "list").stdout
+    assert "(single run)" in listed
     front = brainformer(site, "search", "pareto", "small").stdout.splitlines()
     assert [line.split() for line in front[1:]] == [
         ["3", "cpu", "0.100", "1.900", "12.5", "500,000"],
@@ -162,27 +165,26 @@ def test_watch_tells_what_happened_until_the_end(
     assert "search small completed, best fitness 0.200" in watched.stderr
 
 
-def test_watch_asks_once_however_many_trials_finish(
+def test_watch_keeps_one_stream_open_while_trials_complete(
     site: Site, spec: str, worker: ScriptedWorker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    streams = []
-    opened = ControllerClient.events
+    opened: list[int] = []
+    events = ControllerClient.events
 
-    def counted(client: ControllerClient, search_id: str, *, after: int = 0) -> Iterator[Any]:
-        streams.append(after)
-        for event in opened(client, search_id, after=after):
-            yield event
-            if event["event"] == "baseline.ready":  # while it is watched
-                worker.finish_candidates([1.9, 1.8])
+    def noted(self: ControllerClient, search: str, *, after: int) -> Iterator[dict[str, Any]]:
+        opened.append(after)
+        return events(self, search, after=after)
 
-    monkeypatch.setattr(ControllerClient, "events", counted)
+    monkeypatch.setattr(ControllerClient, "events", noted)
     brainformer(site, "search", "create", "-f", spec)
-    worker.finish_next([2.0], kind="baseline")
-    watched = brainformer(site, "search", "watch", "small", "--json").stdout.splitlines()
-    assert streams == [0]
-    kinds = [json.loads(line)["event"] for line in watched]
-    assert kinds.count("trial.finished") == 3
-    assert kinds[-1] == "search.status"
+    with ThreadPoolExecutor(1) as pool:
+        watching = pool.submit(brainformer, site, "search", "watch", "small")
+        worker.finish_next([2.0], kind="baseline")
+        worker.finish_candidates([1.9, 1.8])
+        watched = watching.result(timeout=30)
+    assert watched.stdout.count("trial.finished") == 3
+    assert "status=completed" in watched.stdout.splitlines()[-1]
+    assert opened == [0]
 
 
 def test_a_search_that_nobody_serves_says_so(

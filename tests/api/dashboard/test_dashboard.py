@@ -305,7 +305,7 @@ def test_panel_compares_draws_and_tells_where_a_trial_comes_from(watched, site, 
     expect(page.locator("#panel-title")).to_contain_text(f"#{child['parent_number']}")
 
 
-def test_the_front_is_the_controllers_and_nothing_is_wholly_sure(watched, site, worker):
+def test_the_front_is_the_controllers(watched, site, worker):
     search = worker.create_search(step_time_slack=None)
     worker.finish_next([2.0, 2.0], kind="baseline")
     figures = [
@@ -327,6 +327,19 @@ def test_the_front_is_the_controllers_and_nothing_is_wholly_sure(watched, site, 
     expect(page.locator("#table-body tr th a")).to_have_text([f"#{one}" for one in numbers])
     expect(page.locator("#table-body .tag").get_by_text("front")).to_have_count(3)
     expect(page.locator("#panel-summary")).to_contain_text("on the Pareto front")
+
+
+def test_how_sure_the_best_is_comes_from_fresh_runs_alone_and_is_never_certainty(
+    watched, site, worker
+):
+    race = {"baseline_repeats": 3, "confirmations": 1, "confirmation_repeats": 3}
+    worker.create_search(limits={"trials": 1}, confirmation_limit=3, **race)
+    worker.finish_next([2.0, 2.01, 1.99], kind="baseline")
+    worker.finish(worker.claim(), loss=1.2)
+    page = open_page(watched, site)
+    expect(page.locator("#panel-summary")).not_to_contain_text("sure to beat")
+    worker.finish_next([1.6, 1.61, 1.59], kind="confirmation")
+    expect(page.locator("#panel-summary")).to_contain_text("3 fresh runs")
     expect(page.locator("#panel-summary")).to_contain_text("over 99 % sure to beat the baseline")
 
 

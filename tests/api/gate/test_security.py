@@ -27,7 +27,7 @@ from tests.api.rest_site import (
 
 SCOPE_OF_TAG = {
     "leases": "worker", "access": "admin", "trials": "read", "events": "read", "catalogue": "read",
-    "conclusions": "read", "operation": "read",
+    "reports": "read", "operation": "read",
 }  # fmt: skip
 OF_ANYBODY = {("GET", f"{ROOT}/session")}  # whoever has a token
 OPEN = {("GET", "/healthz"), ("GET", "/readyz"), ("POST", f"{ROOT}/session"),

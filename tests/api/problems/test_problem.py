@@ -32,7 +32,22 @@ def test_conflicts_validation_and_storage_have_the_usual_statuses():
     assert status_of(tree.StaleVersion("search", "a", 1, 2)) == 412
     assert status_of(tree.InvalidGenome("x")) == 422
     assert status_of(tree.StorageUnavailable("x")) == 503
-    assert "Retry-After" in problem_of(tree.StorageUnavailable("x")).headers
+
+
+@pytest.mark.parametrize(
+    ("cls", "seconds"),
+    [
+        (tree.StorageUnavailable, "2"),
+        (tree.StorageUnreachable, "2"),
+        (tree.StorageBusy, "1"),
+        (tree.StorageFull, "30"),
+        (tree.StorageReadOnly, "30"),
+        (tree.StorageDamaged, "30"),
+    ],
+)
+def test_storage_troubles_say_when_to_come_back(cls, seconds):
+    answer = problem_of(cls("x"))
+    assert (answer.status_code, answer.headers["Retry-After"]) == (503, seconds)
 
 
 def test_unforeseen_errors_tell_nothing():

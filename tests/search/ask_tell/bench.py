@@ -1,4 +1,4 @@
-"""Opens searches for ask and tell on one kind of memory."""
+"""Opens searches for ask and tell in memory or on one kind of database."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SMALL: dict[str, Any] = {"population_size": 6, "tournament_size": 3, "seed": 5}
 
 @dataclass
 class Bench:
-    """Opens searches on one kind of memory and closes them."""
+    """Opens searches in one place and closes them."""
 
     url: str | None
     opened: list[SqlSearch] = field(default_factory=list)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,7 @@ from brainformer.search.errors import (
     NotFound,
     SpaceExhausted,
 )
+from brainformer.search.estimates.verdict import Verdict
 from brainformer.search.space.genome import Genome
 from brainformer.search.sql.store import open_store
 from brainformer.search.sql.trials.history import SqlHistory
@@ -64,7 +65,7 @@ def test_the_best_told_is_the_best(bench: Bench) -> None:
     best = search.best(2)
     assert [one.number for one in best] == [1, 3]
     assert best[0].genome == trials[1].genome
-    assert (best[0].mean_fitness, best[0].repeats, best[0].confidence) == (0.4, 1, None)
+    assert (best[0].fitness, best[0].repeats, best[0].confidence) == (0.4, 0, None)
 
 
 def test_of_equals_the_one_proposed_first_is_best(bench: Bench) -> None:
@@ -139,8 +140,8 @@ def test_numbers_of_other_libraries_are_as_good(bench: Bench) -> None:
     search.tell(search.ask(), np.float32(0.5), step_time_ms=np.float64(2), parameters=np.int64(3))  # type: ignore[arg-type]
     search.tell_baseline(np.array([0.0, 0.5], np.float32))  # type: ignore[arg-type]
     best, front = search.best()[0], search.pareto()[0]
-    assert (best.mean_fitness, front.step_time_ms, front.parameters) == (0.5, 2.0, 3)
-    assert best.confidence is not None
+    assert (best.fitness, front.step_time_ms, front.parameters) == (0.5, 2.0, 3)
+    assert best.confidence is None
 
 
 def test_unknown_and_finished_trials_are_refused(bench: Bench) -> None:
@@ -154,7 +155,7 @@ def test_unknown_and_finished_trials_are_refused(bench: Bench) -> None:
         search.tell(trial, 2.0)
     with pytest.raises(IllegalTransition, match="trial 0 is completed"):
         search.fail(trial)
-    assert search.best()[0].mean_fitness == 1.0
+    assert search.best()[0].fitness == 1.0
 
 
 def test_a_pruned_trial_is_never_best_and_a_failed_one_is_forgotten(bench: Bench) -> None:
@@ -194,7 +195,7 @@ def _in_flight(search: Any, limit: int) -> list[str]:
     if isinstance(search, MemorySearch):
         return [genome.digest for genome in search._history.in_flight(limit)]
     with search._database.write() as tx:
-        history = SqlHistory(tx, lock_search(tx, search._id), search._memory)
+        history = SqlHistory(tx, lock_search(tx, search._id), search._cache)
         return [genome.digest for genome in history.in_flight(limit)]
 
 
@@ -244,13 +245,15 @@ def test_confirmations_are_asked_first_and_decide_who_is_best(bench: Bench) -> N
     again = [search.ask() for _ in range(4)]
     assert [one.parent for one in again] == [0, 0, 1, 1]
     assert {one.kind for one in again} == {TrialKind.CONFIRMATION}
-    assert len({one.seed for one in again}) == 4
+    assert [one.repeat for one in again] == [0, 1, 0, 1]
+    assert [one.seed for one in again] == [search.repeat_seed(n) for n in (0, 1, 0, 1)]
     assert again[0].genome == search.best()[0].genome
     for trial, fitness in zip(again, (0.1, 0.2, 0.7, 0.9), strict=True):
         search.tell(trial, fitness)
     best = search.best(3)
-    assert [(one.number, one.repeats) for one in best] == [(1, 3), (0, 3), (2, 1)]
+    assert [(one.number, one.repeats) for one in best] == [(1, 2), (0, 2), (2, 0)]
     assert best[0].mean_fitness == pytest.approx(0.8)
+    assert [one.fitness for one in best] == [0.8, 0.9, 0.1]
 
 
 def test_confirmations_do_not_enter_the_population(bench: Bench) -> None:
@@ -263,29 +266,67 @@ def test_confirmations_do_not_enter_the_population(bench: Bench) -> None:
     assert search.ask().parent == 3  # the fittest of the last four candidates
 
 
+def confirmed(search: AskTell, *fresh: Sequence[float | None]) -> None:
+    """Tells one candidate for each row, and its confirmations; None fails one."""
+    for values in fresh:
+        search.tell(search.ask(), sum(v for v in values if v is not None) / len(values) + 0.1)
+    repeats = len(fresh[0])
+    search.confirm(len(fresh), repeats=repeats)
+    for _ in range(len(fresh) * repeats):
+        trial = search.ask()
+        assert trial.parent is not None
+        assert trial.repeat is not None
+        value = fresh[trial.parent][trial.repeat]
+        if value is None:
+            search.fail(trial, "diverged")
+        else:
+            search.tell(trial, value)
+
+
 def test_confidence_grows_with_distance_from_a_noisy_baseline(bench: Bench) -> None:
     search = bench.open()
     search.tell_baseline([0.0, 0.02, -0.02, 0.01])
-    for fitness in (0.2, 0.01):
-        search.tell(search.ask(), fitness)
+    confirmed(search, (0.2, 0.21, 0.19), (0.01, 0.02, 0.0))
     sure, unsure = search.best(2)
     assert sure.confidence is not None
     assert unsure.confidence is not None
     assert sure.confidence > 0.99 > unsure.confidence > 0.5
+    assert (sure.verdict, unsure.verdict) == (Verdict.BETTER, Verdict.UNDECIDED)
+
+
+def test_a_single_run_gives_no_confidence(bench: Bench) -> None:
+    search = bench.open()
+    search.tell_baseline([0.0, 0.02, -0.02, 0.01])
+    search.tell(search.ask(), 5.0)
+    assert (search.best()[0].confidence, search.best()[0].verdict) == (None, Verdict.NOT_CONFIRMED)
+    search.confirm(1, repeats=1)
+    search.tell(search.ask(), 5.0)
+    assert search.best()[0].verdict is Verdict.NOT_ENOUGH_RUNS
+
+
+def test_a_confirmation_that_fails_counts_against_its_block(bench: Bench) -> None:
+    search = bench.open()
+    search.tell_baseline([0.0, 0.02, -0.02, 0.01])
+    confirmed(search, (0.2, None, 0.19))
+    found = search.best()[0]
+    assert (found.repeats, found.mean_fitness) == (3, pytest.approx(0.195))
+    assert found.verdict is Verdict.UNDECIDED
 
 
 def test_the_controller_is_as_sure_of_it(kept: Bench) -> None:
     search = kept.open()
     search.tell_baseline([-3.0, -3.02, -2.98])
-    search.tell(search.ask(), -2.9)
-    expected = search.best()[0].confidence
+    confirmed(search, (-2.9, -2.91, None), (-2.95, -2.93, -2.94))
+    expected = search.best()[0]
     kept.close()
     store = open_store(str(kept.url))
     found = store.best(search.spec.name)
     store.close()
-    assert found.confidence == expected
-    assert expected is not None
-    assert expected > 0.95
+    assert found.confidence == pytest.approx(expected.confidence)
+    assert found.mean_fitness == pytest.approx(expected.mean_fitness)
+    assert found.trial.number == expected.number
+    assert expected.confidence is not None
+    assert expected.confidence > 0.95
 
 
 @pytest.mark.parametrize("repeats", [[], [1.0], [1.0, math.nan]])

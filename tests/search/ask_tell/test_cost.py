@@ -10,7 +10,7 @@ from sqlalchemy import event
 
 from brainformer.search.ask_tell.contract import ask_tell_spec
 from brainformer.search.ask_tell.in_sql import SqlSearch, open_sql_search
-from brainformer.search.surrogate.screening import MEMORY
+from brainformer.search.surrogate.screening import MOST_OBSERVATIONS
 from tests.search.sql.instructions import counted
 from tests.search.store.crowd import crowd
 from tests.search.store.site import Site
@@ -61,7 +61,7 @@ def _first_ranks_read(search: SqlSearch) -> list[int]:
 
 def test_a_proposal_reads_only_what_has_finished_since_the_last(search: SqlSearch) -> None:
     assert _first_ranks_read(search) == []  # told through this search, so it knows
-    search._memory._heard.clear()  # as if another process had told it
+    search._cache._added.clear()  # as if another process had told it
     assert _first_ranks_read(search) == [LONG]
 
 
@@ -70,10 +70,10 @@ def test_what_was_told_here_is_known_as_if_it_had_been_read(search: SqlSearch) -
     search.tell(search.ask(), 7.0, parameters=12)
     search.fail(search.ask())
     search.ask()
-    heard = list(search._memory.window)
-    search._memory.window.clear()
+    heard = list(search._cache.window)
+    search._cache.window.clear()
     search.ask()
-    assert search._memory.window == heard
+    assert search._cache.window == heard
     assert [(seen.fitness, seen.pruned) for seen in heard[-2:]] == [(-1.0, True), (7.0, False)]
     assert (heard[-2].step_time_ms, heard[-1].parameters) == (3.0, 12)
 
@@ -81,11 +81,11 @@ def test_what_was_told_here_is_known_as_if_it_had_been_read(search: SqlSearch) -
 def test_a_restart_reads_the_surrogates_window_and_no_more(
     search: SqlSearch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert search._memory.size == MEMORY
-    monkeypatch.setattr(search._memory, "size", 10)
-    search._memory.window.clear()
+    assert search._cache.size == MOST_OBSERVATIONS
+    monkeypatch.setattr(search._cache, "size", 10)
+    search._cache.window.clear()
     search.ask()
-    assert [seen.finished for seen in search._memory.window] == list(range(LONG - 10, LONG))
+    assert [seen.finished for seen in search._cache.window] == list(range(LONG - 10, LONG))
 
 
 def test_as_many_statements_as_ever(search: SqlSearch) -> None:

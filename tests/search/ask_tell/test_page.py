@@ -21,7 +21,7 @@ EXAMPLES = re.findall(r"```python\n(.*?)```", PAGE.read_text("utf-8"), re.DOTALL
 def test_the_first_example_finds_the_best_block(capsys: pytest.CaptureFixture[str]) -> None:
     names: dict[str, Any] = {}
     exec(EXAMPLES[0], names)
-    assert names["best"].mean_fitness == -0.064
+    assert names["best"].fitness == -0.064
     assert len(names["search"].best(100)) == 60
     assert "attention" in capsys.readouterr().out
 

@@ -13,10 +13,8 @@ from hypothesis import strategies as st
 from brainformer.search.evolution.mutation import (
     OPERATORS,
     mutate,
-    neighbours,
-    operator_probabilities,
 )
-from brainformer.search.space.coded_genome import Alphabet
+from brainformer.search.space.coded_genome import GenomeCoder
 from brainformer.search.space.genome import Genome
 from brainformer.search.space.space import (
     OPERATOR_NAMES,
@@ -24,6 +22,7 @@ from brainformer.search.space.space import (
     load_preset,
     parse_space,
 )
+from tests.search.evolution.oracles import neighbours, operator_probabilities
 from tests.search.spaces import any_space, sequences
 
 DRAWS = 6000
@@ -66,9 +65,9 @@ def test_every_operator_that_can_act_has_a_chance(space: Space, seed: int) -> No
     for name, chance in expected.items():
         assert chance > 0, name
     assert sum(expected.values()) == pytest.approx(1.0 if expected else 0.0)
-    alphabet = Alphabet(space)
-    coded = alphabet.code(genome)
-    assert set(expected) == {name for name, act in OPERATORS.items() if act(coded, alphabet)[0]}
+    coder = GenomeCoder(space)
+    coded = coder.encode(genome)
+    assert set(expected) == {name for name, act in OPERATORS.items() if act(coded, coder)[0]}
 
 
 @settings(max_examples=15, deadline=None)

@@ -13,7 +13,6 @@ from brainformer.search.evolution.pareto import (
     dominance,
     fronts,
     objectives,
-    pareto_front,
     rank_by_dominance,
 )
 from brainformer.search.trials.history import Observation
@@ -44,8 +43,9 @@ def test_unknown_costs_and_pruned_trials_come_last() -> None:
 
 @given(some_observations)
 def test_the_front_is_what_no_other_dominates(seen: list[Observation]) -> None:
-    front = {one.number for one in pareto_front(seen)}
-    over = dominance(objectives(seen))
+    values = objectives(seen)
+    front = {one.number for one, rank in zip(seen, fronts(values), strict=True) if rank == 0}
+    over = dominance(values)
     assert front == {one.number for at, one in enumerate(seen) if not over[:, at].any()}
     assert front
 
@@ -74,7 +74,8 @@ def test_the_archive_holds_the_front_of_all_that_was_added(seen: list[Observatio
     for one in seen:
         archive.add(one)
     held = {tuple(row) for row in objectives(archive.members)}
-    assert held == {tuple(row) for row in objectives(pareto_front(seen))}
+    values = objectives(seen)
+    assert held == {tuple(row) for row in values[fronts(values) == 0]}
 
 
 def test_a_pruned_trial_never_enters_the_archive() -> None:
@@ -84,7 +85,8 @@ def test_a_pruned_trial_never_enters_the_archive() -> None:
 
 
 def test_an_empty_history_has_no_front() -> None:
-    assert pareto_front([]) == []
+    assert fronts(objectives([])).size == 0
+    assert ParetoArchive().members == []
 
 
 def test_equal_values_are_kept_once() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,12 +14,13 @@ from hypothesis import strategies as st
 from brainformer.search.ask_tell.contract import ask_tell_spec
 from brainformer.search.ask_tell.memory_history import MemoryHistory
 from brainformer.search.errors import InvalidSpec, SpaceExhausted
-from brainformer.search.evolution.mutation import neighbours
+from brainformer.search.evolution.effort import EFFORT
 from brainformer.search.evolution.proposer import Proposer
 from brainformer.search.space.genome import Genome
 from brainformer.search.space.space import OPERATOR_NAMES, Space, load_preset
 from brainformer.search.space.zoo import zoo_genome
 from brainformer.search.trials.history import Proposal
+from tests.search.evolution.oracles import neighbours
 from tests.search.spaces import sequences
 
 PLAIN: dict[str, Any] = {"screening": {"kind": "none"}}
@@ -121,13 +123,14 @@ def test_screening_begins_after_a_sample_and_as_soon_as_it_has_results(
 ) -> None:
     campaign = Campaign("nano", seed=7)
     screened: list[int] = []
-    screen = campaign.proposer._screened
+    stage = campaign.proposer._screened
+    screen = stage.propose
 
-    def noted(history: MemoryHistory, rng: np.random.Generator) -> Proposal:
+    def noted(history: MemoryHistory, *, rng: np.random.Generator) -> Proposal | None:
         screened.append(history.proposed())
-        return screen(history, rng)
+        return screen(history, rng=rng)
 
-    monkeypatch.setattr(campaign.proposer, "_screened", noted)
+    monkeypatch.setattr(stage, "propose", noted)
     for _ in range(first + 3):
         campaign.ask()
         if len(campaign.open) >= in_flight:
@@ -135,14 +138,12 @@ def test_screening_begins_after_a_sample_and_as_soon_as_it_has_results(
     assert screened == list(range(first, first + 3))
 
 
-def test_a_proposer_that_forgets_the_sub_layers_it_met_goes_on_with_the_same_search(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_a_proposer_that_forgets_the_sub_layers_it_met_goes_on_with_the_same_search() -> None:
     steady, forgetful = (
         Campaign("nano", seed=6, population_size=8, tournament_size=3) for _ in range(2)
     )
     expected = steady.run(40)
-    monkeypatch.setattr("brainformer.search.evolution.proposer.MOST_TOKENS", 0)
+    forgetful.proposer = Proposer(forgetful.spec, replace(EFFORT, most_codes=0))
     assert forgetful.run(40) == expected
 
 
@@ -166,7 +167,7 @@ def test_a_seed_given_twice_is_proposed_once() -> None:
 
 def test_a_seed_outside_the_space_is_refused() -> None:
     outside = Genome.model_validate({"model_dim": 7, "layers": [{"kind": "attention", "heads": 1}]})
-    with pytest.raises(InvalidSpec, match="seeds must lie in the space 'nano'"):
+    with pytest.raises(InvalidSpec, match=r"outside the space 'nano'.* at /seeds/0"):
         Proposer(ask_tell_spec("nano", seeds=(outside,)))
 
 

@@ -98,7 +98,7 @@ def test_an_exported_block_is_a_seed(tmp_path: Path) -> None:
         (
             "far.json",
             json.dumps(PLAIN[0] | {"model_dim": 7}),
-            "far.json, entry 1: the genome lies outside the space 'nano': model_dim 7 is none of",
+            "far.json, entry 1: the genome lies outside the space 'nano': model_dim 7 is not one",
         ),
     ],
 )

@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from brainformer.search.space.coded_genome import NOTHING, Alphabet
+from brainformer.search.space.coded_genome import NOTHING, GenomeCoder
 from brainformer.search.space.genome import Genome
 from brainformer.search.space.space import Space, load_preset
 from brainformer.search.space.zoo import zoo_genome
@@ -19,44 +19,44 @@ DRAWS = 4000
 
 @given(any_space(), st.integers(0, 2**16))
 def test_a_genome_comes_back_from_its_code(space: Space, seed: int) -> None:
-    alphabet, rng = Alphabet(space), np.random.default_rng(seed)
+    coder, rng = GenomeCoder(space), np.random.default_rng(seed)
     genomes = [space.sample(rng=rng) for _ in range(5)]
-    codes = [alphabet.code(genome) for genome in genomes]
-    again = [alphabet.genome(code) for code in codes]
+    coded = [coder.encode(genome) for genome in genomes]
+    again = [coder.decode(one) for one in coded]
     assert again == genomes
     assert [one.digest for one in again] == [one.digest for one in genomes]
-    for code, genome in zip(codes, genomes, strict=True):
-        assert [alphabet.kind_of[token] for token in code.tokens] == [
+    for one, genome in zip(coded, genomes, strict=True):
+        assert [coder.kind_of[code] for code in one.codes] == [
             layer.kind for layer in genome.layers
         ]
 
 
 @given(any_space(), st.integers(0, 2**16))
 def test_codes_are_equal_where_genomes_are(space: Space, seed: int) -> None:
-    alphabet, rng = Alphabet(space), np.random.default_rng(seed)
+    coder, rng = GenomeCoder(space), np.random.default_rng(seed)
     genomes = [space.sample(rng=rng) for _ in range(8)]
     parsed = [Genome.model_validate_json(genome.canonical_json()) for genome in genomes]
-    codes = [alphabet.code(genome) for genome in genomes]
-    assert [alphabet.code(genome) for genome in parsed] == codes
-    assert len(set(codes)) == len({genome.digest for genome in genomes})
-    assert all(NOTHING not in code.tokens for code in codes)
+    coded = [coder.encode(genome) for genome in genomes]
+    assert [coder.encode(genome) for genome in parsed] == coded
+    assert len(set(coded)) == len({genome.digest for genome in genomes})
+    assert all(NOTHING not in one.codes for one in coded)
 
 
 @given(any_space(), st.integers(0, 2**16))
 def test_what_it_samples_lies_in_the_space(space: Space, seed: int) -> None:
-    alphabet = Alphabet(space)
-    genome = alphabet.genome(alphabet.sample(rng=np.random.default_rng(seed)))
+    coder = GenomeCoder(space)
+    genome = coder.decode(coder.sample(rng=np.random.default_rng(seed)))
     assert space.contains(genome)
     assert Genome.model_validate_json(genome.canonical_json()) == genome
 
 
 def test_it_samples_as_the_space_does() -> None:
     space = load_preset("nano")
-    alphabet = Alphabet(space)
+    coder = GenomeCoder(space)
     ours, theirs = np.random.default_rng(1), np.random.default_rng(2)
     counted = []
     for draw in (
-        lambda: alphabet.genome(alphabet.sample(rng=ours)),
+        lambda: coder.decode(coder.sample(rng=ours)),
         lambda: space.sample(rng=theirs),
     ):
         genomes = [draw() for _ in range(DRAWS)]
@@ -72,6 +72,6 @@ def test_it_samples_as_the_space_does() -> None:
 
 def test_a_genome_outside_the_space_has_a_code_too() -> None:
     space = load_preset("nano")
-    alphabet, genome = Alphabet(space), zoo_genome("primer", space)
+    coder, genome = GenomeCoder(space), zoo_genome("primer", space)
     assert not space.contains(genome)
-    assert alphabet.genome(alphabet.code(genome)) == genome
+    assert coder.decode(coder.encode(genome)) == genome

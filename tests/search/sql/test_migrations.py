@@ -106,6 +106,7 @@ def test_an_old_database_is_refused_until_it_is_brought_up_and_then_goes_on(
     assert site.store.best(search.id).trial.number == 4
     assert {one.worker_id: one.running for one in site.store.workers()} == {"w-1": 1}
     assert [one.failure for one in site.store.baselines(search.id)] == [""]
+    assert search.spec.resolved_space().model_dim == (32, 48, 64)  # `nano` as it was then
     running = next(one for one in site.trials(search.id) if one.status.value == "running")
     lease = f"{running.id}-{running.attempt}"
     assert site.store.result(lease, completed(2.0, step_time_ms=10.0)).status == "completed"

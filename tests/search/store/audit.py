@@ -6,18 +6,10 @@ from collections import Counter, defaultdict
 from typing import Any
 
 from brainformer.search.sql.store import SqlStore
-from brainformer.search.status import SearchStatus
 from brainformer.search.store.contract import TrialFilter
 from brainformer.search.store.records import TrialRecord
 from brainformer.search.trials.trial import TrialKind, TrialStatus
 
-ENDED = {
-    SearchStatus.COMPLETED,
-    SearchStatus.STOPPED,
-    SearchStatus.CANCELLED,
-    SearchStatus.FAILED,
-}
-OPEN = {TrialStatus.QUEUED, TrialStatus.RUNNING}
 IN_POPULATION = {TrialStatus.COMPLETED, TrialStatus.PRUNED}
 
 
@@ -50,8 +42,8 @@ def check_everything(store: SqlStore, search_id: str) -> None:
     counted = Counter(one.status for one in trials)
     assert search.counts == {status: counted[status] for status in TrialStatus}
     _check_candidates(store, search_id, trials)
-    if search.status in ENDED:
-        assert not any(one.status in OPEN for one in trials), "nothing open in an ended search"
+    if search.status.ended:
+        assert all(one.status.ended for one in trials), "nothing open in an ended search"
     attempts = _attempts(store, search_id)
     for trial in trials:
         _check_trial(trial, attempts[trial.number])
@@ -87,7 +79,7 @@ def _check_candidates(store: SqlStore, search_id: str, trials: list[TrialRecord]
     with store._database.read() as tx:
         query = f"SELECT candidates_open FROM searches WHERE id = '{search_id}'"
         open_ = tx.connection.exec_driver_sql(query).scalar_one()
-    assert open_ == sum(one.status in OPEN for one in candidates)
+    assert open_ == sum(not one.status.ended for one in candidates)
     for one in candidates:
         assert (one.status is TrialStatus.COMPLETED) <= (one.fitness is not None)
         assert (one.status is TrialStatus.PRUNED) <= (one.fitness == -1)
@@ -96,7 +88,7 @@ def _check_candidates(store: SqlStore, search_id: str, trials: list[TrialRecord]
 def _check_trial(trial: TrialRecord, attempts: list[Any]) -> None:
     running = trial.status is TrialStatus.RUNNING
     assert running == (trial.lease_expires_at is not None), "a lease while it runs, else none"
-    assert (trial.status in OPEN) == (trial.finished_at is None)
+    assert trial.status.ended == (trial.finished_at is not None)
     numbers = {one.attempt for one in attempts}
     assert numbers == set(range(1, trial.attempt + 1)), "every attempt has its record"
     accepted = [one.attempt for one in attempts if one.accepted]

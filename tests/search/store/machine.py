@@ -28,7 +28,7 @@ from brainformer.search.trials.trial import (
     TrialKind,
     TrialStatus,
 )
-from tests.search.store.audit import ENDED, all_trials, check_everything
+from tests.search.store.audit import all_trials, check_everything
 from tests.search.store.site import (
     ME,
     Site,
@@ -117,7 +117,7 @@ class StoreMachine(RuleBasedStateMachine):
             return
         if held is None:
             assert cancelled
-            assert directive.action == "stop"
+            assert (directive.action, directive.outcome) == ("stop", Outcome.CANCELLED)
         else:
             held.expires = self.now + LEASE_SECONDS
 
@@ -198,7 +198,7 @@ class StoreMachine(RuleBasedStateMachine):
         except IllegalTransition:
             assert wanted not in SEARCH_TRANSITIONS[before]
             return
-        assert after is before or after is wanted or after in ENDED
+        assert after is before or after is wanted or after.ended
 
     # What must hold
 
@@ -234,7 +234,7 @@ class StoreMachine(RuleBasedStateMachine):
             for held in list(self.held.values()):
                 self._report(held.lease, completed(2.0))
             self.site.clock.advance(LEASE_SECONDS + 1)
-            if all(self.site.status(one) in ENDED for one in self.searches):
+            if all(self.site.status(one).ended for one in self.searches):
                 return
         raise AssertionError("a search did not come to its end")
 

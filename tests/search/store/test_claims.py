@@ -229,8 +229,8 @@ def test_a_space_without_further_genomes_ends_the_search(site: Site) -> None:
 def test_nothing_is_kept_in_memory_of_searches_that_have_ended(site: Site) -> None:
     search_id = site.started()
     site.run(2)
-    assert search_id in site.store._memories
+    assert search_id in site.store._caches
     site.store.change_status(search_id, SearchStatus.CANCELLED, actor=ME)
     site.create()
     site.claim()
-    assert search_id not in site.store._memories
+    assert search_id not in site.store._caches

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from brainformer.search.errors import NotFound
+from brainformer.search.estimates.verdict import Verdict
 from brainformer.search.spec import Limits
 from brainformer.search.status import SearchStatus
 from brainformer.search.trials.lease_messages import Lease
@@ -14,11 +17,15 @@ from tests.search.store.site import ME, Site, failed
 HOUR = 3600.0
 
 
-def drain(site: Site, loss: float = 2.0) -> list[Lease]:
-    """Runs whatever is granted, one after another, until nothing is."""
+def drain(site: Site, loss: float | Callable[[int | None], float] = 2.0) -> list[Lease]:
+    """Runs whatever is granted, one after another, until nothing is.
+
+    A loss may depend on the number of the trial that is run again; None for the baseline.
+    """
     leases = []
     while granted := site.claim():
-        site.finish(granted[0], loss)
+        parent = site.trial(granted[0]).parent_number
+        site.finish(granted[0], loss(parent) if callable(loss) else loss)
         leases += granted
     return leases
 
@@ -33,7 +40,11 @@ def test_a_search_completes_after_its_number_of_candidates(site: Site) -> None:
 
 def test_baselines_and_confirmations_do_not_count_towards_the_limit(site: Site) -> None:
     search_id = site.create(
-        limits={"trials": 3}, baseline_repeats=2, confirmations=2, confirmation_repeats=2
+        limits={"trials": 3},
+        baseline_repeats=2,
+        confirmations=2,
+        confirmation_repeats=2,
+        confirmation_limit=4,
     )
     kinds = [lease.kind for lease in drain(site)]
     assert kinds == [TrialKind.BASELINE] * 2 + [TrialKind.CANDIDATE] * 3 + (
@@ -80,7 +91,8 @@ def test_a_search_past_its_hours_does_not_wait_for_baselines_that_nobody_needs(
 
 
 def test_a_limit_reached_during_a_pause_ends_the_search_when_it_resumes(site: Site) -> None:
-    search_id = site.started(limits={"trials": 1}, confirmations=1)
+    race = {"baseline_repeats": 2, "confirmation_repeats": 2, "confirmation_limit": 2}
+    search_id = site.started(limits={"trials": 1}, confirmations=1, **race)
     lease = site.claim_one()
     site.store.change_status(search_id, SearchStatus.PAUSED, actor=ME)
     site.finish(lease)
@@ -98,7 +110,9 @@ def test_a_lowered_limit_ends_a_search_that_is_past_it(site: Site) -> None:
 
 
 def test_a_raised_limit_lets_the_search_go_on_and_confirm_what_it_finds(site: Site) -> None:
-    search_id = site.started(limits={"trials": 2}, confirmations=1, confirmation_repeats=1)
+    search_id = site.started(
+        limits={"trials": 2}, confirmations=1, confirmation_repeats=1, confirmation_limit=2
+    )
     site.run(2)
     site.store.change_limits(search_id, Limits(trials=4), actor=ME)
     kinds = [lease.kind for lease in drain(site, loss=1.0)]
@@ -118,18 +132,22 @@ def test_failed_candidates_count_towards_the_limit(site: Site) -> None:
 
 
 def test_the_best_are_confirmed_on_their_own_pool_with_fresh_seeds(site: Site) -> None:
-    search_id = site.started(limits={"trials": 4}, confirmations=2, confirmation_repeats=2)
+    race = {"baseline_repeats": 2, "confirmation_repeats": 2, "confirmation_limit": 4}
+    search_id = site.started(limits={"trials": 4}, confirmations=2, **race)
     leases = site.run(4, loss=lambda number: 2.0 + number / 10)
     assert site.claim(pool="h200") == []
     confirming = site.claim(count=8)
     by_number = {lease.trial_number: lease for lease in leases}
     parents = [site.trial(lease).parent_number for lease in confirming]
-    assert parents == [1, 1, 2, 2]
+    assert parents == [2, 3, 2, 3]
     for lease, parent in zip(confirming, parents, strict=True):
         assert parent is not None
         assert lease.genome == by_number[parent].genome
-    seeds = {lease.seed for lease in [*leases, *confirming]}
-    assert len(seeds) == 8
+    repeats = [site.trial(lease).repeat for lease in confirming]
+    assert repeats == [0, 0, 1, 1]
+    seeds = [lease.seed for lease in confirming]
+    assert seeds[::2] == seeds[1::2]  # paired: the n-th repeat of every block has one seed
+    assert len({*seeds, *(lease.seed for lease in leases)}) == 6
     assert site.status(search_id) is SearchStatus.RUNNING
 
 
@@ -141,14 +159,18 @@ def test_a_lucky_winner_loses_to_one_that_confirms(site: Site) -> None:
         site.finish(site.claim_one(), loss)
     site.run(2, loss=lambda number: 1.0 if number == 2 else 2.0)
     before = site.store.best(search_id)
-    assert (before.trial.number, before.confirmed, before.repeats) == (2, False, 1)
-    for lease in site.claim(count=4):
-        site.finish(lease, 2.6 if site.trial(lease).parent_number == 2 else 2.0)
+    assert (before.trial.number, before.confirmed, before.repeats) == (2, False, 0)
+    assert (before.mean_fitness, before.verdict) == (None, Verdict.NOT_CONFIRMED)
+    drained = drain(site, loss=lambda parent: 2.6 if parent == 2 else 2.0 if parent else 3.0)
+    assert {lease.kind for lease in drained} == {TrialKind.CONFIRMATION}
     best = site.store.best(search_id)
-    assert (best.trial.number, best.confirmed, best.repeats) == (3, True, 3)
+    assert (best.trial.number, best.confirmed) == (3, True)
     assert best.mean_fitness == pytest.approx(1.0)
     assert best.confidence is not None
     assert best.confidence > 0.99
+    assert best.verdict is Verdict.BETTER
+    assert [one.number for one in best.finalists] == [3, 2]
+    assert best.finalists[1].dropped
     ended = site.search(search_id)
     assert (ended.best_trial_number, ended.best_fitness) == (3, pytest.approx(1.0))
 
@@ -162,11 +184,34 @@ def test_without_repeats_there_is_no_confidence(site: Site) -> None:
 def test_a_confirmation_that_fails_does_not_keep_the_search_open(site: Site) -> None:
     search_id = site.started(limits={"trials": 1}, confirmations=1, confirmation_repeats=2)
     site.run(1)
-    first, second = site.claim(count=2)
-    site.store.result(first.lease_id, failed(Outcome.DIVERGED))
-    site.store.result(second.lease_id, failed(Outcome.PRUNED))
+    while leases := site.claim(count=2):
+        for lease in leases:
+            site.store.result(lease.lease_id, failed(Outcome.PRUNED))
     assert site.status(search_id) is SearchStatus.COMPLETED
     assert not site.store.best(search_id).confirmed
+
+
+def test_a_confirmation_that_diverges_counts_against_its_block(site: Site) -> None:
+    search_id = site.create(
+        limits={"trials": 1},
+        baseline_repeats=3,
+        confirmations=1,
+        confirmation_repeats=3,
+        confirmation_limit=3,
+    )
+    for loss in (3.01, 2.99, 3.0):
+        site.finish(site.claim_one(), loss)
+    site.run(1, loss=lambda number: 1.0)
+    while leases := site.claim(count=1):
+        trial = site.trial(leases[0])
+        if trial.parent_number is not None and trial.repeat == 1:
+            site.store.result(leases[0].lease_id, failed(Outcome.DIVERGED))
+        else:
+            site.finish(leases[0], 3.0 if trial.parent_number is None else 1.0)
+    best = site.store.best(search_id)
+    assert best.diverged == 1
+    assert best.repeats > 1
+    assert best.verdict is not Verdict.BETTER
 
 
 def test_a_search_stopped_among_its_confirmations_keeps_the_best_so_far(site: Site) -> None:

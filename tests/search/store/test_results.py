@@ -18,10 +18,11 @@ def report(site: Site, lease: Lease, fraction: float, loss: float | None, **more
 
 def judged(site: Site, **changes: object) -> Lease:
     """A candidate whose baseline had loss 2.5 at the hurdle, and steps of 20 ms."""
-    site.create(**changes)
-    lease = site.claim_one()
-    assert lease.kind is TrialKind.BASELINE
-    site.finish(lease, 2.0, curve=(point(0.25, 2.5), point(1.0, 2.0)))
+    site.create(**{"baseline_repeats": 2} | changes)
+    for _ in range(2):
+        lease = site.claim_one()
+        assert lease.kind is TrialKind.BASELINE
+        site.finish(lease, 2.0, curve=(point(0.25, 2.5), point(1.0, 2.0)))
     return site.claim_one()
 
 
@@ -264,7 +265,7 @@ def test_the_largest_losses_give_a_finite_fitness(site: Site) -> None:
         site.finish(lease, 1e30, curve=(point(0.25, 1e30),))
     receipt = site.finish(site.claim_one(), -1e30)
     assert receipt.fitness == pytest.approx(2e30)
-    assert site.store.best(search_id).mean_fitness == pytest.approx(2e30)
+    assert site.store.best(search_id).trial.fitness == pytest.approx(2e30)
 
 
 def test_text_with_nul_characters_is_kept_without_them(site: Site) -> None:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from brainformer.search.space.coded_genome import Alphabet
+from brainformer.search.space.coded_genome import GenomeCoder
 from brainformer.search.space.genome import Genome, Layer
 from brainformer.search.space.space import Space, load_preset
 from brainformer.search.space.zoo import zoo_genome
@@ -30,9 +30,9 @@ def _drawn(space: Space, count: int, seed: int = 0) -> list[Genome]:
 
 def _seen(space: Space, genomes: list[Genome]) -> tuple[Features, bool]:
     """Returns the genomes' features, and whether the space has more than kinds."""
-    alphabet = Alphabet(space)
-    features = FeatureMap(alphabet)
-    return features([alphabet.code(genome) for genome in genomes]), features.detailed
+    coder = GenomeCoder(space)
+    features = FeatureMap(coder)
+    return features([coder.encode(genome) for genome in genomes]), features.detailed
 
 
 @settings(deadline=None)
@@ -66,8 +66,8 @@ def test_a_covariance_is_the_weighted_sum_of_the_components(space: Space, seed: 
 
 
 def test_a_space_of_kinds_alone_has_no_components_of_fields() -> None:
-    assert not FeatureMap(Alphabet(sequences(8))).detailed
-    assert FeatureMap(Alphabet(load_preset("nano"))).detailed
+    assert not FeatureMap(GenomeCoder(sequences(8))).detailed
+    assert FeatureMap(GenomeCoder(load_preset("nano"))).detailed
     assert component_names(detailed=True) == KIND_COMPONENTS + FIELD_COMPONENTS
 
 

@@ -7,12 +7,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from brainformer.search.space.coded_genome import Alphabet, Coded
+from brainformer.search.space.coded_genome import CodedGenome, GenomeCoder
 from brainformer.search.space.genome import Genome
 from brainformer.search.space.space import Space
 from brainformer.search.surrogate.screening import (
-    MEMORY,
     MIN_OBSERVATIONS,
+    MOST_OBSERVATIONS,
     STRIDE,
     WINDOW,
     Look,
@@ -25,7 +25,7 @@ from brainformer.search.trials.history import Observation
 from tests.search.spaces import sequences
 
 SPACE = sequences(8)
-ALPHABET = Alphabet(SPACE)
+CODER = GenomeCoder(SPACE)
 
 
 def _experts(genome: Genome) -> float:
@@ -37,8 +37,8 @@ def _genomes(count: int, seed: int, space: Space = SPACE) -> list[Genome]:
     return [space.sample(rng=rng) for _ in range(count)]
 
 
-def _coded(genomes: list[Genome]) -> list[Coded]:
-    return [ALPHABET.code(genome) for genome in genomes]
+def _coded(genomes: list[Genome]) -> list[CodedGenome]:
+    return [CODER.encode(genome) for genome in genomes]
 
 
 def _seen(count: int, *, most_attention: int = 8) -> list[Observation]:
@@ -56,7 +56,7 @@ def _best(
 ) -> list[Genome]:
     """Returns sixty genomes in the order of their means, or of their promise."""
     children = _genomes(60, 2)
-    look = _look(Surrogate(ALPHABET), observations, seed=seed)
+    look = _look(Surrogate(CODER), observations, seed=seed)
     order = look.see(_coded(children))
     if by_promise:
         order = look.choose()
@@ -95,7 +95,7 @@ def test_it_prefers_what_the_observations_prefer() -> None:
 def test_the_unknown_is_preferred_to_the_known_where_it_promises_as_much() -> None:
     few, children = _seen(10), _genomes(60, 2)
     known = [seen.genome for seen in few]
-    look = _look(Surrogate(ALPHABET), few)
+    look = _look(Surrogate(CODER), few)
     by_mean = look.see(_coded(known + children))
     by_promise = look.choose()
 
@@ -113,11 +113,11 @@ def test_a_choice_repeats_with_its_seed_and_another_seed_believes_otherwise() ->
 
 def test_what_is_in_flight_promises_less_and_is_liked_as_before() -> None:
     observations, children = _seen(10), _genomes(60, 2)
-    first = _chosen(Surrogate(ALPHABET), children, observations, noise=None, seed=0)
+    first = _chosen(Surrogate(CODER), children, observations, noise=None, seed=0)
     looks = []
     for in_flight in ([], [children[index] for index in first[:3]]):
         rng = np.random.default_rng(0)
-        look = Surrogate(ALPHABET).look(observations, _coded(in_flight), noise=None, rng=rng)
+        look = Surrogate(CODER).look(observations, _coded(in_flight), noise=None, rng=rng)
         looks.append((look.see(_coded(children)), look.choose()))
     (liked, promising), (liked_then, promising_then) = looks
     assert liked_then == liked
@@ -127,11 +127,11 @@ def test_what_is_in_flight_promises_less_and_is_liked_as_before() -> None:
 
 def test_what_is_in_flight_changes_nothing_of_what_is_kept() -> None:
     observations, children = _seen(40), _genomes(30, 3)
-    steady, rng = Surrogate(ALPHABET), np.random.default_rng
+    steady, rng = Surrogate(CODER), np.random.default_rng
     steady.look(observations[:30], _coded(children[:8]), noise=None, rng=rng(1))
     answers = [
         _chosen(one, children, observations, noise=None, seed=0)
-        for one in (steady, Surrogate(ALPHABET))
+        for one in (steady, Surrogate(CODER))
     ]
     assert answers[0] == answers[1]
 
@@ -161,7 +161,7 @@ def test_a_constraint_is_kept_apart_from_fitness() -> None:
 @pytest.mark.parametrize("most_attention", [8, 2], ids=["all complete", "some pruned"])
 def test_genomes_seen_in_turns_are_those_seen_at_once(most_attention: int) -> None:
     observations, children = _seen(100, most_attention=most_attention), _genomes(60, 2)
-    turns, at_once = (_look(Surrogate(ALPHABET), observations, seed=3) for _ in range(2))
+    turns, at_once = (_look(Surrogate(CODER), observations, seed=3) for _ in range(2))
     coded = _coded(children)
     parts = [turns.see(coded[:20]), turns.see([]), turns.see(coded[20:])]
     whole = at_once.see(coded)
@@ -177,34 +177,33 @@ def test_where_all_was_pruned_it_still_orders() -> None:
 def test_what_it_knows_is_a_pure_function_of_the_last_observations() -> None:
     observations = _seen(WINDOW + 3 * STRIDE // 2, most_attention=4)
     children = _genomes(30, 3)
-    steady = Surrogate(ALPHABET)
-    for end in (*range(WINDOW - 20, WINDOW + 25, 5), MEMORY - 3, MEMORY + 4):
-        window = observations[max(0, end - MEMORY) : end]
+    steady = Surrogate(CODER)
+    for end in (*range(WINDOW - 20, WINDOW + 25, 5), MOST_OBSERVATIONS - 3, MOST_OBSERVATIONS + 4):
+        window = observations[max(0, end - MOST_OBSERVATIONS) : end]
         answers = [
             _chosen(one, children, window, noise=0.1, seed=end)
-            for one in (steady, Surrogate(ALPHABET))
+            for one in (steady, Surrogate(CODER))
         ]
         assert answers[0] == answers[1], end
 
 
 def test_observations_that_are_taken_back_are_forgotten() -> None:
     observations, children = _seen(40), _genomes(30, 3)
-    steady = Surrogate(ALPHABET)
+    steady = Surrogate(CODER)
     for kept in (observations, observations[:25], [*observations[:24], *observations[30:36]]):
         answers = [
-            _chosen(one, children, kept, noise=None, seed=0)
-            for one in (steady, Surrogate(ALPHABET))
+            _chosen(one, children, kept, noise=None, seed=0) for one in (steady, Surrogate(CODER))
         ]
         assert answers[0] == answers[1]
 
 
 def test_noise_that_becomes_known_later_changes_what_it_knows_at_once() -> None:
     observations, children = _seen(30), _genomes(30, 3)
-    steady = Surrogate(ALPHABET)
+    steady = Surrogate(CODER)
     for noise in (None, 2.0, 0.01):
         answers = [
             _chosen(one, children, observations, noise=noise, seed=0)
-            for one in (steady, Surrogate(ALPHABET))
+            for one in (steady, Surrogate(CODER))
         ]
         assert answers[0] == answers[1], noise
 
@@ -222,7 +221,7 @@ def test_the_window_is_bounded_and_moves_in_strides(finished: int) -> None:
     size = finished - window_start(finished)
     assert size <= WINDOW
     assert size >= min(finished, WINDOW - STRIDE + 1)
-    assert window_start(fit_due(finished)) >= finished - MEMORY
+    assert window_start(fit_due(finished)) >= finished - MOST_OBSERVATIONS
 
 
 def test_an_outlier_does_not_flatten_the_rest() -> None:

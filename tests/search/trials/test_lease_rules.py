@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from brainformer.search.errors import InvalidMeasurement, NotFound
+from brainformer.search.errors import InvalidMeasurement
 from brainformer.search.trials.lease_messages import Result
 from brainformer.search.trials.lease_rules import (
     RETRIED,
     check_result,
-    parse_lease_id,
     settle,
 )
 from brainformer.search.trials.reward import Baseline
@@ -104,20 +103,6 @@ def test_a_confirmation_has_fitness_and_a_baseline_has_none() -> None:
 
     assert gained(TrialKind.CONFIRMATION) == pytest.approx(1.0)
     assert gained(TrialKind.BASELINE) is None
-
-
-@pytest.mark.parametrize("text", ["1-1", "42-7", "999999999999999999-999999999"])
-def test_lease_ids_are_read(text: str) -> None:
-    trial, attempt = parse_lease_id(text)
-    assert f"{trial}-{attempt}" == text
-
-
-@pytest.mark.parametrize(
-    "text", ["", "1", "1-", "-1", "0-1", "1-0", "01-1", "1-1 ", "1-1\n", "٣-1"]
-)
-def test_other_texts_are_no_leases(text: str) -> None:
-    with pytest.raises(NotFound):
-        parse_lease_id(text)
 
 
 def test_only_completed_needs_a_loss() -> None:

@@ -1,4 +1,5 @@
 import json
+import random
 
 import numpy as np
 import pytest
@@ -7,9 +8,15 @@ from brainformer.search.errors import InvalidData, NotFound
 from brainformer.worker.datasets.catalogue import list_datasets, open_dataset
 from brainformer.worker.datasets.manifest import token_dtype
 from brainformer.worker.datasets.preparation import prepare_dataset, write_dataset
+from brainformer.worker.datasets.splits import Shares
 from brainformer.worker.datasets.tokenizers import ByteTokenizer
 
-TEXT = [f"Document {i}: " + "déjà vu, again and again. " * (5 + i % 7) for i in range(60)]
+WORDS = ["déjà", "vu", "again", "and"] + [f"word{number}" for number in range(90)]
+TEXT = [
+    f"Document {i}: " + " ".join(random.Random(i).choices(WORDS, k=25 + 5 * (i % 7)))
+    for i in range(60)
+]
+SPLITS = ("train", "validation", "test")
 
 
 @pytest.fixture
@@ -31,7 +38,7 @@ def prepare(jsonl, folder, **options):
 def test_every_byte_of_every_document_arrives(jsonl, folder):
     manifest = prepare(jsonl, folder)
     total = sum(len(text.encode()) + 1 for text in TEXT)
-    assert manifest.train_tokens + manifest.validation_tokens == total
+    assert manifest.train_tokens + manifest.validation_tokens + manifest.test_tokens == total
     assert manifest.documents == len(TEXT)
     assert manifest.bytes_per_token == 1.0
     shard = np.load(folder / "mine" / "train-00000.npy")
@@ -41,12 +48,13 @@ def test_every_byte_of_every_document_arrives(jsonl, folder):
 
 def test_splits_do_not_share_a_document(jsonl, folder):
     prepare(jsonl, folder)
-    train, held_out = (
+    train, validation, test = (
         set(bytes(np.load(folder / "mine" / f"{name}-00000.npy")).split(b"\x00")) - {b""}
-        for name in ("train", "validation")
+        for name in SPLITS
     )
-    assert train.isdisjoint(held_out)
-    assert len(train) + len(held_out) == len(TEXT)
+    assert train.isdisjoint(validation)
+    assert test.isdisjoint(train | validation)
+    assert len(train) + len(validation) + len(test) == len(TEXT)
 
 
 def test_same_files_give_the_same_hash(jsonl, folder, tmp_path):
@@ -129,7 +137,10 @@ def gapped_tokenizer(tmp_path):
     """A tokenizer of few tokens, one of which has a number far beyond their count."""
     from tokenizers import Tokenizer, models, pre_tokenizers
 
-    words = {word: number for number, word in enumerate(["[UNK]", "</s>", "again", "and"])}
+    words = {
+        word: number
+        for number, word in enumerate(["[UNK]", "</s>", *WORDS, ":", "<", "/", "s", ">"])
+    }
     library = Tokenizer(models.WordLevel(words | {"Document": 300}, unk_token="[UNK]"))
     library.pre_tokenizer = pre_tokenizers.Whitespace()
     library.add_special_tokens(["[UNK]", "</s>"])
@@ -165,7 +176,7 @@ def test_truncation_and_padding_saved_with_a_tokenizer_do_not_cut_documents(
 
 def test_text_does_not_become_a_control_token(folder, gapped_tokenizer, tmp_path):
     path = tmp_path / "documents.jsonl"
-    rows = [{"text": f"and </s> again and again {number}"} for number in range(60)]
+    rows = [{"text": f"and </s> {text}"} for text in TEXT]
     path.write_text("\n".join(json.dumps(row) for row in rows), "utf-8")
     prepare(path, folder, tokenizer=str(gapped_tokenizer))
     ends = int((stored_tokens(folder) == 1).sum())
@@ -177,9 +188,7 @@ def test_a_token_outside_the_vocabulary_is_refused(jsonl, folder):
         vocab_size = 100
 
     with pytest.raises(InvalidData, match="outside its vocabulary of 100"):
-        write_dataset(
-            "mine", TEXT, tokenizer=Damaged(), held_out=lambda text: "1" in text, folder=folder
-        )
+        write_dataset("mine", TEXT, tokenizer=Damaged(), shares=Shares(0.2, 0.2), folder=folder)
     assert not (folder / "mine").exists()
 
 

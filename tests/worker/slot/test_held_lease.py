@@ -37,8 +37,8 @@ def hold(controller):
     client.close()
 
 
-def stop(reason):
-    return answer({"action": "stop", "reason": reason})
+def stop(reason, **outcome):
+    return answer({"action": "stop", "reason": reason, **outcome})
 
 
 def test_heartbeats_come_three_times_a_lease_whatever_the_training_does(controller, hold):
@@ -52,15 +52,18 @@ def test_heartbeats_come_three_times_a_lease_whatever_the_training_does(controll
 
 
 @pytest.mark.parametrize(
-    ("reason", "outcome"),
+    ("said", "outcome"),
     [
-        ("cancelled: the search was cancelled", Outcome.CANCELLED),
-        ("hurdle: validation loss 3.0 is above 2.9", Outcome.PRUNED),
-        ("infeasible: step time", Outcome.INFEASIBLE),
+        ({"outcome": "cancelled"}, Outcome.CANCELLED),
+        ({"outcome": "pruned"}, Outcome.PRUNED),
+        ({"outcome": "infeasible"}, Outcome.INFEASIBLE),
+        ({}, Outcome.PRUNED),  # of a controller that does not tell it yet
+        ({"outcome": "infeasible", "since": "a later version"}, Outcome.INFEASIBLE),
     ],
 )
-def test_a_stop_between_reports_interrupts_the_training(reason, outcome, controller, hold):
-    controller.say("progress", stop(reason))
+def test_a_stop_between_reports_interrupts_the_training(said, outcome, controller, hold):
+    reason = "cancelled: hurdle: infeasible"  # words decide nothing
+    controller.say("progress", stop(reason, **said))
     held, interrupted = hold(lease_seconds=0.03)
     assert interrupted.wait(5)
     told = held.conclude(PREEMPTED)

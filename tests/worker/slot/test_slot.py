@@ -126,9 +126,12 @@ def test_a_closed_slot_hands_its_trial_back_as_preempted(controller, start):
     assert slot._process.pid is None
 
 
+CANCEL = {"action": "stop", "outcome": "cancelled", "reason": "cancelled: by its owner"}
+
+
 def test_a_cancelled_trial_leaves_no_checkpoint(controller, start):
     grant(controller, make_lease(lease_seconds=1, proxy={"budget_seconds": 60}))
-    controller.say("progress", answer({"action": "stop", "reason": "cancelled: by its owner"}))
+    controller.say("progress", answer(CANCEL))
     slot = start(turn_seconds=None)
     folder = slot._settings.checkpoint_folder(make_lease())
     folder.mkdir()

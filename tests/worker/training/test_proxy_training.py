@@ -121,18 +121,19 @@ def test_one_step_is_enough_for_every_fraction(train):
 
 
 @pytest.mark.parametrize(
-    ("reason", "outcome"),
+    ("told", "outcome"),
     [
-        ("hurdle: 5.1 is worse than the baseline's 4.0", Outcome.PRUNED),
-        ("infeasible: step time 9 ms", Outcome.INFEASIBLE),
-        ("cancelled", Outcome.CANCELLED),
-        ("", Outcome.PRUNED),
+        (Outcome.PRUNED, Outcome.PRUNED),
+        (Outcome.INFEASIBLE, Outcome.INFEASIBLE),
+        (Outcome.CANCELLED, Outcome.CANCELLED),
+        (None, Outcome.PRUNED),
     ],
 )
-def test_a_stop_directive_is_obeyed_with_its_reason(train, reason, outcome):
-    result = train(on_progress=lambda p: Directive(action="stop", reason=reason), recorded_steps=40)
+def test_a_stop_directive_is_obeyed_with_its_reason(train, told, outcome):
+    directive = Directive(action="stop", outcome=told, reason="infeasible, as words go")
+    result = train(on_progress=lambda p: directive, recorded_steps=40)
     assert result.outcome is outcome
-    assert result.message == reason
+    assert result.message == "infeasible, as words go"
     assert result.measurements.steps == 10
     assert len(result.measurements.curve) == 1
 

@@ -35,7 +35,7 @@ def test_it_suggests_genomes_of_the_space_and_learns_what_is_reported() -> None:
         assert isinstance(config, dict)
         assert sequences(6).contains(parse_genome(config["genome"]))
         searcher.on_trial_complete(f"t{at}", {"fitness": _experts(config)})
-    assert search.best()[0].mean_fitness == 6.0
+    assert search.best()[0].fitness == 6.0
 
 
 def test_a_loss_is_minimised() -> None:
@@ -44,7 +44,7 @@ def test_a_loss_is_minimised() -> None:
     for trial, loss in (("a", 3.0), ("b", 1.0)):
         searcher.suggest(trial)
         searcher.on_trial_complete(trial, {"loss": loss})
-    assert search.best()[0].mean_fitness == -1.0
+    assert search.best()[0].fitness == -1.0
 
 
 @pytest.mark.parametrize(
@@ -96,7 +96,7 @@ def test_callbacks_that_come_twice_are_harmless() -> None:
     searcher.on_trial_complete("a", {"fitness": 1.0})
     searcher.on_trial_complete("a", {"fitness": 2.0})
     searcher.on_trial_complete("never suggested", {"fitness": 2.0})
-    assert search.best()[0].mean_fitness == 1.0
+    assert search.best()[0].fitness == 1.0
 
 
 def test_an_exhausted_space_ends_the_run() -> None:

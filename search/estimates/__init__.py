@@ -1,0 +1,1 @@
+"""What fresh runs show: comparisons with honest errors, and the race among finalists."""

@@ -1,0 +1,106 @@
+"""Families of simple blocks: one block of the zoo at several depths and widths.
+
+What a found block has to beat is the best of such a family, tuned under the same proxy, not the one
+hand-made shape that the literature happens to name: under a short budget the deepest member is
+seldom the best one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from brainformer.search.errors import InvalidGenome
+from brainformer.search.space.genome import Genome, Width
+from brainformer.search.space.space import Space
+from brainformer.search.space.zoo import fitted_genome, resolve_genome
+from brainformer.search.validation import DEFINITION, NAME, NAME_OR_DEFINITION
+
+SHORTHAND = "*"  # "glam*": the family of that block, at its default depths and widths
+MOST_WIDTHS = 5
+Multiple = Annotated[float, Field(gt=0, le=1000, allow_inf_nan=False)]
+
+
+class BaselineFamily(BaseModel):
+    """One block cut to several depths, at several widths and learning rates.
+
+    Attributes:
+        family: A zoo name or a genome.
+        depths: Sub-layers that are kept, from the first; by default the whole block and halves of
+            it, as far as the space allows.
+        model_dims: Widths, hidden dims and heads growing along; by default the space's, at most
+            five of them.
+        learning_rates: Multiples of the proxy's peak learning rate.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    family: Annotated[Annotated[str, NAME] | Annotated[Genome, DEFINITION], NAME_OR_DEFINITION]
+    depths: Annotated[tuple[Annotated[int, Field(ge=1, le=64)], ...], Field(max_length=16)] = ()
+    model_dims: Annotated[tuple[Width, ...], Field(max_length=16)] = ()
+    learning_rates: Annotated[tuple[Multiple, ...], Field(min_length=1, max_length=16)] = (1.0,)
+
+    def genomes(self, space: Space) -> list[Genome]:
+        """Returns the distinct members that lie in the space, shallow and narrow ones first.
+
+        Raises:
+            NotFound: there is no zoo genome of that name.
+            InvalidGenome: no member lies in the space; names why the first one does not.
+        """
+        block = resolve_genome(self.family, space)
+        depths = self.depths or default_depths(len(block.layers), space)
+        dims = self.model_dims or spread(sorted(space.model_dim), MOST_WIDTHS)
+        found: dict[str, Genome] = {}
+        why = ""
+        for depth in sorted(set(depths)):
+            for dim in sorted(set(dims)):
+                member = self._member(block, space, depth, dim)
+                objection = _too_deep(depth, block) or space.objection(member)
+                if objection is None:
+                    found.setdefault(member.digest, member)
+                why = why or objection or ""
+        if not found:
+            raise InvalidGenome(f"no member of the family lies in the space {space.name!r}: {why}")
+        return list(found.values())
+
+    def _member(self, block: Genome, space: Space, depth: int, dim: int) -> Genome:
+        whole = fitted_genome(self.family if isinstance(self.family, str) else block, space, dim)
+        return whole.model_copy(update={"layers": whole.layers[:depth]})
+
+
+def default_depths(length: int, space: Space) -> tuple[int, ...]:
+    """Returns the block's length and its halves, as far as the space allows them."""
+    depths = []
+    while length >= max(1, space.min_layers):
+        if length <= space.max_layers:
+            depths.append(length)
+        if length % 2:
+            break
+        length //= 2
+    return tuple(depths)
+
+
+def spread(values: Sequence[int], most: int) -> tuple[int, ...]:
+    """Returns at most so many of the values, evenly spaced, both ends among them."""
+    if len(values) <= most:
+        return tuple(values)
+    return tuple(values[round(at * (len(values) - 1) / (most - 1))] for at in range(most))
+
+
+def read_shorthand(given: Any) -> Any:
+    """Returns what "NAME*" stands for; anything else as it is."""
+    if isinstance(given, str) and given.endswith(SHORTHAND):
+        return {"family": given.removesuffix(SHORTHAND)}
+    return given
+
+
+def is_family(given: object) -> bool:
+    """Returns whether plain data or a model is a family, not a genome or its name."""
+    return isinstance(given, BaselineFamily) or (isinstance(given, dict) and "family" in given)
+
+
+def _too_deep(depth: int, block: Genome) -> str | None:
+    count = len(block.layers)
+    return f"depth {depth} is above the block's {count} sub-layers" if depth > count else None

@@ -1,0 +1,124 @@
+import math
+import re
+
+import pytest
+
+from brainformer.api.report.svg_scatter import Axis, Point, scatter
+from brainformer.search.space.genome import Genome
+from tests.api.rest_site import (
+    ROOT,
+    claim,
+    client,
+    create,
+    finish,
+    to_candidates,
+)
+
+
+def test_the_report_stands_alone_and_tells_the_best(tmp_path):
+    with client(tmp_path) as http:
+        search = create(http)
+        lease = to_candidates(http)
+        finish(http, lease, validation_loss=1.5)
+        for index in range(8):
+            finish(http, claim(http)[0], validation_loss=1.9, step_time_ms=18 + index / 4)
+        answer = http.get(f"{ROOT}/searches/{search['id']}/report")
+    page = answer.text
+    assert answer.headers["content-type"].startswith("text/html")
+    assert search["id"] in answer.headers["content-disposition"]
+    assert f"Trial {lease['trial_number']} not confirmed: fitness +0.5000 in the single run" in page
+    assert page.count("<circle") == 9
+    assert page.count('<li class="') == len(lease["genome"]["layers"])
+    assert "<script" not in page
+    assert not re.search(r"(?:src|href)=|url\(|@import", page)
+
+
+def test_the_report_says_how_sure_the_best_is_and_never_wholly(tmp_path):
+    with client(tmp_path) as http:
+        race = {"baseline_repeats": 3, "confirmations": 1, "confirmation_repeats": 3}
+        create(http, limits={"trials": 1}, confirmation_limit=3, **race)
+        for loss in (2.0, 2.01, 1.99):
+            finish(http, claim(http)[0], validation_loss=loss)
+        for loss in (1.2, 1.5, 1.51, 1.49):  # a lucky run first, which does not count
+            finish(http, claim(http)[0], validation_loss=loss)
+        page = http.get(f"{ROOT}/searches/laptop/report").text
+    assert "beats the baseline by +0.5000" in page
+    assert "over 99% sure, 3 fresh runs against the baseline&#x27;s 3" in page
+
+
+def test_a_search_without_results_has_a_report(tmp_path):
+    with client(tmp_path) as http:
+        create(http)
+        answer = http.get(f"{ROOT}/searches/laptop/report")
+        assert answer.status_code == 200
+        assert "No candidate has completed" in answer.text
+        assert http.get(f"{ROOT}/searches/none/report").status_code == 404
+
+
+def test_words_of_workers_are_escaped_in_the_report(tmp_path):
+    with client(tmp_path) as http:
+        create(http, pools=["cpu"])
+        lease = claim(http)[0]
+        evil = {"outcome": "error", "message": "<script>alert(1)</script>"}
+        for _ in range(5):
+            http.post(f"{ROOT}/leases/{lease['lease_id']}/result", json=evil)
+            lease = (claim(http) or [lease])[0]
+        page = http.get(f"{ROOT}/searches?limit=1").json()["items"][0]
+        report = http.get(f"{ROOT}/searches/{page['id']}/report").text
+    assert "alert(1)" in page["reason"]
+    assert "<script" not in report
+    assert "&lt;script&gt;" in report
+
+
+@pytest.mark.parametrize("target", [3_000_000, 40_000_000])
+def test_promotions_reach_the_target_and_widen_the_block(tmp_path, target):
+    with client(tmp_path) as http:
+        search = create(http)
+        lease = to_candidates(http)
+        finish(http, lease, validation_loss=1.5)
+        asked = {"target_parameters": target, "factor": 4, "top": 3}
+        answer = http.get(f"{ROOT}/searches/{search['id']}/promotions", params=asked)
+    assert answer.status_code == 200
+    baseline, best = answer.json()["items"]
+    assert baseline["trial_number"] is None
+    assert best["trial_number"] == lease["trial_number"]
+    assert best["genome"]["model_dim"] == 4 * lease["genome"]["model_dim"]
+    for item in (baseline, best):
+        genome = Genome.model_validate(item["genome"])
+        assert genome.digest == item["digest"]
+        # One block more or less would be further away.
+        block = item["activated_parameters"] / item["proxy"]["blocks"]
+        assert abs(item["activated_parameters"] - target) <= 0.51 * block
+
+
+def test_what_cannot_be_scaled_so_far_says_why(tmp_path):
+    with client(tmp_path) as http:
+        create(http)
+        finish(http, to_candidates(http))
+        asked = {"target_parameters": 10**12}
+        items = http.get(f"{ROOT}/searches/laptop/promotions", params=asked).json()["items"]
+    assert all(item["genome"] is None and "blocks" in item["reason"] for item in items)
+
+
+def test_promotions_need_a_completed_candidate(tmp_path):
+    with client(tmp_path) as http:
+        create(http)
+        assert http.get(f"{ROOT}/searches/laptop/promotions").status_code == 404
+        answer = http.get(f"{ROOT}/searches/laptop/promotions?factor=0")
+        assert answer.status_code == 422
+
+
+@pytest.mark.parametrize("values", [[1.0], [0.0, 0.0], [-3.5, 12.25], [1e-9, 2e-9], [1e6, 3e6]])
+def test_an_axis_holds_all_values_and_has_round_ticks(values):
+    axis = Axis.over(values, 0, 100)
+    assert all(0 <= axis.at(value) <= 100 for value in values)
+    assert 3 <= len(axis.ticks()) <= 8
+    assert all(axis.low <= tick <= axis.high for tick in axis.ticks())
+
+
+def test_a_plot_draws_every_point_and_escapes_labels():
+    points = [Point(x=i, y=math.sin(i), kind="dot", label="<b>") for i in range(5)]
+    drawn = scatter(points, x_label="a < b", y_label="y", guides=[2.0])
+    assert drawn.count("<circle") == 5
+    assert "<b>" not in drawn
+    assert "a &lt; b" in drawn
