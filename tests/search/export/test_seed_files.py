@@ -33,6 +33,14 @@ BESIDE = {"number": 4, "digest": GENOMES[0].digest, "genome": PLAIN[0]}
         ("list.json", json.dumps([*PLAIN, "glam"]), (*GENOMES, "glam")),
         ("lines.jsonl", "\n\n".join(map(json.dumps, PLAIN)) + "\n", GENOMES),
         ("names.yaml", "- glam\n- switch\n", ("glam", "switch")),
+        ("LINES.NDJSON", "\n".join(map(json.dumps, PLAIN)), GENOMES),
+        ("bom.jsonl", "\ufeff" + json.dumps(PLAIN[0]), GENOMES[:1]),
+        ("bom.json", "\ufeff" + json.dumps(PLAIN[0]), GENOMES[:1]),
+        (
+            "separators.jsonl",
+            json.dumps(BESIDE | {"message": "a\u2028b\x85c"}, ensure_ascii=False) + "\n",
+            GENOMES[:1],
+        ),
         ("trials.jsonl", json.dumps(BESIDE) + "\n", GENOMES[:1]),
         ("seeds", "glam", ("glam",)),
     ],
@@ -62,7 +70,12 @@ def test_an_exported_block_is_a_seed(tmp_path: Path) -> None:
     [
         ("bad.yaml", "- glam\n- [", r"bad.yaml: neither JSON nor YAML: .* \(line 2"),
         ("bell.yaml", "\a", "bell.yaml: neither JSON nor YAML"),
-        ("deep.yaml", "[" * 5000, "deep.yaml: nested too deep"),
+        ("deep.yaml", "[" * 5000, "deep.yaml: .* nested 64 deep"),
+        ("long.json", "[" + "9" * 5000 + "]", "long.json: a number is too long"),
+        ("long.yaml", "- " + "9" * 5000, "long.yaml: .* 5,000 digits"),
+        ("date.yaml", "- 2026-11-31", "no zoo genome '2026-11-31'"),
+        ("twice.json", '{"model_dim": 64, "model_dim": 32}', "'model_dim' appears twice"),
+        ("twice.yaml", "model_dim: 64\nmodel_dim: 32", "'model_dim' appears twice"),
         ("deep.json", "[" * 100_000, "deep.json: nested too deep"),
         ("bad.json", '[\n"glam",,\n]', r"bad.json: not JSON: .* \(line 2, column 8\)"),
         ("bad.jsonl", '"glam"\n\n{', r"bad.jsonl, line 3: not JSON: .* \(column 2\)"),
@@ -85,7 +98,7 @@ def test_an_exported_block_is_a_seed(tmp_path: Path) -> None:
         (
             "far.json",
             json.dumps(PLAIN[0] | {"model_dim": 7}),
-            "far.json, entry 1: the genome lies outside the space 'nano': model_dim 7 is not one of",
+            "far.json, entry 1: the genome lies outside the space 'nano': model_dim 7 is not one",
         ),
     ],
 )
