@@ -158,7 +158,8 @@ class LeaseClient:
         wait = timeout or httpx.Timeout(15, connect=5)
         answer = self._answer("POST", f"/leases{path}", content=content, timeout=wait)
         if answer.status_code in GONE and lease_id is not None:
-            raise LeaseLost(*LeaseId.parse(lease_id), _detail(answer))
+            lease = LeaseId.parse(lease_id)
+            raise LeaseLost(lease.trial_id, lease.attempt, _detail(answer))
         if answer.status_code in REFUSED and lease_id is not None:
             raise InvalidInput(f"the controller refuses it: {_detail(answer)}")
         if not answer.is_success:

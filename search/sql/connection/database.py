@@ -32,11 +32,13 @@ from sqlalchemy.sql import Executable
 from brainformer.search.errors import StorageUnavailable
 from brainformer.search.sql.connection.advisory_locks import AdvisoryLock
 from brainformer.search.sql.connection.engine import (
+    has_log,
     is_memory,
     lock_beside,
     make_engine,
     parse_url,
 )
+from brainformer.search.sql.connection.epoch import begin_epoch
 from brainformer.search.sql.connection.outage import Outage
 from brainformer.search.sql.connection.tables import events, workers
 from brainformer.search.sql.connection.troubles import storage_error
@@ -163,6 +165,9 @@ class Database:
         self._writer = threading.RLock()
         self._lock_file: int | None = None
         self._given_clock = clock
+        # Who holds a SQLite file alone begins an epoch with the first thing that it writes.
+        self._epoch_due = exclusive and not (self.postgres or is_memory(self.url))
+        self._crashed = self._epoch_due and has_log(self.url)
         if not self.postgres and exclusive:
             self._lock_file = lock_beside(self.url)
         try:
@@ -226,18 +231,32 @@ class Database:
         return wall + time.monotonic() - monotonic
 
     @contextmanager
-    def write(self) -> Iterator[Transaction]:
-        """Yields a transaction that commits at the end, or leaves nothing behind."""
+    def write(self, *, epoch: bool = True) -> Iterator[Transaction]:
+        """Yields a transaction that commits at the end, or leaves nothing behind.
+
+        Args:
+            epoch: Whether the first one begins an epoch, where one is due.
+        """
         try:
             if self.postgres:
                 with self._transaction(self._write_engine) as tx:
                     yield tx
             else:
-                with self._writer, self._transaction(self._write_engine) as tx:
-                    yield tx
+                with self._writer:
+                    due = epoch and self._epoch_due
+                    with self._transaction(self._write_engine) as tx:
+                        if due:
+                            self._begin_epoch(tx)
+                        yield tx
+                    if due:
+                        self._epoch_due = False
         except StorageUnavailable as error:
             self.outage.failed(error)
             raise
+
+    def _begin_epoch(self, tx: Transaction) -> None:
+        reason = "a start after a crash" if self._crashed else "a start"
+        begin_epoch(tx.connection, now=tx.now, reason=reason, lost=self._crashed)
 
     @contextmanager
     def read(self) -> Iterator[Transaction]:

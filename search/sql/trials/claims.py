@@ -205,6 +205,7 @@ def _start_new(
     tx: Transaction, state: SearchState, proposal: Proposal, request: ClaimRequest
 ) -> Lease:
     seconds = state.spec.lease_seconds
+    key = LeaseId.new_key()
     trial = new_trial(
         tx,
         state,
@@ -216,24 +217,26 @@ def _start_new(
         mutation=proposal.mutation,
         running={
             "attempt": 1,
+            "lease_key": key,
             "tries": 1,
             "worker_id": request.worker_id,
             "started_at": tx.now,
             "lease_expires_at": tx.now + seconds,
         },
     )
-    lease = LeaseId(trial.id, 1)
+    lease = LeaseId(trial.id, 1, key)
     kind, genome = TrialKind.CANDIDATE, proposal.genome
     started = Started(lease, trial.number, kind, genome, trial.seed, seconds)
     return _granted(tx, state, started, request)
 
 
 def _start(tx: Transaction, state: SearchState, row: TrialRow, request: ClaimRequest) -> Lease:
-    attempt = row.attempt + 1
+    lease = LeaseId(row.id, row.attempt + 1, LeaseId.new_key())
     values = {
         "seq": state.take_seq(),
         "pool": request.pool,
-        "attempt": attempt,
+        "attempt": lease.attempt,
+        "lease_key": lease.key,
         "tries": row.tries + 1,
         "worker_id": request.worker_id,
         "started_at": tx.now,
@@ -241,7 +244,6 @@ def _start(tx: Transaction, state: SearchState, row: TrialRow, request: ClaimReq
     }
     tx.run(START, {"key": row.id, **values})
     state.move(TrialStatus.QUEUED, TrialStatus.RUNNING)
-    lease = LeaseId(row.id, attempt)
     kind, genome = TrialKind(row.kind), read_genome(row.genome)
     proxy = None if row.proxy is None else read_proxy(row.proxy)
     started = Started(lease, row.number, kind, genome, row.seed, row.lease_seconds, proxy)

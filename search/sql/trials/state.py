@@ -17,6 +17,7 @@ from brainformer.search.sql.connection.database import POSTGRES_CLOCK, Transacti
 from brainformer.search.sql.connection.tables import UNENDED, searches, trials
 from brainformer.search.sql.rows.table_rows import SearchRow, TrialRow
 from brainformer.search.sql.rows.values import read_spec
+from brainformer.search.sql.trials.attempts import require_granted
 from brainformer.search.status import SEARCH_TRANSITIONS, SearchStatus
 from brainformer.search.trials.events import EventKind
 from brainformer.search.trials.lease_id import LeaseId
@@ -199,8 +200,7 @@ def lock_held_trial(tx: Transaction, lease: LeaseId) -> HeldTrial:
     row = read_trial(tx, lease.trial_id)
     if row is None:
         raise NotFound("trial", lease.trial_id)
-    if lease.attempt > row.attempt:
-        raise NotFound("lease", lease)
+    require_granted(tx, row, lease)
     held = row.status == TrialStatus.RUNNING.value and row.attempt == lease.attempt
     return HeldTrial(state, row, held)
 
