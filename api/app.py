@@ -98,6 +98,7 @@ def assemble(settings: Settings, store: SearchStore) -> Controller:
             poll_seconds=settings.poll_seconds,
             reap_seconds=settings.reap_seconds,
             on_event=metrics.event,
+            on_failure=metrics.task_failed,
         ),
         metrics=metrics,
         authenticator=Authenticator(
@@ -114,6 +115,7 @@ def assemble(settings: Settings, store: SearchStore) -> Controller:
 
 @asynccontextmanager
 async def _lifespan(parts: Controller, _app: FastAPI) -> AsyncIterator[None]:
+    parts.metrics.watch_tasks(parts.hub.tasks_up)
     await parts.hub.start()
     try:
         yield

@@ -307,6 +307,10 @@ class SqlStore(SearchStore):
             check_connection(tx.connection)
 
     @override
+    def pulse(self) -> None:
+        self._database.outage.pulse()
+
+    @override
     def statistics(self) -> dict[str, float]:
         with self._database.read() as tx:
             return activity.statistics(tx)

@@ -297,6 +297,14 @@ class SearchStore(ABC):
         """Returns if the database answers and its schema is current; raises StorageError."""
 
     @abstractmethod
+    def pulse(self) -> None:
+        """Says that this process is serving requests.
+
+        Whoever says so once must go on every second: a pause is a time in which no worker could be
+        heard, so no lease lapses for it.
+        """
+
+    @abstractmethod
     def statistics(self) -> dict[str, float]:
         """Returns figures for /metrics: trials by status and outcome, oldest lease age ..."""
 

@@ -160,7 +160,7 @@ class Database:
     def __init__(self, url: str, *, clock: Clock | None = None, exclusive: bool = True) -> None:
         self.url = parse_url(url)
         self.postgres = self.url.get_backend_name() == "postgresql"
-        self.outage = Outage()
+        self.outage = Outage() if clock is None else Outage(None)
         self._closed = False
         self._writer = threading.RLock()
         self._lock_file: int | None = None
