@@ -97,6 +97,9 @@ class Settings(BaseSettings):
         default=1024 * GIBIBYTE,
         description="Most bytes that a training step may need by the cost model; checked likewise.",
     )
+    max_open_searches: Annotated[int, Field(ge=1)] = Field(
+        default=5000, description="Most searches that have not ended; more are refused (409)."
+    )
     max_streams: Annotated[int, Field(ge=1)] = Field(
         default=200, description="Most event streams and exports open at once."
     )

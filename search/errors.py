@@ -13,6 +13,7 @@ BrainformerError
 │   ├── IllegalTransition
 │   ├── StaleVersion
 │   ├── LeaseLost
+│   ├── TooManySearches
 │   ├── IdempotencyMismatch
 │   ├── IdempotencyInFlight
 │   └── DataMismatch
@@ -173,6 +174,18 @@ class LeaseLost(Conflict):
 
     def __init__(self, trial_id: int, attempt: int, why: str) -> None:
         super().__init__(f"attempt {attempt} no longer holds trial {trial_id}: {why}")
+
+
+class TooManySearches(Conflict):
+    """As many searches are open as this controller takes."""
+
+    code = "too_many_searches"
+
+    def __init__(self, most: int) -> None:
+        super().__init__(
+            f"{most} searches are open, which is the most here (setting max_open_searches); "
+            "stop or cancel one first"
+        )
 
 
 class IdempotencyMismatch(Conflict):

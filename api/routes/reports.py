@@ -18,7 +18,7 @@ router = APIRouter(prefix="/searches/{search_id}", tags=["reports"], dependencie
 BILLION = 1_000_000_000
 
 
-@router.get("/report", response_class=HTMLResponse, responses=problems(404))
+@router.get("/report", response_class=HTMLResponse, responses=problems(404, 409))
 def get_report(parts: Parts, search_id: SearchId) -> Response:
     """Returns the search's report: one HTML file that stands alone."""
     findings = read_findings(parts.store, search_id)
@@ -26,7 +26,7 @@ def get_report(parts: Parts, search_id: SearchId) -> Response:
     return HTMLResponse(report_html(findings), headers={"Content-Disposition": name})
 
 
-@router.get("/promotions", response_model=Promotions, responses=problems(404))
+@router.get("/promotions", response_model=Promotions, responses=problems(404, 409))
 def list_promotions(
     parts: Parts,
     search_id: SearchId,

@@ -79,7 +79,12 @@ async def create_search(
     def create() -> SearchRecord:
         with parts.keys.held(idempotency_key):
             admit(spec, parts.settings, parts.datasets)
-            return parts.store.create_search(spec, actor=actor, idempotency_key=idempotency_key)
+            return parts.store.create_search(
+                spec,
+                actor=actor,
+                idempotency_key=idempotency_key,
+                most_open=parts.settings.max_open_searches,
+            )
 
     record = await run_in_threadpool(create)
     parts.hub.poke()
@@ -103,7 +108,7 @@ def list_searches(
 @router.get(
     "/{search_id}",
     response_model=SearchRecord,
-    responses={**problems(404), 304: {"description": "Unchanged since the ETag given"}},
+    responses={**problems(404, 409), 304: {"description": "Unchanged since the ETag given"}},
     dependencies=[Reads],
 )
 def get_search(parts: Parts, search_id: SearchId, if_none_match: KnownTag = None) -> Response:

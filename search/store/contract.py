@@ -77,10 +77,12 @@ class SearchStore(ABC):
         *,
         actor: Actor,
         idempotency_key: str | None = None,
+        most_open: int | None = None,
     ) -> SearchRecord:
         """Creates a running search; the same key and spec returns the one made before.
 
         Raises:
+            TooManySearches: `most_open` have not ended yet.
             IdempotencyMismatch: the key was used with another spec.
             InvalidSpec: baseline or seeds do not fit the space, or the space is unknown.
         """

@@ -86,7 +86,13 @@ class SearchState:
         self.tx = tx
         self.status = SearchStatus(row.status)
         self.spec: SearchSpec = read_spec(row.spec)
+        self.spec_text = row.spec
         self._changed: dict[str, object] = {}
+
+    @property
+    def unchanged(self) -> bool:
+        """Whether there is nothing to save."""
+        return not self._changed
 
     def set(self, **values: Unpack[Changes]) -> None:
         """Changes columns."""
@@ -142,7 +148,7 @@ class SearchState:
     def change_spec(self, spec: SearchSpec) -> None:
         """Replaces the spec."""
         self.spec = spec
-        self._changed["spec"] = spec.model_dump_json()
+        self.spec_text = self._changed["spec"] = spec.model_dump_json()
 
     def save(self) -> None:
         """Writes what changed."""
