@@ -152,6 +152,8 @@ def _server(app: FastAPI, settings: Settings) -> Server:
             log_config=None,
             access_log=False,
             server_header=False,
+            proxy_headers=bool(settings.trusted_proxies),
+            forwarded_allow_ips=list(settings.trusted_proxies),
             timeout_graceful_shutdown=settings.shutdown_seconds,
             timeout_keep_alive=30,
             limit_concurrency=settings.max_connections,

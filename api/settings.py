@@ -71,6 +71,11 @@ class Settings(BaseSettings):
         description="Origins (`https://host`) beside the controller's own from which a browser "
         "may change things.",
     )
+    trusted_proxies: Names = Field(
+        default=(),
+        description="Addresses and networks of proxies whose X-Forwarded-For and "
+        "X-Forwarded-Proto are believed. Empty: nobody's.",
+    )
     datasets: Annotated[tuple[Name, ...], NoDecode, BeforeValidator(listed)] = Field(
         default=(),
         description="Data set ids that searches may name beside the built-in ones and those that "
@@ -160,6 +165,18 @@ class Settings(BaseSettings):
     def _home_is_a_folder(cls, url: str) -> str:
         file = url.removeprefix("sqlite:///")
         return f"sqlite:///{user_path(file)}" if file != url and file.startswith("~") else url
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _addresses(cls, named: tuple[str, ...]) -> tuple[str, ...]:
+        for one in named:
+            try:
+                ipaddress.ip_network(one, strict=False)
+            except ValueError:
+                raise ValueError(
+                    f"a proxy is named by its address or network (10.0.0.0/8), not {one!r}"
+                ) from None
+        return named
 
     def require_lasting_database(self) -> None:
         """Returns if what is written is still there when this process has ended.
