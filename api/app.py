@@ -24,9 +24,11 @@ from brainformer.api.reference import page as reference
 from brainformer.api.reference.openapi import operation_id, schema_maker
 from brainformer.api.routes import (
     catalogue,
+    certificates,
     events,
     leases,
     operation,
+    pools,
     reports,
     searches,
     session,
@@ -74,7 +76,18 @@ def create_app(settings: Settings, *, store: SearchStore | None = None) -> FastA
         authenticator=parts.authenticator,
     )
     rest = APIRouter(prefix=ROOT)
-    for module in (searches, trials, reports, events, leases, catalogue, tokens, session):
+    for module in (
+        searches,
+        trials,
+        reports,
+        certificates,
+        events,
+        leases,
+        catalogue,
+        pools,
+        tokens,
+        session,
+    ):
         rest.include_router(module.router)
     app.include_router(rest)
     app.include_router(operation.router)

@@ -17,6 +17,7 @@ from brainformer.search.store.records import (
     AttemptRecord,
     AuditRecord,
     BaselineSummary,
+    CertificateRecord,
     PoolRecord,
     SearchRecord,
     TokenRecord,
@@ -24,6 +25,7 @@ from brainformer.search.store.records import (
     WorkerRecord,
 )
 from brainformer.search.store.scopes import Scope
+from brainformer.search.studies.certificate import CertificateRequest
 
 
 class Body(BaseModel):
@@ -43,6 +45,18 @@ class SearchPage(Answer):
 
     items: tuple[SearchRecord, ...]
     next_cursor: str | None = None
+
+
+class CertificateBody(CertificateRequest):
+    """A certificate that is wanted; without a pool, it runs on the search's first."""
+
+    pool: Name | None = None
+
+
+class Certificates(Answer):
+    """Certificates of a search, newest first."""
+
+    items: tuple[CertificateRecord, ...]
 
 
 class TrialPage(Answer):

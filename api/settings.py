@@ -35,6 +35,8 @@ from brainformer.search.validation import (
 from brainformer.search.yaml_text import YamlProblem, read_yaml
 
 GIBIBYTE = 1024**3
+# Always served: health checks ask from beside, and no page of another site can send these names.
+LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]", "::1"})
 
 
 def default_database_url() -> str:
@@ -63,8 +65,8 @@ class Settings(BaseSettings):
     )
     allowed_hosts: Names = Field(
         default=(),
-        description="Host names that requests may be addressed to. Empty: loopback names alone "
-        "while the controller is bound to loopback, else any.",
+        description="Host names that requests may be addressed to, beside loopback's. Empty: "
+        "loopback names alone while the controller is bound to loopback, else any.",
     )
     allowed_origins: Names = Field(
         default=(),
@@ -206,9 +208,9 @@ class Settings(BaseSettings):
     def trusted_hosts(self) -> frozenset[str]:
         """Host names that requests may be addressed to; "*" stands for any."""
         if self.allowed_hosts:
-            return frozenset(name.lower() for name in self.allowed_hosts)
+            return LOOPBACK_NAMES | {name.lower() for name in self.allowed_hosts}
         if self.is_loopback:
-            return frozenset({"localhost", "127.0.0.1", "[::1]", "::1", self.host.lower()})
+            return LOOPBACK_NAMES | {self.host.lower()}
         return frozenset({"*"})
 
 

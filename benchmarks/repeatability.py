@@ -13,21 +13,19 @@ import argparse
 import json
 import multiprocessing
 import os
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 
+from benchmarks.one_core_trials import Run, restart_as_trial, train_all
 from benchmarks.report import report
 from brainformer.search.proxy.builtin_proxies import load_proxy
 from brainformer.search.proxy.proxy import Proxy
 from brainformer.search.space.genome import Genome
 from brainformer.search.space.space import load_preset
-from brainformer.search.trials.lease_messages import Directive, Lease, Result
-from brainformer.worker.process.environment import trial_environment
+from brainformer.search.trials.lease_messages import Result
 
 TRIALS = Path(__file__).parent / "objectives" / "nano_trials.jsonl"
 GENOME_SEED = 2306_00008
@@ -35,11 +33,7 @@ GENOME_SEED = 2306_00008
 
 def main() -> None:
     options = _options()
-    environment = trial_environment("cpu", 1)
-    if any(os.environ.get(name) != value for name, value in environment.items()):
-        # The allocator reads its settings when a process starts.
-        command = [sys.executable, "-m", "benchmarks.repeatability", *sys.argv[1:]]
-        os.execve(sys.executable, command, os.environ | environment)
+    restart_as_trial("benchmarks.repeatability")
     proxy = load_proxy("nano").model_copy(
         update={"budget_seconds": options.budget, "clock": "calibrated"}
     )
@@ -71,54 +65,7 @@ def _genomes(count: int) -> list[Genome]:
 
 
 def _train_all(genomes: list[Genome], proxy: Proxy, *, seed: int, cores: list[int]) -> list[Result]:
-    """Returns each genome's result, trained by one process a core."""
-    context = multiprocessing.get_context("spawn")
-    free = context.Queue()
-    for core in cores:
-        free.put(core)
-    tasks = [(genome, proxy, seed) for genome in genomes]
-    with context.Pool(len(cores), initializer=_own_core, initargs=(free,)) as pool:
-        return pool.starmap(_train, tasks, chunksize=1)
-
-
-def _own_core(free: multiprocessing.Queue[int]) -> None:
-    os.sched_setaffinity(0, {free.get()})
-
-
-def _train(genome: Genome, proxy: Proxy, seed: int) -> Result:
-    from brainformer.worker.training.proxy_training import train_proxy
-
-    lease = Lease.model_validate(
-        {
-            "lease_id": "1-1",
-            "search_id": "repeatability",
-            "search_name": "repeatability",
-            "trial_id": 1,
-            "trial_number": 1,
-            "attempt": 1,
-            "kind": "candidate",
-            "pool": "cpu",
-            "genome": genome,
-            "proxy": proxy,
-            "seed": seed,
-            "expires_at": datetime.now(UTC),
-            "lease_seconds": 60,
-        }
-    )
-    result = train_proxy(
-        lease,
-        on_progress=lambda _: Directive(action="continue"),
-        cache_folder=Path.home() / ".cache" / "brainformer" / "compiled",
-    )
-    m = result.measurements
-    print(
-        f"{result.outcome:>10}  d={genome.model_dim:<3} layers={len(genome.layers)} seed={seed}"
-        f"  loss {m.validation_loss}  steps {m.steps}  step {m.step_time_ms} ms"
-        f"  training {m.training_seconds} s  contention {m.contention}"
-        f"  utilisation {m.utilisation}",
-        flush=True,
-    )
-    return result
+    return list(train_all([Run(genome, proxy, seed) for genome in genomes], cores=cores))
 
 
 @contextmanager

@@ -7,7 +7,8 @@ BrainformerError
 │   ├── InvalidSpec
 │   ├── InvalidMeasurement
 │   ├── InvalidMesh
-│   └── InvalidData
+│   ├── InvalidData
+│   └── InvalidExport
 ├── NotFound                     a search, trial, data set, preset ... that does not exist
 ├── Conflict                     the request contradicts the current state
 │   ├── IllegalTransition
@@ -16,7 +17,8 @@ BrainformerError
 │   ├── TooManySearches
 │   ├── IdempotencyMismatch
 │   ├── IdempotencyInFlight
-│   └── DataMismatch
+│   ├── DataMismatch
+│   └── VersionSkew
 ├── SpaceExhausted               every genome within reach has been tried
 ├── StorageError                 the database cannot serve requests
 │   ├── StorageUnavailable
@@ -127,6 +129,12 @@ class InvalidData(InvalidInput):
     code = "invalid_data"
 
 
+class InvalidExport(InvalidInput):
+    """An exported file or folder that is truncated, changed, or of a newer version."""
+
+    code = "invalid_export"
+
+
 class NotFound(BrainformerError):
     """Something named does not exist."""
 
@@ -215,6 +223,20 @@ class DataMismatch(Conflict):
         super().__init__(
             f"data set {dataset!r} has hash {actual[:12]}, but the search recorded "
             f"{expected[:12]}; prepare it again from the same files"
+        )
+
+
+class VersionSkew(Conflict):
+    """A worker and a controller of different versions, which may not understand one another."""
+
+    code = "version_skew"
+
+    def __init__(self, worker: str, controller: str) -> None:
+        release = ".".join(controller.split(".")[:2])
+        super().__init__(
+            f"worker {worker} does not fit controller {controller}: both must be of one minor "
+            f"version; install brainformer-search=={release}.* for the worker, or bring the "
+            "controller to the worker's version"
         )
 
 

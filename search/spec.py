@@ -282,7 +282,9 @@ def _rivals_of(spec: SearchSpec, space: Space) -> list[Rival]:
         return [Rival(genome_at("/baseline", spec.baseline, space, spec.proxy))]
     try:
         return spec.rivals()
-    except (InvalidGenome, NotFound) as error:
+    except NotFound as error:
+        raise InvalidSpec(error.message, pointer="/baseline/family") from None
+    except InvalidGenome as error:
         raise InvalidSpec(error.message, pointer="/baseline") from None
 
 

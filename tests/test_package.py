@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import shutil
 import subprocess
 import sys
 import zipfile
@@ -11,9 +10,8 @@ import zipfile
 import pytest
 
 from tests.repository import REPOSITORY
+from tests.wheel import FOLDERS, build_wheel
 
-FOLDERS = ("brainformer", "search", "model", "worker", "api")
-CACHES = shutil.ignore_patterns("__pycache__")
 # What docs/public-surface.md promises to keep.
 PUBLIC = {
     "brainformer.ask_tell": {
@@ -26,6 +24,16 @@ PUBLIC = {
         "ask_tell_spec",
         "open_sql_search",
         "seeds_from_file",
+    },
+    "brainformer.client": {
+        "BestRecord",
+        "Client",
+        "GenomeExport",
+        "PoolRecord",
+        "Search",
+        "SearchRecord",
+        "TrialRecord",
+        "WorkerRecord",
     },
     "brainformer.space": {
         "Attention",
@@ -79,18 +87,7 @@ def test_a_users_own_modules_of_our_folders_names_neither_shadow_nor_are_shadowe
 
 @pytest.mark.slow
 def test_the_wheel_holds_one_package_and_every_file_of_it(tmp_path):
-    source = tmp_path / "source"  # a build leaves files behind
-    source.mkdir()
-    for name in (*FOLDERS, "pyproject.toml", "README.md", "LICENSE"):
-        path = REPOSITORY / name
-        if path.is_dir():
-            shutil.copytree(path, source / name, symlinks=True, ignore=CACHES)
-        else:
-            shutil.copy(path, source / name)
-    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "-w", str(tmp_path)]
-    subprocess.run([*command, str(source)], check=True, timeout=170)
-    (wheel,) = tmp_path.glob("*.whl")
-    names = set(zipfile.ZipFile(wheel).namelist())
+    names = set(zipfile.ZipFile(build_wheel(tmp_path)).namelist())
     assert {name.split("/")[0] for name in names if ".dist-info/" not in name} == {"brainformer"}
     assert {name for name in names if name.startswith("brainformer/")} == _sources()
 

@@ -111,6 +111,11 @@ class WorkerSettings(BaseModel):
         return self.state_folder / "outbox" / hashlib.sha256(self.url.encode()).hexdigest()[:16]
 
     @property
+    def pulse_file(self) -> Path:
+        """Touched every few seconds while the dispatcher's loop turns."""
+        return self.state_folder / "alive"
+
+    @property
     def cache_folder(self) -> Path:
         """Compiled programs and this machine's reference speed."""
         return self.state_folder / "compiled"

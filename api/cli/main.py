@@ -5,22 +5,28 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
-from importlib.metadata import PackageNotFoundError, version
 from typing import Annotated
 
 import typer
 
+from brainformer.api.cli.blocks import genome, space, zoo
 from brainformer.api.cli.commands import (
+    certify,
     data,
     db,
     doctor,
     export,
+    fleet,
+    pool,
+    results,
     search,
+    search_changes,
     serve,
     token,
     worker,
 )
 from brainformer.api.cli.demo import demo
+from brainformer.api.cli.examples import show_examples
 from brainformer.api.cli.terminal.exit_codes import ERROR, INTERRUPTED, exit_code
 from brainformer.api.cli.terminal.output import say
 from brainformer.search.errors import BrainformerError
@@ -36,12 +42,25 @@ app = typer.Typer(
 app.command("serve")(serve.serve)
 app.command("worker")(worker.worker)
 app.command("demo")(demo.demo)
+search.app.command("delete")(search_changes.delete)
+search.app.command("limits")(search_changes.limits)
 app.add_typer(search.app, name="search")
+app.command("certify")(certify.certify)
 app.command("export")(export.export)
+app.command("best")(results.best)
+app.command("report")(results.report)
+app.add_typer(results.app, name="trial")
+app.command("workers")(fleet.workers)
+app.command("open")(fleet.open_dashboard)
+app.add_typer(genome.app, name="genome")
+app.add_typer(space.app, name="space")
+app.add_typer(zoo.app, name="zoo")
 app.add_typer(data.app, name="data")
+app.add_typer(pool.app, name="pool")
 app.add_typer(token.app, name="token")
 app.add_typer(db.app, name="db")
 app.command("doctor")(doctor.doctor)
+show_examples(app)
 
 
 def _show_version(wanted: bool) -> None:
@@ -52,6 +71,8 @@ def _show_version(wanted: bool) -> None:
 
 def _versions() -> Iterator[str]:
     """Yields this program's version, Python's, and those of what runs trials where it is there."""
+    from importlib.metadata import PackageNotFoundError, version
+
     yield f"brainformer {version('brainformer-search')}"
     yield f"python {sys.version.split()[0]}"
     for package in ("jax", "ray"):

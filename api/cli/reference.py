@@ -51,6 +51,8 @@ def _section(path: str, command: Any) -> str:
             continue
         line = f"- `{_spelling(parameter)}`{_meaning(parameter)}"
         lines.append(fill(line, COLUMNS, subsequent_indent="  ", break_on_hyphens=False))
+    if command.epilog:
+        lines += ["", f"`{command.epilog.removeprefix('Example: ')}`"]
     return "\n".join(lines) + "\n"
 
 

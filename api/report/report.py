@@ -14,6 +14,7 @@ from html import escape
 import yaml
 
 from brainformer.api.report.certainty import verdict_sentence
+from brainformer.api.report.soundness import soundness
 from brainformer.api.report.svg_scatter import Point, scatter
 from brainformer.search.errors import NotFound
 from brainformer.search.space.genome import Genome
@@ -92,6 +93,7 @@ def report_html(findings: Findings) -> str:
     sections = [
         _summary(findings),
         _best(findings.best),
+        _soundness(findings),
         _plot(findings),
         _section("Best trials", _trial_table(findings.top)),
         _section("Baselines", _baseline_table(findings.baselines)),
@@ -128,6 +130,21 @@ def _best(best: BestRecord | None) -> str:
         f"Digest <code>{escape(trial.digest)}</code>.</p>"
     )
     return _section("Best block", words + block_html(trial.genome))
+
+
+def _soundness(findings: Findings) -> str:
+    found = soundness(findings.search, findings.baselines, findings.best)
+    told = [
+        f"the rival on {escape(pool)} sees {ratio:.3g} tokens per activated parameter"
+        for pool, ratio in sorted(found.rival_tokens_per_parameter.items())
+    ]
+    if found.best_tokens_per_parameter is not None:
+        told.append(f"the best block saw {found.best_tokens_per_parameter:.3g}")
+    items = "".join(f"<li>{escape(note)}.</li>" for note in found.notes)
+    if not told and not items:
+        return ""
+    sentence = f"<p>{', '.join(told).capitalize()}.</p>" if told else ""
+    return _section("What to mind", sentence + (f"<ul>{items}</ul>" if items else ""))
 
 
 def block_html(genome: Genome) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Annotated
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Header, Request, Response
 from starlette.concurrency import run_in_threadpool
 
 from brainformer.api.dependencies import (
@@ -27,11 +27,21 @@ from brainformer.search.trials.lease_messages import (
     Receipt,
     Result,
 )
+from brainformer.search.trials.version_skew import HEADER, own_version, refuse_skew
 
 router = APIRouter(prefix="/leases", tags=["leases"], dependencies=[Works])
 Claim = Annotated[ClaimRequest, strict_body(ClaimRequest)]
 ReportedProgress = Annotated[Progress, strict_body(Progress)]
 ReportedResult = Annotated[Result, strict_body(Result)]
+WorkerVersion = Annotated[
+    str | None,
+    Header(
+        alias=HEADER,
+        max_length=64,
+        description="The worker's version; one of another minor version than the controller's is "
+        "refused (409 `version_skew`).",
+    ),
+]
 # A waiting claim looks this often whether its caller is still there.
 LOOK_AROUND_SECONDS = 5.0
 LINKS = {
@@ -46,11 +56,15 @@ LINKS = {
 @router.post(
     "/claim",
     response_model=ClaimResponse,
-    responses={**problems(413), 200: {"description": "Granted", "links": LINKS}},
+    responses={**problems(409, 413), 200: {"description": "Granted", "links": LINKS}},
     openapi_extra=body_schema(ClaimRequest),
 )
-async def claim_leases(request: Request, parts: Parts, wanted: Claim) -> Response:
+async def claim_leases(
+    request: Request, parts: Parts, wanted: Claim, worker: WorkerVersion = None
+) -> Response:
     """Grants up to `count` leases; waits up to `wait_seconds` for the first one."""
+    if worker is not None:
+        refuse_skew(worker=worker, controller=own_version())
     pause = parts.claims.take(client_of(request))
     if pause:
         raise HttpProblem(

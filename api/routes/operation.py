@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from importlib.metadata import version
-
 from fastapi import APIRouter, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
@@ -12,9 +10,10 @@ from brainformer.api.problems.problem import HttpProblem, problems
 from brainformer.api.routes.answers import answer
 from brainformer.api.schemas import Health
 from brainformer.search.errors import StorageUnavailable
+from brainformer.search.trials.version_skew import own_version
 
 router = APIRouter(tags=["operation"])
-VERSION = version("brainformer-search")
+VERSION = own_version()
 METRICS = {"content": {"text/plain": {"schema": {"type": "string"}}}, "description": "Metrics"}
 
 

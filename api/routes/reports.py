@@ -10,8 +10,10 @@ from fastapi.responses import HTMLResponse
 from brainformer.api.dependencies import Parts, Reads, SearchId
 from brainformer.api.problems.problem import problems
 from brainformer.api.report.report import read_findings, report_html
+from brainformer.api.report.soundness import Soundness, soundness
 from brainformer.api.routes.answers import answer
 from brainformer.api.schemas import Promotions
+from brainformer.search.errors import NotFound
 from brainformer.search.export.promotion import promotions
 
 router = APIRouter(prefix="/searches/{search_id}", tags=["reports"], dependencies=[Reads])
@@ -24,6 +26,18 @@ def get_report(parts: Parts, search_id: SearchId) -> Response:
     findings = read_findings(parts.store, search_id)
     name = f'inline; filename="{findings.search.id}-report.html"'
     return HTMLResponse(report_html(findings), headers={"Content-Disposition": name})
+
+
+@router.get("/soundness", response_model=Soundness, responses=problems(404, 409))
+def get_soundness(parts: Parts, search_id: SearchId) -> Response:
+    """Returns how long rival and best were trained for their size, and what to mind."""
+    store = parts.store
+    search = store.get_search(search_id)
+    try:
+        best = store.best(search.id)
+    except NotFound:
+        best = None
+    return answer(soundness(search, store.baselines(search.id), best))
 
 
 @router.get("/promotions", response_model=Promotions, responses=problems(404, 409))

@@ -11,6 +11,9 @@ from importlib.resources import files
 from string import Template
 
 from brainformer.search.export.genome_file import GenomeExport
+from brainformer.search.export.provenance import Provenance
+from brainformer.search.proxy.proxy import Proxy
+from brainformer.search.space.genome import Genome
 
 PROXY_FIELDS = (
     "blocks",
@@ -24,23 +27,34 @@ PROXY_FIELDS = (
 
 def flax_source(export: GenomeExport) -> str:
     """Returns the source of a module with `CONFIG`, `Model` and `next_token_loss`."""
-    template = Template(
-        (files("brainformer.search.export") / "templates" / "flax_model.py.tmpl").read_text("utf-8")
-    )
-    return template.substitute(
-        title=f"The block of trial {export.trial_number} of the search {export.search_name!r}.",
-        origin=f"{_measured(export)}\nGenome {export.digest}.",
-        config=_literal(export),
-    )
+    title = f"The block of trial {export.trial_number} of the search {export.search_name!r}."
+    origin = f"{_measured(export)}\nGenome {export.digest}."
+    return _source(export.genome, export.proxy, title=title, origin=origin)
 
 
-def _literal(export: GenomeExport) -> str:
+def flax_model_source(genome: Genome, proxy: Proxy, told: Provenance) -> str:
+    """Returns the same for a block with weights, which the module's `load` reads."""
+    title = "A searched transformer block."
+    if told.search_name is not None:
+        title = f"The block of trial {told.trial_number} of the search {told.search_name!r}."
+    weights = "Trained weights" if told.origin == "trained" else "Untrained weights"
+    origin = f"{weights} lie beside this file: load('model.safetensors').\nGenome {genome.digest}."
+    return _source(genome, proxy, title=title, origin=origin)
+
+
+def _source(genome: Genome, proxy: Proxy, *, title: str, origin: str) -> str:
+    place = files("brainformer.search.export") / "templates" / "flax_model.py.tmpl"
+    template = Template(place.read_text("utf-8"))
+    return template.substitute(title=title, origin=origin, config=_literal(genome, proxy))
+
+
+def _literal(genome: Genome, proxy: Proxy) -> str:
     """Returns what the model is built from as a Python literal, a sub-layer a line."""
-    genome = export.genome.canonical()
-    shared = {name: getattr(export.proxy, name) for name in PROXY_FIELDS}
-    fields = {"model_dim": genome["model_dim"], **shared}
+    canonical = genome.canonical()
+    shared = {name: getattr(proxy, name) for name in PROXY_FIELDS}
+    fields = {"model_dim": canonical["model_dim"], **shared}
     lines = [f'    "{name}": {json.dumps(value)},' for name, value in fields.items()]
-    layers = [f"        {json.dumps(layer)}," for layer in genome["layers"]]
+    layers = [f"        {json.dumps(layer)}," for layer in canonical["layers"]]
     return "\n".join(["{", *lines, '    "layers": [', *layers, "    ],", "}"])
 
 

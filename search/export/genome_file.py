@@ -5,13 +5,19 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from brainformer.search.cost.cost import activated_parameters
 from brainformer.search.cost.scaling import ScaleModelDim, StackNTimes
-from brainformer.search.errors import InvalidGenome, NotFound
+from brainformer.search.errors import InvalidExport, NotFound
+from brainformer.search.export.manifest import (
+    check_schema_version,
+    check_seal,
+    sealed_json,
+)
+from brainformer.search.export.provenance import Digest, Provenance
 from brainformer.search.proxy.proxy import Proxy
 from brainformer.search.space.genome import Genome
 from brainformer.search.trials.trial import Measurements
@@ -27,13 +33,14 @@ class GenomeExport(BaseModel):
         fitness: Nats a token better than the baseline on the same pool.
         baseline: The baseline's figures on that pool.
         scaled_from: Digest of the block that was measured, if this one is a scaled copy of it.
+        versions: Of Python and of this project when it was written.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     format: Literal["brainformer-genome"] = "brainformer-genome"
     schema_version: Literal[1] = 1
-    digest: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    digest: Digest
     genome: Genome
     proxy: Proxy
     search_id: str
@@ -43,13 +50,25 @@ class GenomeExport(BaseModel):
     confidence: float | None = None
     measurements: Measurements = Measurements()
     baseline: dict[str, Any] | None = None
-    scaled_from: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
+    scaled_from: Digest | None = None
+    versions: dict[str, str] = {}
 
     def to_json(self) -> str:
-        """Returns readable JSON, the genome in its canonical form."""
+        """Returns readable JSON, the genome in its canonical form, sealed by its digest."""
         data = self.model_dump(mode="json", exclude_none=True)
-        data["genome"] = self.genome.canonical()
-        return json.dumps(data, indent=2) + "\n"
+        return sealed_json(data | {"genome": self.genome.canonical()})
+
+    def provenance(self) -> Provenance:
+        """Returns where the block comes from, as the manifests of folders have it."""
+        return Provenance(
+            search_id=self.search_id,
+            search_name=self.search_name,
+            trial_number=self.trial_number,
+            scaled_from=self.scaled_from,
+            dataset=self.proxy.dataset,
+            dataset_hash=self.proxy.dataset_hash,
+            versions=self.versions,
+        )
 
 
 def scale_export(export: GenomeExport, target_parameters: int) -> GenomeExport:
@@ -88,17 +107,23 @@ def read_export(path: Path) -> GenomeExport:
 
     Raises:
         NotFound: there is no such file.
-        InvalidGenome: it is not an export, or its digest does not match its genome.
+        InvalidExport: it is not an export, a newer version wrote it, or it was changed.
     """
     try:
-        export = GenomeExport.model_validate_json(path.read_text("utf-8"))
+        data = json.loads(path.read_text("utf-8"))
     except FileNotFoundError:
         raise NotFound("file", path) from None
-    except UnicodeDecodeError:
-        raise InvalidGenome(f"{path} is not an exported genome: it is not UTF-8 text") from None
+    except OSError as error:
+        raise InvalidExport(f"cannot read {path}: {error.strerror}") from None
+    except (UnicodeDecodeError, RecursionError, ValueError):
+        raise InvalidExport(f"{path} is not an exported genome: it is not JSON") from None
+    check_schema_version(data, path)
+    check_seal(data, path, required=False)  # files of before there were seals have none
+    try:
+        export = GenomeExport.model_validate(data)
     except ValidationError as error:
-        rule, value, where = first_problem(error)
-        raise InvalidGenome(f"{path} is not an exported genome: {rule}", value, where) from None
+        rule, value, where = first_problem(error, data)
+        raise InvalidExport(f"{path} is not an exported genome: {rule}", value, where) from None
     if export.digest != export.genome.digest:
-        raise InvalidGenome(f"the digest in {path} does not match its genome", export.digest[:12])
+        raise InvalidExport(f"the digest in {path} does not match its genome", export.digest[:12])
     return export

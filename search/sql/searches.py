@@ -32,6 +32,7 @@ from brainformer.search.sql.trials.state import BY_ID, SearchState, lock_search
 from brainformer.search.status import SEARCH_TRANSITIONS, SearchStatus
 from brainformer.search.store.contract import Actor
 from brainformer.search.store.records import BaselineSummary, Page, SearchRecord
+from brainformer.search.studies.plan import StudyKind
 from brainformer.search.trials.events import EventKind
 from brainformer.search.trials.trial import TrialStatus
 
@@ -120,7 +121,12 @@ def find(tx: Transaction, named: str) -> SearchRow:
 
 
 def listing(
-    tx: Transaction, *, cursor: str | None, limit: int, statuses: Sequence[SearchStatus]
+    tx: Transaction,
+    *,
+    cursor: str | None,
+    limit: int,
+    statuses: Sequence[SearchStatus],
+    kinds: Sequence[StudyKind],
 ) -> Page[SearchRecord]:
     """Returns a page of searches, newest first."""
     query = select(searches).order_by(searches.c.ordinal.desc()).limit(limit + 1)
@@ -128,6 +134,8 @@ def listing(
         query = query.where(searches.c.ordinal < whole_cursor(cursor))
     if statuses:
         query = query.where(searches.c.status.in_([status.value for status in statuses]))
+    if kinds:
+        query = query.where(searches.c.kind.in_([kind.value for kind in kinds]))
     rows = tx.all(SearchRow, query)
     more = str(rows[limit - 1].ordinal) if len(rows) > limit else None
     return Page(items=tuple(to_record(tx, row) for row in rows[:limit]), next_cursor=more)
@@ -180,6 +188,11 @@ def change_limits(
 ) -> SearchRecord:
     """Replaces the limits of an unfinished search."""
     state = _held(tx, named, version)
+    if state.is_study:
+        raise Conflict(
+            f"{state.kind} {state.id} runs what it planned and has no limits to change; stop it, "
+            "or start another"
+        )
     if state.status.ended:
         raise Conflict(
             f"search {state.id} has ended ({state.status.value}), so its limits cannot be "
@@ -198,12 +211,20 @@ def change_limits(
 
 
 def remove(tx: Transaction, named: str, *, actor: Actor, version: int | None) -> str:
-    """Deletes an ended search with all that belongs to it; returns its id."""
+    """Deletes an ended search with all that belongs to it, studies too; returns its id."""
     state = _held(tx, named, version)
     if not state.status.ended:
         raise Conflict(
             f"search {state.id} is {state.status.value}; stop or cancel it before deleting it"
         )
+    below = searches.c.parent_id == state.id
+    open_study = tx.first(SearchRow, select(searches).where(below, UNENDED).limit(1))
+    if open_study is not None:
+        raise Conflict(
+            f"search {state.id} has a {open_study.kind} that is {open_study.status}; stop or "
+            f"cancel {open_study.id} before deleting the search"
+        )
+    tx.run(delete(searches).where(below))
     tx.run(delete(searches).where(searches.c.id == state.id))
     tx.emit(EventKind.SEARCH_DELETED, None, id=state.id)
     audit_action(tx, actor, "search.delete", state.id)

@@ -10,9 +10,10 @@ from typing_extensions import override
 
 from brainformer.search.errors import LeaseLost, NotFound, StorageUnavailable
 from brainformer.search.spec import Limits, SearchSpec, resolve_spec
-from brainformer.search.sql import searches, tokens
+from brainformer.search.sql import searches, studies, tokens
 from brainformer.search.sql.connection.database import Clock, Database
 from brainformer.search.sql.connection.migration import check_connection, prepare
+from brainformer.search.sql.pool_store import SqlPools
 from brainformer.search.sql.reading import activity, listings
 from brainformer.search.sql.reading.best import best_record
 from brainformer.search.sql.rows.records import trial_record, youngest_outside
@@ -26,14 +27,16 @@ from brainformer.search.store.records import (
     AuditRecord,
     BaselineSummary,
     BestRecord,
+    CertificateRecord,
     EventRecord,
     Page,
-    PoolRecord,
     SearchRecord,
     TokenRecord,
     TrialRecord,
     WorkerRecord,
 )
+from brainformer.search.studies.certificate import CertificateRequest
+from brainformer.search.studies.plan import StudyKind
 from brainformer.search.trials.lease_id import LeaseId
 from brainformer.search.trials.lease_messages import (
     ClaimRequest,
@@ -71,6 +74,7 @@ class SqlStore(SearchStore):
     def __init__(self, database: Database) -> None:
         self._database = database
         self._caches = SearchCaches()
+        self.pools: SqlPools = SqlPools(database)
         self._touched: dict[int, float] = {}
         self._touch_lock = threading.Lock()
         try:
@@ -104,10 +108,17 @@ class SqlStore(SearchStore):
 
     @override
     def list_searches(
-        self, *, cursor: str | None = None, limit: int = 50, statuses: Sequence[SearchStatus] = ()
+        self,
+        *,
+        cursor: str | None = None,
+        limit: int = 50,
+        statuses: Sequence[SearchStatus] = (),
+        kinds: Sequence[StudyKind] = (StudyKind.SEARCH,),
     ) -> Page[SearchRecord]:
         with self._database.read() as tx:
-            return searches.listing(tx, cursor=cursor, limit=_page(limit), statuses=statuses)
+            return searches.listing(
+                tx, cursor=cursor, limit=_page(limit), statuses=statuses, kinds=kinds
+            )
 
     @override
     def change_status(
@@ -195,6 +206,18 @@ class SqlStore(SearchStore):
             return best_record(best, trial_record(best.row, youngest_outside(search)))
 
     @override
+    def create_certificate(
+        self, search_id: str, request: CertificateRequest, *, pool: str | None, actor: Actor
+    ) -> SearchRecord:
+        with self._database.write() as tx:
+            return studies.create_certificate(tx, search_id, request, pool=pool, actor=actor)
+
+    @override
+    def certificates(self, search_id: str) -> list[CertificateRecord]:
+        with self._database.read() as tx:
+            return studies.certificates_of(tx, search_id)
+
+    @override
     def baselines(self, search_id: str) -> list[BaselineSummary]:
         with self._database.read() as tx:
             return searches.summaries_of(tx, searches.find(tx, search_id).id)
@@ -207,6 +230,9 @@ class SqlStore(SearchStore):
         more = True
         while more:  # in short transactions: others write meanwhile
             with self._database.write() as tx:
+                if self.pools.refuses(tx, request.pool):
+                    tx.saw(request.worker_id, pool=request.pool)
+                    return []
                 leases, held, more = claims.claim_leases(tx, request, self._caches)
             if leases:
                 return leases
@@ -258,11 +284,6 @@ class SqlStore(SearchStore):
         with self._database.read() as tx:
             return activity.list_workers(tx)
 
-    @override
-    def pools(self) -> list[PoolRecord]:
-        with self._database.read() as tx:
-            return activity.list_pools(tx)
-
     # Tokens and audit
 
     @override
@@ -276,6 +297,13 @@ class SqlStore(SearchStore):
     ) -> tuple[TokenRecord, str]:
         with self._database.write() as tx:
             return tokens.create_token(tx, name, scopes, expires_in_seconds, actor)
+
+    @override
+    def adopt_token(
+        self, name: str, scopes: Sequence[str], secret: str, *, actor: Actor
+    ) -> TokenRecord:
+        with self._database.write() as tx:
+            return tokens.adopt_token(tx, name, scopes, secret, actor)
 
     @override
     def find_token(self, secret: str) -> TokenRecord | None:

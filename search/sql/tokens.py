@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import re
 import secrets
 from collections.abc import Sequence
 
 from sqlalchemy import insert, select
 
-from brainformer.search.errors import InvalidInput, NotFound
+from brainformer.search.errors import Conflict, InvalidInput, NotFound
 from brainformer.search.sql.connection.database import Transaction
 from brainformer.search.sql.connection.storable_text import storable
 from brainformer.search.sql.connection.tables import audit, tokens
@@ -21,12 +22,45 @@ from brainformer.search.store.scopes import SCOPES
 
 PREFIX = "bf_"
 SHOWN = 9  # characters of a secret that may be shown
+ADOPTABLE = re.compile(r"bf_[A-Za-z0-9_-]{43,200}")  # 43 characters hold 256 bits
 
 
 def create_token(
     tx: Transaction, name: str, scopes: Sequence[str], lifetime: float | None, actor: Actor
 ) -> tuple[TokenRecord, str]:
     """Returns a new token and its secret."""
+    secret = PREFIX + secrets.token_urlsafe(32)
+    return _insert(tx, name, scopes, secret, lifetime, actor), secret
+
+
+def adopt_token(
+    tx: Transaction, name: str, scopes: Sequence[str], secret: str, actor: Actor
+) -> TokenRecord:
+    """Returns the token of a secret that was made elsewhere, created unless it is there."""
+    if not ADOPTABLE.fullmatch(secret):
+        raise InvalidInput(
+            "a secret to adopt is bf_ and 43 or more random letters, digits, - or _; make one "
+            "with: echo bf_$(openssl rand -hex 32)"
+        )
+    row = tx.first(TokenRow, select(tokens).where(tokens.c.secret_hash == _hash(secret)))
+    if row is None:
+        return _insert(tx, name, scopes, secret, None, actor)
+    if row.revoked_at is not None:
+        raise Conflict(f"the secret is that of token {row.id}, which was revoked; make a new one")
+    if set(row.scopes.split()) != set(scopes):
+        raise Conflict(f"the secret is that of token {row.id} with the scopes {row.scopes}")
+    return _record(row)
+
+
+def _insert(
+    tx: Transaction,
+    name: str,
+    scopes: Sequence[str],
+    secret: str,
+    lifetime: float | None,
+    actor: Actor,
+) -> TokenRecord:
+    """Returns the record of a new token."""
     if not name or len(name) > 128:
         raise InvalidInput("a token's name has 1 to 128 characters", name[:64], "/name")
     unknown = sorted(set(scopes) - set(SCOPES))
@@ -34,7 +68,6 @@ def create_token(
         raise InvalidInput(f"scopes are some of {', '.join(SCOPES)}", unknown or None, "/scopes")
     if lifetime is not None and not 0 < lifetime <= 100 * 365 * 86_400:
         raise InvalidInput("a token lives above 0 s and at most 100 years", lifetime)
-    secret = PREFIX + secrets.token_urlsafe(32)
     values = {
         "name": storable(name),
         "prefix": secret[:SHOWN],
@@ -45,7 +78,7 @@ def create_token(
     }
     token_id: int = tx.run(insert(tokens).returning(tokens.c.id), values).scalar_one()
     audit_action(tx, actor, "token.create", str(token_id))
-    return _record(_row(tx, token_id)), secret
+    return _record(_row(tx, token_id))
 
 
 def find_token(tx: Transaction, secret: str) -> TokenRecord | None:

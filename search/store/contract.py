@@ -13,19 +13,22 @@ from dataclasses import dataclass
 
 from brainformer.search.spec import Limits, SearchSpec
 from brainformer.search.status import SearchStatus
+from brainformer.search.store.pool_store import PoolStore
 from brainformer.search.store.records import (
     AttemptRecord,
     AuditRecord,
     BaselineSummary,
     BestRecord,
+    CertificateRecord,
     EventRecord,
     Page,
-    PoolRecord,
     SearchRecord,
     TokenRecord,
     TrialRecord,
     WorkerRecord,
 )
+from brainformer.search.studies.certificate import CertificateRequest
+from brainformer.search.studies.plan import StudyKind
 from brainformer.search.trials.lease_messages import (
     ClaimRequest,
     Directive,
@@ -66,7 +69,13 @@ class TrialFilter:
 
 
 class SearchStore(ABC):
-    """Searches, trials, leases, events, tokens. Errors are those of `search/errors.py`."""
+    """Searches, trials, leases, events, tokens. Errors are those of `search/errors.py`.
+
+    Attributes:
+        pools: The kinds of hardware that work: looked at, drained, resumed.
+    """
+
+    pools: PoolStore
 
     # Searches
 
@@ -97,9 +106,14 @@ class SearchStore(ABC):
 
     @abstractmethod
     def list_searches(
-        self, *, cursor: str | None = None, limit: int = 50, statuses: Sequence[SearchStatus] = ()
+        self,
+        *,
+        cursor: str | None = None,
+        limit: int = 50,
+        statuses: Sequence[SearchStatus] = (),
+        kinds: Sequence[StudyKind] = (StudyKind.SEARCH,),
     ) -> Page[SearchRecord]:
-        """Returns searches, newest first."""
+        """Returns searches, newest first; studies where their kind is asked for."""
 
     @abstractmethod
     def change_status(
@@ -188,6 +202,27 @@ class SearchStore(ABC):
         """
 
     @abstractmethod
+    def create_certificate(
+        self, search_id: str, request: CertificateRequest, *, pool: str | None, actor: Actor
+    ) -> SearchRecord:
+        """Creates a certificate of the search's proxy and queues its runs.
+
+        Args:
+            search_id: Of the search, which may have ended.
+            request: How many blocks, seeds, budgets and widths.
+            pool: Where it runs; the search's first by default.
+            actor: Who asks.
+
+        Raises:
+            Conflict: no pool has a complete baseline, or not the one named.
+            InvalidSpec: the search has too few completed candidates.
+        """
+
+    @abstractmethod
+    def certificates(self, search_id: str) -> list[CertificateRecord]:
+        """Returns the search's certificates, newest first, with what they show so far."""
+
+    @abstractmethod
     def baselines(self, search_id: str) -> list[BaselineSummary]:
         """Returns the baseline's figures, pool by pool."""
 
@@ -259,10 +294,6 @@ class SearchStore(ABC):
     def workers(self) -> list[WorkerRecord]:
         """Returns the workers seen, latest first."""
 
-    @abstractmethod
-    def pools(self) -> list[PoolRecord]:
-        """Returns the pools seen."""
-
     # Tokens and audit
 
     @abstractmethod
@@ -275,6 +306,17 @@ class SearchStore(ABC):
         actor: Actor,
     ) -> tuple[TokenRecord, str]:
         """Creates a token; the secret is returned here only and kept as a SHA-256."""
+
+    @abstractmethod
+    def adopt_token(
+        self, name: str, scopes: Sequence[str], secret: str, *, actor: Actor
+    ) -> TokenRecord:
+        """Returns the token of a secret that was made elsewhere, created unless it is there.
+
+        Raises:
+            InvalidInput: the secret has not the form of ours, so it may be guessable.
+            Conflict: it is that of a token with other scopes, or of a revoked one.
+        """
 
     @abstractmethod
     def find_token(self, secret: str) -> TokenRecord | None:

@@ -11,6 +11,9 @@ from brainformer.search.estimates.verdict import Verdict
 from brainformer.search.space.genome import Genome
 from brainformer.search.spec import SearchSpec
 from brainformer.search.status import SearchStatus
+from brainformer.search.studies.certificate import CertificateRequest
+from brainformer.search.studies.certificate_result import CertificateResult
+from brainformer.search.studies.plan import StudyKind
 from brainformer.search.trials.trial import (
     Measurements,
     Outcome,
@@ -52,6 +55,17 @@ class SearchRecord(Record):
     best_fitness: float | None = None
     best_deviation: float | None = None
     best_repeats: int = 0
+    kind: StudyKind = StudyKind.SEARCH
+    parent_id: str | None = None
+
+
+class CertificateRecord(Record):
+    """A certificate of a search's proxy: the study that runs it, and what it shows so far."""
+
+    study: SearchRecord
+    pool: str
+    request: CertificateRequest
+    result: CertificateResult
 
 
 class BaselineSummary(Record):
@@ -212,6 +226,43 @@ class PoolRecord(Record):
     pool: str
     workers: int
     running: int
+    last_seen: datetime | None = None
+    drained_at: datetime | None = None
+
+
+class PoolSearch(Record):
+    """An open search that may use a pool.
+
+    `waiting` counts queued trials that no other pool may run, such as repeats of the baseline;
+    `blocked` says why no candidate starts here, and is empty where they do.
+    """
+
+    search_id: str
+    name: str
+    status: str
+    running: int
+    waiting: int
+    blocked: str = ""
+
+
+class PoolDetail(Record):
+    """A pool looked at closely.
+
+    `outcomes` counts how its share of the latest 2,000 attempts ended; devices, step time (median)
+    and utilisation (mean) are those of its latest 50 completed trials.
+    """
+
+    pool: str
+    workers: int
+    running: int
+    last_seen: datetime | None
+    drained_at: datetime | None
+    devices: tuple[str, ...]
+    attempts_last_hour: int
+    outcomes: dict[str, int]
+    step_time_ms: float | None
+    utilisation: float | None
+    searches: tuple[PoolSearch, ...]
 
 
 class TokenRecord(Record):
@@ -246,3 +297,4 @@ class Page(Record, Generic[R]):
 
 
 SearchRecord.model_rebuild()
+CertificateRecord.model_rebuild()

@@ -22,6 +22,7 @@ class TrialKind(StrEnum):
     BASELINE = "baseline"
     CANDIDATE = "candidate"
     CONFIRMATION = "confirmation"
+    CERTIFICATE = "certificate"
     PROMOTION = "promotion"
 
 

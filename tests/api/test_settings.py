@@ -30,7 +30,10 @@ def test_given_beats_environment_beats_file(tmp_path: Path, monkeypatch):
 def test_toml_is_read_too(tmp_path: Path):
     file = tmp_path / "settings.toml"
     file.write_text('allowed_hosts = ["a.example"]\n')
-    assert load_settings(file).trusted_hosts == {"a.example"}
+    hosts = load_settings(file, host="0.0.0.0").trusted_hosts
+    assert "a.example" in hosts
+    assert "127.0.0.1" in hosts  # of a health check
+    assert not hosts & {"*", "0.0.0.0", "b.example"}
 
 
 @pytest.mark.parametrize(

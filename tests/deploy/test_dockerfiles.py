@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.deploy.dockerfile import copied_from_context, read_dockerfile
+from tests.deploy.tools import run_tool
 from tests.repository import REPOSITORY
 
 ROOT = REPOSITORY
@@ -28,6 +29,11 @@ def instructions(request):
 
 def test_there_is_an_image_for_the_controller_and_for_workers():
     assert [path.name for path in DOCKERFILES] == ["controller.Dockerfile", "worker.Dockerfile"]
+
+
+def test_hadolint_finds_nothing():
+    told = run_tool("hadolint", *DOCKERFILES)
+    assert told.returncode == 0, told.stdout + told.stderr
 
 
 def test_everything_that_is_copied_exists_and_reaches_the_builder(instructions):
@@ -63,7 +69,22 @@ def test_packages_are_checked_by_hash_and_installed_in_the_first_stage_alone(ins
     installs = [i for i in instructions if i.name == "RUN" and "pip install" in i.rest]
     assert {i.stage for i in installs} == {0}
     for each in installs:
-        assert "--require-hashes" in each.rest or "--no-deps ." in each.rest
+        own = "--no-index --no-build-isolation --no-deps ." in each.rest
+        assert own or "--require-hashes" in each.rest
+
+
+def test_state_lies_in_the_volume_and_nowhere_else(instructions):
+    last = max(i.stage for i in instructions)
+    ours = [i for i in instructions if i.stage == last]
+    assert [i.rest for i in ours if i.name == "VOLUME"] == ["/data"]
+    (variables,) = (i.rest for i in ours if i.name == "ENV")
+    folders = re.findall(r"(HOME|XDG_\w+)=(\S+)", variables)
+    assert {"HOME", "XDG_CACHE_HOME"} <= {name for name, _ in folders}
+    assert all(f"{path}/".startswith("/data/") for _, path in folders)
+
+
+def test_every_image_has_a_health_check(instructions):
+    assert [i.stage for i in instructions if i.name == "HEALTHCHECK"] == [1]
 
 
 def test_no_secret_and_no_foreign_index_is_built_in(instructions):
@@ -110,6 +131,8 @@ def test_the_installed_packages_carry_every_file_that_is_not_python():
 def test_every_folder_with_python_in_it_is_a_package_and_so_is_installed():
     for package in PACKAGES:
         for path in _files(package):
+            if path.parent.name == "templates":  # data of the package: copied, never imported
+                continue
             assert path.suffix != ".py" or (path.parent / "__init__.py").is_file(), path
 
 

@@ -122,6 +122,14 @@ class HuggingFaceTokenizer(Tokenizer):
         text: str = self._library.decode([int(one) for one in tokens], skip_special_tokens=False)
         return text
 
+    def to_json(self) -> str:
+        """Returns the tokenizer as JSON, without truncation and padding."""
+        return str(self._library.to_str())
+
+    def token(self, number: int) -> str:
+        """Returns how the token of that number is written."""
+        return str(self._library.id_to_token(number))
+
 
 class SentencePieceTokenizer(Tokenizer):
     """A SentencePiece model file."""
@@ -162,6 +170,10 @@ class SentencePieceTokenizer(Tokenizer):
         """Returns the text of the tokens; control tokens have none."""
         text: str = self._library.decode([int(one) for one in tokens])
         return text
+
+    def token(self, number: int) -> str:
+        """Returns how the token of that number is written."""
+        return str(self._library.id_to_piece(number))
 
 
 def load_tokenizer(name: str, end_token: str | None = None) -> Tokenizer:

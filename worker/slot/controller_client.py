@@ -33,6 +33,7 @@ from brainformer.search.trials.lease_messages import (
     Receipt,
     Result,
 )
+from brainformer.search.trials.version_skew import HEADER, own_version, refuse_skew
 
 M = TypeVar("M", bound=BaseModel)
 GONE = frozenset({404, 409, 410})
@@ -59,10 +60,12 @@ class LeaseClient:
         known = bearer_token(token, "the worker's token")
         # Plain HTTP needs no certificates; to read them takes each slot 30 ms of its start.
         verify = not self.url.startswith("http:") or bool(proxy_for(self.url))
+        headers = {HEADER: own_version()}
+        headers |= {"Authorization": f"Bearer {known}"} if known else {}
         try:
             self._http = httpx.Client(
                 base_url=f"{self.url}/api/v1",
-                headers={"Authorization": f"Bearer {known}"} if known else {},
+                headers=headers,
                 timeout=httpx.Timeout(30, connect=5),
                 verify=verify,
                 transport=httpx.HTTPTransport(verify=verify) if is_loopback(self.url) else None,
@@ -87,6 +90,20 @@ class LeaseClient:
             return Identity.model_validate_json(answer.content)
         except ValidationError:
             raise InvalidInput("no controller answers there", self.url) from None
+
+    def check_version(self) -> None:
+        """Returns if the controller is of this worker's version, or does not say.
+
+        Raises:
+            VersionSkew: it is of another one.
+        """
+        try:
+            answer = self._http.get(f"{self.url}/healthz", timeout=httpx.Timeout(15, connect=5))
+            told = answer.json().get("version") if answer.is_success else None
+        except (httpx.HTTPError, ValueError, AttributeError):
+            return  # a controller that is not there yet is waited for
+        if isinstance(told, str):
+            refuse_skew(worker=own_version(), controller=told)
 
     def claim(self, request: ClaimRequest) -> tuple[Lease, ...]:
         """Returns up to `request.count` leases; waits for the first as the request says.

@@ -22,8 +22,10 @@ from brainformer.worker.slot.controller_client import LeaseClient
 from brainformer.worker.slot.first_contact import meet_controller
 from brainformer.worker.slot.outbox import Outbox
 from brainformer.worker.timing.calibration import cores
+from brainformer.worker.timing.clock import SystemClock
 from brainformer.worker.tune.cleanup import discard_old_checkpoints, prune_compiled
 from brainformer.worker.tune.console import Console
+from brainformer.worker.tune.pulse import Pulse
 from brainformer.worker.tune.ray_session import start_ray, trial_resources
 
 log = logging.getLogger(__name__)
@@ -49,6 +51,7 @@ def run_dispatcher(settings: WorkerSettings, tell: Callable[[str], None] = log.i
             the slots need more cores than there are.
         InvalidInput: there is no controller at that address.
         NotAuthorised: the controller refuses the token, at the start or later.
+        VersionSkew: the controller is of another version.
     """
     _check_cores(settings)
     settings.make_folders()
@@ -60,6 +63,7 @@ def run_dispatcher(settings: WorkerSettings, tell: Callable[[str], None] = log.i
             meet_controller(client, stop.event, tell)
         if stop.event.is_set():
             return 0
+        client.check_version()
         tell(f"starting {settings.slots} slots for pool {settings.pool} ...")
         ray = start_ray(settings)
         try:
@@ -165,6 +169,12 @@ def _run(
         result = Result(outcome=Outcome.ERROR, message=message)
         outbox.put(lease_id, search_id, result, wait=False)
 
+    pulse = Pulse(settings.pulse_file, SystemClock())
+
+    def over() -> bool:
+        pulse.beat()
+        return stop.event.is_set()
+
     end = time.monotonic() + settings.run_seconds
     searcher = TurnSearcher(
         left=lambda: 0.0 if stop.event.is_set() else end - time.monotonic(),
@@ -186,7 +196,7 @@ def _run(
             run_config=tune.RunConfig(
                 name=f"{settings.pool}-{datetime.now(UTC):%Y%m%d-%H%M%S}",
                 storage_path=folder,
-                stop=Drained(stop.event.is_set),
+                stop=Drained(over),
                 callbacks=callbacks,
                 verbose=0,
                 log_to_file=False,

@@ -70,6 +70,7 @@ def prepare(
         ),
     ] = None,
     folder: Folder = None,
+    as_json: AsJson = False,
 ) -> None:
     """Turn files into token shards with a manifest; whole or not at all."""
     require_worker_packages("numpy")
@@ -87,6 +88,9 @@ def prepare(
         test_share=test_share,
         folder=folder,
     )
+    if as_json:
+        print_json(manifest.model_dump(mode="json"))
+        return
     print_line(manifest.hash)
     say(
         f"{dataset}: {manifest.train_tokens:,} tokens to train on, "

@@ -8,27 +8,34 @@ from typing import Annotated
 import typer
 
 from brainformer.api.cli.commands.token import Database
-from brainformer.api.cli.terminal.output import say
+from brainformer.api.cli.terminal.options import AsJson
+from brainformer.api.cli.terminal.output import print_json, say
 
 app = typer.Typer(no_args_is_help=True, help="Look after the controller's database.")
 
 
 @app.command()
-def upgrade(database: Database = None) -> None:
+def upgrade(database: Database = None, as_json: AsJson = False) -> None:
     """Bring the schema to this version's."""
     from brainformer.search.sql.connection import migration
 
     url = _url(database)
     migration.upgrade(url)
+    if as_json:
+        print_json({"schema": migration.head()})
+        return
     say(f"the database is at schema {migration.head()}")
 
 
 @app.command()
-def check(database: Database = None) -> None:
+def check(database: Database = None, as_json: AsJson = False) -> None:
     """Check that the database answers and is at this version's schema."""
     from brainformer.search.sql.connection import migration
 
     migration.check(_url(database))
+    if as_json:
+        print_json({"schema": migration.head()})
+        return
     say(f"the database answers and is at schema {migration.head()}")
 
 

@@ -1,31 +1,31 @@
-"""`brainformer export`: the best genome, or any trial's, as a file that stands alone."""
+"""`brainformer export`: a block from a search, a genome file or an exported folder, as files."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from brainformer.api.cli.terminal.controller_client import ControllerClient, search_path
+from brainformer.api.cli.commands.worker_packages import require_worker_packages
+from brainformer.api.cli.terminal.address import search_path
 from brainformer.api.cli.terminal.options import (
     URL,
-    SearchName,
     Token,
     TokenFile,
     Url,
     connect,
+    given_token,
 )
 from brainformer.api.cli.terminal.output import print_raw, say, write_atomically
 from brainformer.search.errors import InvalidInput
-from brainformer.search.export.flax_source import flax_source
-from brainformer.search.export.genome_file import GenomeExport, scale_export
-from brainformer.search.proxy.proxy import Proxy
-from brainformer.search.space.genome import parse_genome
-from brainformer.search.trials.trial import Measurements
+
+if TYPE_CHECKING:
+    from brainformer.api.cli.terminal.controller_client import ControllerClient
+    from brainformer.search.export.genome_file import GenomeExport
+    from brainformer.worker.export.weighted_model import WeightedModel
 
 COUNT = re.compile(r"([0-9]{1,12}(?:\.[0-9]{1,12})?)([kKmMbB]?)")
 POWERS = {"": 1.0, "K": 1e3, "M": 1e6, "B": 1e9}
@@ -36,49 +36,103 @@ class Kind(StrEnum):
 
     GENOME = "genome"
     FLAX = "flax"
+    WEIGHTS = "weights"
+    HUGGINGFACE = "huggingface"
+    REPORT = "report"
 
 
-WRITERS: dict[Kind, Callable[[GenomeExport], str]] = {
-    Kind.GENOME: GenomeExport.to_json,
-    Kind.FLAX: flax_source,
-}
+FOLDERS = frozenset({Kind.WEIGHTS, Kind.HUGGINGFACE})
 
 
 def export(
-    search: SearchName,
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="SOURCE",
+            help="A search's id or name, an exported genome file, or an exported folder.",
+            show_default=False,
+        ),
+    ],
     trial: Annotated[
         int | None, typer.Option(help="A trial's number; without it, the best.", show_default=False)
     ] = None,
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", help="The file; without it, stdout.", show_default=False),
+        typer.Option(
+            "--output",
+            "-o",
+            help="The file or folder; files without it: stdout.",
+            show_default=False,
+        ),
     ] = None,
     kind: Annotated[
         Kind,
         typer.Option(
             "--format",
-            help="genome: JSON with its measurements; flax: source that needs only jax and flax.",
+            help="genome: JSON with its measurements; flax: source that needs only jax and flax; "
+            "weights: safetensors and config; huggingface: a folder for transformers; report: the "
+            "search as one HTML file.",
         ),
     ] = Kind.GENOME,
     target_params: Annotated[
         str | None,
         typer.Option(help="Scale to so many activated parameters: 1B, 300M.", show_default=False),
     ] = None,
+    tokenizer: Annotated[
+        str | None,
+        typer.Option(
+            help="bytes, a tokenizers .json or a SentencePiece .model: what the data was prepared "
+            "with. Needed for other data than the built-in bytes.",
+            show_default=False,
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of the initial weights of a block.")] = 0,
+    push_to_hub: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Upload the folder as OWNER/MODEL.", show_default=False),
+    ] = None,
     url: Url = URL,
     token: Token = None,
     token_file: TokenFile = None,
 ) -> None:
-    """Export a block, checked by its digest: as data, or as a model to train on."""
+    """Export a block, checked by its digest: as data, as source, or as a model with weights.
+
+    From a search or a genome file the weights are initial ones; from an exported folder, its own.
+    """
     target = None if target_params is None else parse_count(target_params)
-    document = fetch_export(connect(url, token, token_file), search, trial)
-    if target is not None:
-        document = scale_export(document, target)
-    text = WRITERS[kind](document)
-    if output is None:
-        print_raw(text)
+    known = given_token(token, token_file)
+    folder = Path(source)
+    has_weights = folder.is_dir() and (folder / "export.json").is_file()
+    if push_to_hub is not None and kind is not Kind.HUGGINGFACE:
+        raise InvalidInput("--push-to-hub uploads --format huggingface", str(kind))
+    if kind is Kind.REPORT:
+        _write(
+            output,
+            connect(url, known).text(f"/searches/{search_path(source)}/report"),
+            "the report",
+        )
         return
-    write_atomically(output, text)
-    say(f"wrote trial {document.trial_number} of {document.search_name} to {output}")
+    if has_weights or kind in FOLDERS:
+        require_worker_packages("jax", "safetensors")
+        if has_weights and target is not None:
+            raise InvalidInput("weights cannot be scaled; leave --target-params out", target_params)
+        if output is None:
+            raise InvalidInput(f"--format {kind} writes a folder; name it with --output")
+        block = None if has_weights else _block(source, trial, target, url, known)
+        _write_model(kind, output, _model(folder, block, seed), tokenizer)
+        if push_to_hub is not None:
+            _push(output, push_to_hub)
+        return
+    document = _block(source, trial, target, url, known)
+    what = f"trial {document.trial_number} of {document.search_name}"
+    _write(output, _text(kind, document), what)
+
+
+def _text(kind: Kind, document: GenomeExport) -> str:
+    """Returns the one file that a block without weights is written as."""
+    from brainformer.search.export.flax_source import flax_source
+
+    return flax_source(document) if kind is Kind.FLAX else document.to_json()
 
 
 def parse_count(text: str) -> int:
@@ -108,6 +162,21 @@ def fetch_export(client: ControllerClient, search: str, trial: int | None) -> Ge
     else:
         row = client.get(f"/searches/{record['id']}/trials/{trial}")
         row = row.get("trial", row)
+    return export_of(record, row, best)
+
+
+def export_of(record: dict[str, Any], row: dict[str, Any], best: dict[str, Any]) -> GenomeExport:
+    """Returns the export of a trial from the controller's answers.
+
+    Raises:
+        InvalidInput: the controller's genome does not have the digest that it states.
+    """
+    from brainformer.search.export.genome_file import GenomeExport
+    from brainformer.search.export.provenance import versions_of
+    from brainformer.search.proxy.proxy import Proxy
+    from brainformer.search.space.genome import parse_genome
+    from brainformer.search.trials.trial import Measurements
+
     genome = parse_genome(row["genome"])
     if genome.digest != row["digest"]:
         raise InvalidInput("the genome does not have the digest that the controller states")
@@ -122,4 +191,63 @@ def fetch_export(client: ControllerClient, search: str, trial: int | None) -> Ge
         confidence=best.get("confidence"),
         measurements=Measurements.model_validate(row["measurements"]),
         baseline=best.get("baseline") or record.get("baseline"),
+        versions=versions_of(),
     )
+
+
+def _block(
+    source: str, trial: int | None, target: int | None, url: str, token: str | None
+) -> GenomeExport:
+    """Returns the block of a genome file or of a search, scaled if that is wanted."""
+    from brainformer.search.export.genome_file import read_export, scale_export
+
+    path = Path(source)
+    found = (
+        read_export(path)
+        if path.is_file() or path.suffix == ".json"
+        else fetch_export(connect(url, token), source, trial)
+    )
+    return found if target is None else scale_export(found, target)
+
+
+def _model(folder: Path, block: GenomeExport | None, seed: int) -> WeightedModel:
+    """Returns the model in a folder, or a block with initial weights."""
+    from brainformer.worker.export.model_folders import read_model
+    from brainformer.worker.export.weighted_model import initialised
+
+    if block is None:
+        return read_model(folder)
+    return initialised(block.genome, block.proxy, seed=seed, provenance=block.provenance())
+
+
+def _write_model(kind: Kind, output: Path, model: WeightedModel, tokenizer: str | None) -> None:
+    from brainformer.worker.export.model_folders import write_flax, write_huggingface, write_weights
+    from brainformer.worker.export.tokenizer_files import default_tokenizer
+
+    if kind is Kind.HUGGINGFACE:
+        words = tokenizer or default_tokenizer(model.provenance)
+        write_huggingface(output, model, tokenizer=words)
+    elif kind is Kind.FLAX:
+        write_flax(output, model)
+    elif kind is Kind.WEIGHTS:
+        write_weights(output, model)
+    else:
+        raise InvalidInput(
+            "a folder with weights is exported as weights, flax or huggingface", str(kind)
+        )
+    weights = "trained" if model.provenance.origin == "trained" else "untrained"
+    say(f"wrote {output}: {kind}, {weights}, genome {model.genome.digest[:12]}")
+
+
+def _push(folder: Path, name: str) -> None:
+    from brainformer.worker.export.hub import push_to_hub
+
+    say(f"uploaded {folder} to {push_to_hub(folder, name)}")
+
+
+def _write(output: Path | None, text: str, what: str) -> None:
+    if output is None:
+        print_raw(text)
+        return
+    write_atomically(output, text)
+    say(f"wrote {what} to {output}")

@@ -7,13 +7,12 @@ import json
 import time
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from brainformer.api.cli.commands.seeds import with_seeds
 from brainformer.api.cli.commands.unserved import unserved
-from brainformer.api.cli.terminal.controller_client import ControllerClient, search_path
+from brainformer.api.cli.terminal.address import search_path
 from brainformer.api.cli.terminal.exit_codes import SEARCH_FAILED
 from brainformer.api.cli.terminal.options import (
     URL,
@@ -34,9 +33,11 @@ from brainformer.api.cli.terminal.output import (
 )
 from brainformer.api.report.certainty import verdict_sentence
 from brainformer.search.errors import ControllerUnreachable, InvalidSpec
-from brainformer.search.spec import parse_spec
 from brainformer.search.status import SearchStatus
 from brainformer.search.trials.events import EventKind
+
+if TYPE_CHECKING:
+    from brainformer.api.cli.terminal.controller_client import ControllerClient
 
 # Of an event, said elsewhere on its line or of use to programs alone.
 UNTOLD = frozenset({"seq", "search_id", "at", "attempt"})
@@ -81,6 +82,9 @@ def create(
 
     Seeds are proposed first: the spec's own, then those of the options, in the order of this page.
     """
+    from brainformer.api.cli.commands.seeds import with_seeds
+    from brainformer.search.spec import parse_spec
+
     client = connect(url, token, token_file)
     wanted = with_seeds(
         parse_spec(read_spec(file)),
@@ -154,8 +158,16 @@ def show(
         ("best fitness", _best_fitness(record)),
         ("best trial", _best(client, record)),
     ]
+    found = client.get(f"/searches/{record['id']}/soundness")
+    for pool, ratio in sorted(found["rival_tokens_per_parameter"].items()):
+        rows.append((f"rival on {pool}", f"{ratio:.3g} tokens per activated parameter"))
+    if found["best_tokens_per_parameter"] is not None:
+        ratio = found["best_tokens_per_parameter"]
+        rows.append(("best trial's run", f"{ratio:.3g} tokens per activated parameter"))
     stdout().print(table(("", ""), rows))
     _tell_unserved(client, record)
+    for note in found["notes"]:
+        say(f"note: {note}")
 
 
 @app.command()

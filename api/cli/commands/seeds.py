@@ -6,7 +6,8 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from brainformer.api.cli.terminal.controller_client import ControllerClient, search_path
+from brainformer.api.cli.terminal.address import search_path
+from brainformer.api.cli.terminal.controller_client import ControllerClient
 from brainformer.api.cli.terminal.output import say
 from brainformer.search.errors import InvalidInput, NotFound
 from brainformer.search.export.seed_files import Seed, check_seed, seeds_from_file

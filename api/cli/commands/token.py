@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -16,10 +17,12 @@ from brainformer.api.cli.terminal.output import (
     stdout,
     table,
 )
-from brainformer.search.store.contract import Actor, SearchStore
+from brainformer.search.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from brainformer.search.store.contract import Actor, SearchStore
 
 app = typer.Typer(no_args_is_help=True, help="Tokens for the REST interface.")
-OPERATOR = Actor(name="command-line")
 
 Database = Annotated[
     str | None,
@@ -42,12 +45,43 @@ def create(
     """Create a token; its secret is shown once, on stdout."""
     seconds = None if days is None else days * 86_400
     with open_database(database) as store:
-        record, secret = store.create_token(name, scope, expires_in_seconds=seconds, actor=OPERATOR)
+        record, secret = store.create_token(
+            name, scope, expires_in_seconds=seconds, actor=operator()
+        )
     if as_json:
         print_json({**record.model_dump(mode="json"), "secret": secret})
     else:
         print_line(secret)
         say(f"token {record.id} ({', '.join(record.scopes)}); it is not shown again")
+
+
+@app.command()
+def adopt(
+    name: Annotated[str, typer.Argument(help="Who uses it.", show_default=False)],
+    scope: Annotated[
+        list[str], typer.Option("--scope", "-s", help="read, write, worker or admin; repeatable.")
+    ],
+    secret_file: Annotated[
+        Path, typer.Option(help="The file that holds the secret.", show_default=False)
+    ],
+    database: Database = None,
+    as_json: AsJson = False,
+) -> None:
+    """Take over a secret that was made elsewhere, such as a Kubernetes secret.
+
+    The secret is bf_ and 43 or more random characters. To adopt it again changes nothing.
+    """
+    try:
+        secret = secret_file.read_text("utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        why = getattr(error, "strerror", None) or "it is not text"
+        raise InvalidInput(f"cannot read the secret {secret_file}: {why}") from None
+    with open_database(database) as store:
+        record = store.adopt_token(name, scope, secret, actor=operator())
+    if as_json:
+        print_json(record.model_dump(mode="json"))
+    else:
+        say(f"token {record.id} ({', '.join(record.scopes)}) of {record.name}")
 
 
 @app.command("list")
@@ -73,12 +107,24 @@ def list_tokens(database: Database = None, as_json: AsJson = False) -> None:
 
 @app.command()
 def revoke(
-    token_id: Annotated[int, typer.Argument(show_default=False)], database: Database = None
+    token_id: Annotated[int, typer.Argument(show_default=False)],
+    database: Database = None,
+    as_json: AsJson = False,
 ) -> None:
     """Revoke a token at once."""
     with open_database(database) as store:
-        record = store.revoke_token(token_id, actor=OPERATOR)
+        record = store.revoke_token(token_id, actor=operator())
+    if as_json:
+        print_json(record.model_dump(mode="json"))
+        return
     say(f"token {record.id} ({record.name}) is revoked")
+
+
+def operator() -> Actor:
+    """Returns who the audit trail says it was."""
+    from brainformer.search.store.contract import Actor
+
+    return Actor(name="command-line")
 
 
 @contextmanager

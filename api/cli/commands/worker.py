@@ -9,14 +9,12 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from pydantic import ValidationError
 
 from brainformer.api.cli.commands.worker_packages import require_worker_packages
 from brainformer.api.cli.terminal.options import URL, Token, TokenFile, Url, given_token
 from brainformer.api.cli.terminal.output import say
 from brainformer.search.errors import InvalidSpec
 from brainformer.search.user_folders import ensure_home
-from brainformer.search.validation import first_problem
 
 
 def worker(
@@ -61,6 +59,9 @@ def worker(
     What it does is told on stderr. A controller that refuses the token ends it with exit code 4.
     """
     require_worker_packages("jax", "ray")
+    from pydantic import ValidationError
+
+    from brainformer.search.validation import first_problem
     from brainformer.worker.datasets.manifest import default_data_folder
     from brainformer.worker.settings import WorkerSettings
     from brainformer.worker.tune.dispatcher import run_dispatcher

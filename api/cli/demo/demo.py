@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from importlib.resources import files
 from pathlib import Path
 from types import FrameType
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -18,8 +18,7 @@ from brainformer.api.cli.commands.export import fetch_export
 from brainformer.api.cli.commands.search import read_spec
 from brainformer.api.cli.commands.worker_packages import require_worker_packages
 from brainformer.api.cli.demo.processes import Family
-from brainformer.api.cli.demo.progress import DemoProgress
-from brainformer.api.cli.terminal.controller_client import DEFAULT_URL, ControllerClient
+from brainformer.api.cli.terminal.address import DEFAULT_URL
 from brainformer.api.cli.terminal.exit_codes import SEARCH_FAILED
 from brainformer.api.cli.terminal.output import (
     number,
@@ -30,8 +29,11 @@ from brainformer.api.cli.terminal.output import (
 )
 from brainformer.api.report.certainty import verdict_sentence
 from brainformer.search.errors import ControllerUnreachable, EnvironmentProblem
-from brainformer.search.spec import SearchSpec, parse_spec
 from brainformer.search.status import SearchStatus
+
+if TYPE_CHECKING:
+    from brainformer.api.cli.terminal.controller_client import ControllerClient
+    from brainformer.search.spec import SearchSpec
 
 START_SECONDS = 60
 
@@ -49,6 +51,8 @@ def demo(
 
     Running it again continues the same search; remove the folder to start over.
     """
+    from brainformer.search.spec import parse_spec
+
     wanted = parse_spec(_default_spec() if spec is None else read_spec(spec))
     _check_ready(folder)
     family = Family(folder / "logs")
@@ -105,6 +109,8 @@ def _start_controller(family: Family, folder: Path, port: int) -> ControllerClie
         EnvironmentProblem: it ended by itself; with the last line that it wrote.
         ControllerUnreachable: it did not answer in time.
     """
+    from brainformer.api.cli.terminal.controller_client import ControllerClient
+
     database = f"sqlite:///{(folder / 'search.db').resolve()}"
     family.start("controller", ["serve", "--port", str(port), "--database", database])
     client = ControllerClient(f"http://127.0.0.1:{port}")
@@ -138,6 +144,8 @@ def _find_or_create(client: ControllerClient, spec: SearchSpec) -> dict[str, Any
 
 def _follow(client: ControllerClient, family: Family, record: dict[str, Any]) -> dict[str, Any]:
     """Shows the search's progress until it ends; returns its last state."""
+    from brainformer.api.cli.demo.progress import DemoProgress
+
     with DemoProgress(record) as progress:
         while not SearchStatus(record["status"]).ended:
             _check_alive(family)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Any
-from urllib.parse import quote
 
 import httpx
 
+from brainformer.api.cli.terminal.address import search_path
 from brainformer.api.cli.terminal.event_lines import parse_events
+from brainformer.api.cli.terminal.id_prefix import named_search, whole_path
 from brainformer.search.controller_access import (
     bearer_token,
     controller_url,
@@ -24,8 +25,6 @@ from brainformer.search.errors import (
     NotAuthorised,
     NotFound,
 )
-
-DEFAULT_URL = "http://127.0.0.1:8700"
 
 
 class ControllerClient:
@@ -58,12 +57,20 @@ class ControllerClient:
         given = {name: value for name, value in params.items() if value is not None}
         return self._send("GET", path, params=given)
 
+    def text(self, path: str) -> str:
+        """Returns the text of a GET that answers something else than JSON."""
+        return self._answer("GET", path).text
+
     def post(self, path: str, body: Any = None, **headers: str) -> Any:
         """Returns the JSON of a POST."""
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         if body is None:
             return self._send("POST", path, headers=named)
         return self._send("POST", path, json=body, headers=named)
+
+    def patch(self, path: str, body: Any) -> Any:
+        """Returns the JSON of a PATCH."""
+        return self._send("PATCH", path, json=body)
 
     def delete(self, path: str) -> None:
         """Deletes what is at `path`."""
@@ -97,12 +104,7 @@ class ControllerClient:
         self._http.close()
 
     def _send(self, method: str, path: str, **rest: Any) -> Any:
-        try:
-            answer = self._http.request(method, path, **rest)
-        except httpx.HTTPError as error:
-            raise ControllerUnreachable(self.url, why_unreachable(error, self.url)) from None
-        if answer.status_code >= 300:
-            raise _problem(answer, self.url)
+        answer = self._answer(method, path, **rest)
         if not answer.content:
             return None
         try:
@@ -112,10 +114,27 @@ class ControllerClient:
                 self.url, "the answer is not JSON; is this address a controller's?"
             ) from None
 
+    def _answer(self, method: str, path: str, **rest: Any) -> httpx.Response:
+        try:
+            answer = self._http.request(method, path, **rest)
+        except httpx.HTTPError as error:
+            raise ControllerUnreachable(self.url, why_unreachable(error, self.url)) from None
+        if answer.status_code == 404 and named_search(path) is not None:
+            whole = whole_path(path, self._search_ids())
+            if whole is not None:
+                return self._answer(method, whole, **rest)
+        if answer.status_code >= 300:
+            raise _problem(answer, self.url)
+        return answer
 
-def search_path(named: str) -> str:
-    """Returns a search's id or name as one part of a path, whatever characters it has."""
-    return quote(named, safe="")
+    def _search_ids(self) -> Iterator[str]:
+        cursor: str | None = None
+        while True:
+            page = self.get("/searches", cursor=cursor, limit=100)
+            yield from (one["id"] for one in page["items"])
+            cursor = page.get("next_cursor")
+            if cursor is None:
+                return
 
 
 def _problem(answer: httpx.Response, url: str) -> BrainformerError:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from brainformer.api.cli.terminal.controller_client import DEFAULT_URL, ControllerClient
-from brainformer.search.controller_access import bearer_token
+from brainformer.api.cli.terminal.address import DEFAULT_URL
+from brainformer.api.cli.terminal.completion import search_names
 from brainformer.search.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from brainformer.api.cli.terminal.controller_client import ControllerClient
 
 MOST_TOKEN_FILE_BYTES = 4096
 
@@ -39,7 +42,13 @@ TokenFile = Annotated[
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Write JSON to stdout.")]
 SearchName = Annotated[
-    str, typer.Argument(metavar="SEARCH", help="The search's id or its name.", show_default=False)
+    str,
+    typer.Argument(
+        metavar="SEARCH",
+        help="The search's id, its unique beginning, or its name.",
+        autocompletion=search_names,
+        show_default=False,
+    ),
 ]
 URL = DEFAULT_URL
 
@@ -50,6 +59,8 @@ def connect(url: str, token: str | None, token_file: Path | None = None) -> Cont
     Raises:
         InvalidInput: the address or the token cannot be one.
     """
+    from brainformer.api.cli.terminal.controller_client import ControllerClient
+
     return ControllerClient(url, given_token(token, token_file))
 
 
@@ -59,6 +70,8 @@ def given_token(token: str | None, file: Path | None) -> str | None:
     Raises:
         InvalidInput: the file cannot be read or holds no token.
     """
+    from brainformer.search.controller_access import bearer_token
+
     if token is not None and token.strip():
         return bearer_token(token, "BRAINFORMER_TOKEN or --token")
     if file is None:

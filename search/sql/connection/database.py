@@ -36,6 +36,7 @@ from brainformer.search.sql.connection.engine import (
     is_memory,
     lock_beside,
     make_engine,
+    make_file,
     parse_url,
 )
 from brainformer.search.sql.connection.epoch import begin_epoch
@@ -168,8 +169,10 @@ class Database:
         # Who holds a SQLite file alone begins an epoch with the first thing that it writes.
         self._epoch_due = exclusive and not (self.postgres or is_memory(self.url))
         self._crashed = self._epoch_due and has_log(self.url)
-        if not self.postgres and exclusive:
-            self._lock_file = lock_beside(self.url)
+        if not self.postgres:
+            make_file(self.url)
+            if exclusive:
+                self._lock_file = lock_beside(self.url)
         try:
             self._open()
         except BaseException:

@@ -125,6 +125,24 @@ def _spoke(connection: DBAPIConnection) -> bool:
     return bool(waiting.poll(0))
 
 
+def make_file(url: URL) -> None:
+    """Makes the SQLite file and its folder where they are missing, the file its owner's alone.
+
+    Raises:
+        EnvironmentProblem: they cannot be made.
+    """
+    if is_memory(url):
+        return
+    path = Path(str(url.database)).resolve()
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # Never opened if it exists: closing it would drop SQLite's own locks.
+        with contextlib.suppress(FileExistsError):
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+    except OSError as error:
+        raise _not_writable(path, error) from error
+
+
 def lock_beside(url: URL) -> int | None:
     """Returns the descriptor that holds the file's lock until it is closed or the process ends."""
     if is_memory(url):
@@ -132,18 +150,18 @@ def lock_beside(url: URL) -> int | None:
     path = Path(str(url.database)).resolve()  # one lock, whatever the file is called
     beside = path.with_name(path.name + ".lock")
     try:
-        beside.parent.mkdir(parents=True, exist_ok=True)
-        # Its owner's alone. Never opened if it exists: closing it would drop SQLite's own locks.
-        with contextlib.suppress(FileExistsError):
-            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
         descriptor = os.open(beside, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
-        raise EnvironmentProblem(
-            f"cannot write {beside}: {error.strerror}", "choose a folder with write permission"
-        ) from error
+        raise _not_writable(beside, error) from error
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
         os.close(descriptor)
         raise StoreLocked(str(path)) from None
     return descriptor
+
+
+def _not_writable(path: Path, error: OSError) -> EnvironmentProblem:
+    return EnvironmentProblem(
+        f"cannot write {path}: {error.strerror}", "choose a folder with write permission"
+    )

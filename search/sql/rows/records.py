@@ -13,6 +13,7 @@ from brainformer.search.sql.rows.values import (
 )
 from brainformer.search.status import SearchStatus
 from brainformer.search.store.records import BaselineSummary, SearchRecord, TrialRecord
+from brainformer.search.studies.plan import StudyKind
 from brainformer.search.trials.trial import TrialStatus
 
 
@@ -58,6 +59,8 @@ def search_record(row: SearchRow, baseline: BaselineSummary | None) -> SearchRec
         best_fitness=row.best_fitness,
         best_deviation=row.best_deviation,
         best_repeats=row.best_repeats,
+        kind=StudyKind(row.kind),
+        parent_id=row.parent_id,
     )
 
 

@@ -159,6 +159,9 @@ def _grant(
     if state.status is not SearchStatus.RUNNING:
         return None
     pool = request.pool
+    if state.is_study:
+        planned = tx.first(TrialRow, NEXT, {"search": state.id, "pool": pool})
+        return None if planned is None else _start(tx, state, planned, request)
     baseline = baseline_row(tx, state.id, pool)
     if baseline is not None and baseline.failure:
         return None

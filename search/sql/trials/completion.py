@@ -57,6 +57,9 @@ def limit_reached(limits: Limits, search: SearchRow | SearchState, now: float) -
 
 def advance(tx: Transaction, state: SearchState) -> None:
     """Takes the search to its next stage if this one is over."""
+    if state.is_study:
+        _advance_study(state)
+        return
     if state.status is SearchStatus.STOPPING and not state.running:
         choose_best(tx, state)
         state.enter(SearchStatus.STOPPED, state.reason)
@@ -83,6 +86,15 @@ def advance(tx: Transaction, state: SearchState) -> None:
         choose_best(tx, state)
         reason = "every genome within reach was tried" if state.exhausted else "limit reached"
         state.enter(SearchStatus.COMPLETED, reason)
+
+
+def _advance_study(state: SearchState) -> None:
+    if state.running or (state.queued and state.status is not SearchStatus.STOPPING):
+        return
+    if state.status is SearchStatus.STOPPING:
+        state.enter(SearchStatus.STOPPED, state.reason)
+    elif state.status is SearchStatus.RUNNING:
+        state.enter(SearchStatus.COMPLETED, "every planned run has ended")
 
 
 def best_candidates(tx: Transaction, search_id: str, count: int) -> list[TrialRow]:

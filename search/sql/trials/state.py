@@ -19,6 +19,7 @@ from brainformer.search.sql.rows.table_rows import SearchRow, TrialRow
 from brainformer.search.sql.rows.values import read_spec
 from brainformer.search.sql.trials.attempts import require_granted
 from brainformer.search.status import SEARCH_TRANSITIONS, SearchStatus
+from brainformer.search.studies.plan import StudyKind
 from brainformer.search.trials.events import EventKind
 from brainformer.search.trials.lease_id import LeaseId
 from brainformer.search.trials.trial import TRIAL_TRANSITIONS, TrialStatus
@@ -80,6 +81,8 @@ class SearchState:
     confirming: bool
     best_number: int | None
     best_fitness: float | None
+    kind: str
+    plan: str | None
 
     def __init__(self, tx: Transaction, row: SearchRow) -> None:
         self.__dict__.update(zip(SearchRow._fields, row, strict=False))
@@ -93,6 +96,11 @@ class SearchState:
     def unchanged(self) -> bool:
         """Whether there is nothing to save."""
         return not self._changed
+
+    @property
+    def is_study(self) -> bool:
+        """Whether its trials are all planned: it has no baseline and proposes nothing."""
+        return self.kind != StudyKind.SEARCH.value
 
     def set(self, **values: Unpack[Changes]) -> None:
         """Changes columns."""

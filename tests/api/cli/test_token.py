@@ -79,3 +79,57 @@ def test_wrong_use_is_told_and_makes_nothing(brainformer, arguments, words):
     assert result.exit_code != 0
     assert words in str(result.exception)
     assert json.loads(brainformer("list", "--json").stdout) == []
+
+
+def test_the_first_token_may_come_before_the_first_start(tmp_path):
+    file = tmp_path / "never" / "made" / "search.db"
+    arguments = ["token", "create", "ann", "-s", "read", "--database", f"sqlite:///{file}"]
+    made = CliRunner().invoke(app, arguments)
+    assert made.exit_code == 0, made.stderr
+    assert file.stat().st_mode & 0o777 == 0o600
+
+
+def adopt(brainformer, tmp_path, secret, *scopes):
+    file = tmp_path / "secret"
+    file.write_text(secret)
+    given = [word for scope in scopes for word in ("-s", scope)]
+    return brainformer("adopt", "chart", *given, "--secret-file", str(file))
+
+
+def test_an_adopted_secret_opens_the_door_and_adopting_it_again_changes_nothing(
+    brainformer, tmp_path
+):
+    secret = "bf_" + "0123456789abcdef" * 4
+    for _ in range(2):
+        told = adopt(brainformer, tmp_path, f"{secret}\n", "read", "admin")
+        assert told.exit_code == 0, told.exception
+        assert secret not in told.stdout + told.stderr
+    (record,) = json.loads(brainformer("list", "--json").stdout)
+    assert record["scopes"] == ["read", "admin"]
+    assert record["expires_at"] is None
+    with client(tmp_path) as http:
+        headers = {"Authorization": f"Bearer {secret}"}
+        assert http.get(f"{ROOT}/tokens", headers=headers).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "secret", ["", "bf_short", "x" * 60, "bf_" + "ä" * 50, "bf_a b" + "c" * 50]
+)
+def test_a_secret_that_may_be_guessed_is_not_adopted_and_not_printed(brainformer, tmp_path, secret):
+    told = adopt(brainformer, tmp_path, secret, "read")
+    assert "43 or more random" in str(told.exception)
+    assert not secret or secret not in str(told.exception)
+    assert json.loads(brainformer("list", "--json").stdout) == []
+
+
+def test_a_revoked_secret_and_other_scopes_are_not_adopted(brainformer, tmp_path):
+    secret = "bf_" + "0123456789abcdef" * 4
+    adopt(brainformer, tmp_path, secret, "read")
+    assert "scopes read" in str(adopt(brainformer, tmp_path, secret, "admin").exception)
+    brainformer("revoke", "1")
+    assert "was revoked" in str(adopt(brainformer, tmp_path, secret, "read").exception)
+
+
+def test_a_secret_file_that_is_not_there_is_named(brainformer):
+    told = brainformer("adopt", "chart", "-s", "read", "--secret-file", "/nowhere")
+    assert "cannot read the secret /nowhere: No such file" in str(told.exception)

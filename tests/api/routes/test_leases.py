@@ -6,6 +6,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from brainformer.search.trials.version_skew import HEADER, own_version
 from tests.api.rest_site import (
     CLAIM,
     DONE,
@@ -194,3 +195,24 @@ def until(condition, seconds: float = 15) -> None:
     while not condition():
         assert time.monotonic() < end
         time.sleep(0.02)
+
+
+@pytest.mark.parametrize("change", ["9.9.9", "0.0.1", "1.{1}.0", "{0}.99.0rc1"])
+def test_a_worker_of_another_minor_version_is_refused_with_both_named(tmp_path, change):
+    own = own_version()
+    theirs = change.format(*own.split("."))
+    with client(tmp_path) as http:
+        create(http)
+        told = http.post(f"{LEASES}/claim", json=CLAIM, headers={HEADER: theirs})
+        assert code(told) == (409, "version_skew")
+        assert f"worker {theirs} " in told.json()["detail"]
+        assert f"controller {own}" in told.json()["detail"]
+        assert http.post(f"{LEASES}/claim", json=CLAIM).json()["leases"]
+
+
+def test_a_worker_of_another_patch_version_is_served(tmp_path):
+    with client(tmp_path) as http:
+        create(http)
+        near = ".".join([*own_version().split(".")[:2], "99"])
+        told = http.post(f"{LEASES}/claim", json=CLAIM, headers={HEADER: near})
+        assert len(told.json()["leases"]) == 1

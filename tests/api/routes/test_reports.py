@@ -122,3 +122,25 @@ def test_a_plot_draws_every_point_and_escapes_labels():
     assert drawn.count("<circle") == 5
     assert "<b>" not in drawn
     assert "a &lt; b" in drawn
+
+
+def test_an_undertrained_rival_and_an_edge_are_told(tmp_path):
+    with client(tmp_path) as http:
+        search = create(http, proxy={"preset": "nano", "budget_seconds": 1})
+        path = f"{ROOT}/searches/{search['id']}"
+        assert http.get(f"{path}/soundness").json()["rival_tokens_per_parameter"] == {}
+        finish(http, to_candidates(http), tokens=1_000_000)
+        found = http.get(f"{path}/soundness").json()
+        assert 0 < found["rival_tokens_per_parameter"]["cpu"] < 5
+        assert found["best_tokens_per_parameter"] > 5
+        assert "the rival on cpu is undertrained" in found["notes"][0]
+        assert "the rival on cpu is undertrained" in http.get(f"{path}/report").text
+
+
+def test_a_rival_trained_long_enough_is_nothing_to_mind(tmp_path):
+    with client(tmp_path) as http:
+        search = create(http, proxy={"preset": "nano", "budget_seconds": 3600})
+        finish(http, to_candidates(http), tokens=1_000_000)
+        found = http.get(f"{ROOT}/searches/{search['id']}/soundness").json()
+        assert found["rival_tokens_per_parameter"]["cpu"] > 5
+        assert not any("undertrained" in note for note in found["notes"])

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from brainformer.search.cost.cost import activated_parameters
-from brainformer.search.errors import InvalidGenome, NotFound
+from brainformer.search.errors import InvalidExport, NotFound
 from brainformer.search.export.genome_file import GenomeExport, read_export, scale_export
 from brainformer.search.proxy.proxy import Proxy
 from brainformer.search.space.genome import parse_genome
@@ -39,7 +39,27 @@ def test_a_changed_genome_does_not_pass(tmp_path: Path) -> None:
     data["genome"]["model_dim"] = 512
     path = tmp_path / "block.json"
     path.write_text(json.dumps(data))
-    with pytest.raises(InvalidGenome, match="digest"):
+    with pytest.raises(InvalidExport, match="digest"):
+        read_export(path)
+
+
+def test_a_changed_figure_does_not_pass(tmp_path: Path) -> None:
+    path = tmp_path / "block.json"
+    path.write_text(_export().to_json().replace('"fitness": 0.1', '"fitness": 0.9'))
+    with pytest.raises(InvalidExport, match=r"block\.json was changed"):
+        read_export(path)
+
+
+def test_a_newer_schema_and_a_cut_file_are_told_apart(tmp_path: Path) -> None:
+    path = tmp_path / "block.json"
+    text = _export().to_json()
+    path.write_text(text.replace('"schema_version": 1', '"schema_version": 2', 1))
+    with pytest.raises(
+        InvalidExport, match="schema version 2, this version reads up to 1; upgrade"
+    ):
+        read_export(path)
+    path.write_text(text[: len(text) // 2])
+    with pytest.raises(InvalidExport, match="not an exported genome: it is not JSON"):
         read_export(path)
 
 
@@ -48,7 +68,7 @@ def test_what_is_no_export_is_refused(tmp_path: Path) -> None:
     with pytest.raises(NotFound):
         read_export(path)
     path.write_text("{}")
-    with pytest.raises(InvalidGenome, match="not an exported genome"):
+    with pytest.raises(InvalidExport, match="not an exported genome"):
         read_export(path)
 
 

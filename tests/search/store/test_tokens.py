@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from brainformer.search.errors import InvalidInput, NotFound, StorageUnavailable
+from brainformer.search.errors import Conflict, InvalidInput, NotFound, StorageUnavailable
 from brainformer.search.spec import Limits
 from brainformer.search.status import SearchStatus
 from brainformer.search.store.contract import Actor
@@ -127,3 +127,13 @@ def test_the_audit_trail_is_read_page_by_page(site: Site) -> None:
     ids = [one.id for one in (*first.items, *rest.items)]
     assert ids == sorted(ids, reverse=True)
     assert (len(ids), rest.next_cursor) == (5, None)
+
+
+def test_an_adopted_secret_is_found_like_any_other_and_once_only(site: Site) -> None:
+    secret = "bf_" + "0123456789abcdef" * 4
+    first = site.store.adopt_token("chart", ["worker"], secret, actor=ME)
+    assert site.store.adopt_token("chart", ["worker"], secret, actor=ME) == first
+    assert site.store.find_token(secret) == first
+    assert [token.id for token in site.store.list_tokens()] == [first.id]
+    with pytest.raises(Conflict, match="scopes worker"):
+        site.store.adopt_token("chart", ["admin"], secret, actor=ME)

@@ -2,9 +2,16 @@ import socket
 
 import pytest
 
-from brainformer.search.errors import ControllerUnreachable, InvalidInput, LeaseLost, NotAuthorised
+from brainformer.search.errors import (
+    ControllerUnreachable,
+    InvalidInput,
+    LeaseLost,
+    NotAuthorised,
+    VersionSkew,
+)
 from brainformer.search.trials.lease_messages import ClaimRequest, Progress, Result
 from brainformer.search.trials.trial import Outcome
+from brainformer.search.trials.version_skew import own_version
 from brainformer.worker.slot.controller_client import LeaseClient
 from tests.worker.fake_controller import answer, fake_controller
 from tests.worker.leases import make_lease
@@ -127,3 +134,31 @@ def test_the_token_is_sent_and_not_shown(controller, client, caplog):
 def test_a_search_that_is_gone_is_told_from_one_that_may_not_be_read(controller, client):
     controller.say("s", answer({}, 404), answer({}, 403), answer({}))
     assert [client.forgot("s") for _ in range(3)] == [True, False, False]
+
+
+def test_a_controller_of_another_minor_version_is_refused_with_both_named(controller, client):
+    controller.say("healthz", answer({"status": "ok", "version": "7.3.1"}))
+    with pytest.raises(VersionSkew, match=rf"worker {own_version()} .* controller 7\.3\.1"):
+        client.check_version()
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        answer({"status": "ok", "version": f"{own_version().rpartition('.')[0]}.99"}),
+        answer({"status": "ok"}),
+        answer(["a proxy's page"]),
+        (200, b"<html>"),
+        (503, b""),
+    ],
+)
+def test_one_that_fits_or_does_not_say_is_taken(controller, client, said):
+    controller.say("healthz", said)
+    client.check_version()
+
+
+def test_one_that_is_not_there_yet_is_no_reason_to_end():
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{free.getsockname()[1]}"
+    LeaseClient(url).check_version()

@@ -83,6 +83,7 @@ def test_searches_share_the_slots_and_a_drain_leaves_nothing_running(tmp_path):
             ),
             seconds=90,
         )
+        assert time.time() - (tmp_path / "worker" / "alive").stat().st_mtime < 10
         counts = Counter({search: len(stack.trials(search)) for search in (one, other)})
         assert max(counts.values()) <= 1.5 * min(counts.values())
         code, seconds = drain(stack)

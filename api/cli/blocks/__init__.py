@@ -1,0 +1,1 @@
+"""Commands on genomes, spaces and the zoo: they need neither a controller nor a search."""

@@ -1,0 +1,126 @@
+"""`brainformer certify`: how well a search's proxy ranks blocks, measured on its pool."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from brainformer.api.cli.terminal.address import search_path
+from brainformer.api.cli.terminal.options import (
+    URL,
+    AsJson,
+    SearchName,
+    Token,
+    TokenFile,
+    Url,
+    connect,
+)
+from brainformer.api.cli.terminal.output import print_json, say, stdout, table, write_atomically
+from brainformer.search.errors import NotFound
+
+COLUMNS = ("ranked at", "for", "blocks>", "tau-b", "tau-b, top 8", "noise ceiling", "regret, nats")
+
+
+def certify(
+    search: SearchName,
+    blocks: Annotated[
+        int, typer.Option(help="Blocks: half the best, half spread over the rest.")
+    ] = 16,
+    repeats: Annotated[int, typer.Option(help="Seeds of each block.")] = 2,
+    budget: Annotated[
+        list[float] | None,
+        typer.Option(help="Multiple of the proxy's budget; repeatable. 1, 3 and 6 by default."),
+    ] = None,
+    scale: Annotated[
+        list[float] | None,
+        typer.Option(help="Multiple of the blocks' widths; repeatable. 1 and 2 by default."),
+    ] = None,
+    pool: Annotated[
+        str | None, typer.Option(help="Where it runs; the search's first pool by default.")
+    ] = None,
+    show: Annotated[
+        bool, typer.Option("--show", help="Start nothing; show what the newest one says so far.")
+    ] = False,
+    plot: Annotated[
+        Path | None,
+        typer.Option(help="With --show: write the proxy's losses against the target's, as SVG."),
+    ] = None,
+    url: Url = URL,
+    token: Token = None,
+    token_file: TokenFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Measure how well a search's proxy ranks blocks: longer and wider runs of some of them.
+
+    The runs are ordinary trials on the search's pool; --show tells what they say so far.
+    """
+    client = connect(url, token, token_file)
+    found = client.get(f"/searches/{search_path(search)}")
+    if show or plot is not None:
+        items = client.get(f"/searches/{found['id']}/certificates")["items"]
+        if not items:
+            raise NotFound("certificate", f"of {search}; start one with 'brainformer certify'")
+        _show(items[0], plot, as_json=as_json)
+        return
+    body: dict[str, Any] = {"blocks": blocks, "repeats": repeats}
+    body |= {"budgets": budget} if budget else {}
+    body |= {"scales": scale} if scale else {}
+    body |= {"pool": pool} if pool else {}
+    record = client.post(f"/searches/{found['id']}/certificates", body)
+    if as_json:
+        print_json(record)
+        return
+    stdout().print(record["id"])
+    runs = record["spec"]["limits"]["trials"]
+    say(f"{record['name']} runs {runs} trials; see what they say: brainformer certify {search} "
+        "--show")  # fmt: skip
+
+
+def _show(item: dict[str, Any], plot: Path | None, *, as_json: bool) -> None:
+    from brainformer.api.report.certificate import certificate_plot
+    from brainformer.search.store.records import CertificateRecord
+
+    certificate = CertificateRecord.model_validate(item)
+    if plot is not None:
+        write_atomically(plot, certificate_plot(certificate))
+        say(f"wrote {plot}")
+    if as_json:
+        print_json(item)
+        return
+    result = certificate.result
+    say(
+        f"{certificate.study.name} is {certificate.study.status.value}: {result.finished} of "
+        f"{result.planned} runs have ended on {certificate.pool}"
+    )
+    for left_out in result.left_out:
+        say(f"left out: {left_out}")
+    if not result.rows:
+        say("not enough runs yet: ranks need four blocks at a budget and at its target")
+        return
+    rows = [
+        (
+            f"budget x{row.budget:g}",
+            f"x{row.target_budget:g}, width x{row.target_scale:g}",
+            str(row.blocks),
+            _bounds(row.tau.model_dump(), 2),
+            _bounds(row.tau_top.model_dump(), 2),
+            "-" if row.ceiling_top is None else _bounds(row.ceiling_top.model_dump(), 2),
+            _bounds(row.regret.model_dump(), 3),
+        )
+        for row in result.rows
+    ]
+    stdout().print(table(COLUMNS, rows))
+    if result.sufficient_budget is None:
+        say("no budget suffices: the winner may be more than 0.03 nats from the best (95%)")
+    else:
+        say(
+            f"cheapest sufficient budget: x{result.sufficient_budget:g} (its winner is within "
+            "0.03 nats of the best, 95%)"
+        )
+
+
+def _bounds(interval: dict[str, float], digits: int) -> str:
+    value, low, high = (f"{interval[name]:.{digits}f}" for name in ("value", "low", "high"))
+    return f"{value} [{low}, {high}]"

@@ -1,0 +1,156 @@
+"""`brainformer best`, `report` and `trial`: what a search has found."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from brainformer.api.cli.terminal.address import search_path
+from brainformer.api.cli.terminal.options import (
+    URL,
+    AsJson,
+    SearchName,
+    Token,
+    TokenFile,
+    Url,
+    connect,
+)
+from brainformer.api.cli.terminal.output import (
+    number,
+    print_json,
+    say,
+    stdout,
+    table,
+    write_atomically,
+)
+from brainformer.api.report.certainty import verdict_sentence
+
+app = typer.Typer(no_args_is_help=True, help="Look at the trials of a search.")
+FIGURES = (
+    ("validation loss", "validation_loss", 4),
+    ("bits per byte", "bits_per_byte", 4),
+    ("step time, ms", "step_time_ms", 2),
+    ("steps", "steps", 0),
+    ("tokens", "tokens", 0),
+    ("training, s", "training_seconds", 1),
+)
+
+
+def best(
+    search: SearchName,
+    url: Url = URL,
+    token: Token = None,
+    token_file: TokenFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show the best block of a search, and what fresh runs say of it."""
+    found = connect(url, token, token_file).get(f"/searches/{search_path(search)}/best")
+    if as_json:
+        print_json(found)
+        return
+    say(f"trial {found['trial']['number']} {verdict_sentence(found)}")
+    _show_trial(found["trial"])
+
+
+def report(
+    search: SearchName,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="The file; stdout without it.", show_default=False),
+    ] = None,
+    url: Url = URL,
+    token: Token = None,
+    token_file: TokenFile = None,
+) -> None:
+    """Write the report of a search: one HTML file that stands alone."""
+    page = connect(url, token, token_file).text(f"/searches/{search_path(search)}/report")
+    if output is None:
+        sys.stdout.write(page)
+        return
+    write_atomically(output, page)
+    say(f"wrote the report to {output}")
+
+
+@app.command("list")
+def list_trials(
+    search: SearchName,
+    status: Annotated[
+        str | None, typer.Option(help="Only these: completed, failed ...", show_default=False)
+    ] = None,
+    sort: Annotated[
+        str, typer.Option(help="number, fitness, step_time_ms, parameters; -fitness descends.")
+    ] = "number",
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="How many at most.")] = 100,
+    url: Url = URL,
+    token: Token = None,
+    token_file: TokenFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """List the trials of a search."""
+    found = connect(url, token, token_file).get(
+        f"/searches/{search_path(search)}/trials", status=status, sort=sort, limit=limit
+    )
+    if as_json:
+        print_json(found["items"])
+        return
+    rows = [
+        (
+            str(one["number"]),
+            one["kind"],
+            one["status"],
+            number(one["fitness"], 4),
+            number(one["measurements"].get("validation_loss"), 4),
+            number(one["measurements"].get("step_time_ms"), 1),
+            one["origin"],
+        )
+        for one in found["items"]
+    ]
+    names = ("trial>", "kind", "status", "fitness>", "loss>", "step ms>", "origin")
+    stdout().print(table(names, rows))
+    if found.get("next_cursor"):
+        say(f"the first {len(rows)}; more with --limit")
+
+
+@app.command()
+def show(
+    search: SearchName,
+    trial: Annotated[int, typer.Argument(metavar="NUMBER", min=0, show_default=False)],
+    url: Url = URL,
+    token: Token = None,
+    token_file: TokenFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show a trial: how it ended, its figures, its block and what differs from its parent."""
+    found = connect(url, token, token_file).get(f"/searches/{search_path(search)}/trials/{trial}")
+    if as_json:
+        print_json(found)
+    else:
+        _show_trial(found)
+
+
+def _show_trial(trial: dict[str, Any]) -> None:
+    from brainformer.api.cli.blocks.words import KINDS, fields_of
+    from brainformer.search.space.genome import parse_genome
+
+    genome, measured = parse_genome(trial["genome"]), trial["measurements"]
+    why = f": {trial['message']}" if trial["message"] else ""
+    rows = [
+        ("trial", f"{trial['number']}, {trial['kind']}, {trial['origin'] or '-'}"),
+        ("status", f"{trial['status']}{why}"),
+        ("pool", trial["pool"] or "-"),
+        ("fitness", number(trial["fitness"], 4)),
+        *((words, number(measured.get(name), digits)) for words, name, digits in FIGURES),
+        ("parameters", number(trial["parameters"], 0)),
+        ("activated", number(trial["activated_parameters"], 0)),
+        ("digest", trial["digest"]),
+        ("model dim", str(genome.model_dim)),
+    ]
+    rows += [(KINDS[layer.kind], fields_of(layer)) for layer in genome.layers]
+    if trial["parent_number"] is not None:
+        rows.append(("parent", f"trial {trial['parent_number']}, {trial['mutation']}"))
+    for one in trial.get("changes", ()):
+        rows.append((one["op"], f"{one['path']}: {one['before']} -> {one['after']}"))
+    stdout().print(table(("", ""), rows))

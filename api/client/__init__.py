@@ -1,0 +1,1 @@
+"""Driving a controller from Python: what `brainformer.client` offers."""

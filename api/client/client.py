@@ -1,0 +1,122 @@
+"""A controller, driven from Python: searches are created, found and listed."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from brainformer.api.cli.terminal.address import DEFAULT_URL
+from brainformer.api.cli.terminal.controller_client import ControllerClient
+from brainformer.api.client.search import Search
+from brainformer.search.errors import InvalidSpec
+from brainformer.search.spec import SearchSpec, parse_spec
+from brainformer.search.store.records import PoolRecord, SearchRecord, WorkerRecord
+
+PAGE = 100
+
+
+class Client:
+    """Calls the controller at an address; answers are the records that REST documents.
+
+    Every refusal is one of this project's errors (`brainformer.search.errors`): `NotFound`,
+    `InvalidSpec`, `Conflict`, `ControllerUnreachable` ...
+    """
+
+    def __init__(self, url: str | None = None, token: str | None = None) -> None:
+        """Makes a client; nothing is sent yet.
+
+        Args:
+            url: The controller's address; without it BRAINFORMER_URL's, or this machine's.
+            token: A bearer token; without it BRAINFORMER_TOKEN's, if that is set.
+        """
+        address = url or os.environ.get("BRAINFORMER_URL") or DEFAULT_URL
+        self._rest = ControllerClient(address, token or os.environ.get("BRAINFORMER_TOKEN"))
+
+    @property
+    def url(self) -> str:
+        """The controller's address, where its dashboard is."""
+        return self._rest.url
+
+    def create(
+        self,
+        spec: SearchSpec | Mapping[str, Any] | str | Path,
+        *,
+        idempotency_key: str | None = None,
+    ) -> Search:
+        """Launches a search.
+
+        Args:
+            spec: A spec, its fields, its text in YAML or JSON, or the path of its file.
+            idempotency_key: The same key with the same spec never creates twice.
+
+        Raises:
+            InvalidSpec: the spec breaks a rule; nothing was sent.
+            Conflict: the key was used with another spec.
+        """
+        body = _spec_of(spec).model_dump(mode="json")
+        key = idempotency_key or uuid.uuid4().hex
+        record = self._rest.post("/searches", body, Idempotency_Key=key)
+        return Search(self._rest, SearchRecord.model_validate(record))
+
+    def search(self, named: str) -> Search:
+        """Returns the search of that id or name.
+
+        Raises:
+            NotFound: there is none.
+        """
+        return Search(self._rest, SearchRecord.model_validate(self._rest.get(f"/searches/{named}")))
+
+    def searches(self) -> Iterator[Search]:
+        """Yields all searches, newest first."""
+        cursor: str | None = None
+        while True:
+            page = self._rest.get("/searches", cursor=cursor, limit=PAGE)
+            for item in page["items"]:
+                yield Search(self._rest, SearchRecord.model_validate(item))
+            cursor = page.get("next_cursor")
+            if cursor is None:
+                return
+
+    def workers(self) -> list[WorkerRecord]:
+        """Returns the workers that have claimed leases, latest first."""
+        return [WorkerRecord.model_validate(one) for one in self._rest.get("/workers")["items"]]
+
+    def pools(self) -> list[PoolRecord]:
+        """Returns the kinds of hardware that have worked here."""
+        return [PoolRecord.model_validate(one) for one in self._rest.get("/pools")["items"]]
+
+    def close(self) -> None:
+        """Closes the connections; searches that came from this client can no more be asked."""
+        self._rest.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def _spec_of(given: SearchSpec | Mapping[str, Any] | str | Path) -> SearchSpec:
+    if isinstance(given, SearchSpec):
+        return given
+    if isinstance(given, Path):
+        return parse_spec(_text_of(given))
+    return parse_spec(dict(given) if isinstance(given, Mapping) else given)
+
+
+def _text_of(path: Path) -> str:
+    try:
+        return path.read_text("utf-8")
+    except OSError as error:
+        raise InvalidSpec(f"cannot read the spec {path}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise InvalidSpec(f"the spec {path} is not UTF-8 text") from None

@@ -1,0 +1,86 @@
+"""Trials for benchmarks: trained without Ray or a controller, one process pinned to each core."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import NamedTuple
+
+from brainformer.search.proxy.proxy import Proxy
+from brainformer.search.space.genome import Genome
+from brainformer.search.trials.lease_messages import Directive, Lease, Result
+from brainformer.worker.process.environment import trial_environment
+
+
+class Run(NamedTuple):
+    """One trial; `steps` fixes the number of steps, which the clock decides otherwise."""
+
+    genome: Genome
+    proxy: Proxy
+    seed: int
+    steps: int | None = None
+
+
+def restart_as_trial(module: str) -> None:
+    """Starts the process again with a trial's environment; returns if it has it already."""
+    environment = trial_environment("cpu", 1)
+    if any(os.environ.get(name) != value for name, value in environment.items()):
+        # The allocator reads its settings when a process starts.
+        command = [sys.executable, "-m", module, *sys.argv[1:]]
+        os.execve(sys.executable, command, os.environ | environment)
+
+
+def train_all(runs: Sequence[Run], *, cores: Sequence[int]) -> Iterator[Result]:
+    """Yields each run's result, in order, trained by one process a core."""
+    context = multiprocessing.get_context("spawn")
+    free = context.Queue()
+    for core in cores:
+        free.put(core)
+    with context.Pool(len(cores), initializer=_own_core, initargs=(free,)) as pool:
+        yield from pool.imap(_train, runs, chunksize=1)
+
+
+def _own_core(free: multiprocessing.Queue[int]) -> None:
+    os.sched_setaffinity(0, {free.get()})
+
+
+def _train(run: Run) -> Result:
+    from brainformer.worker.training.proxy_training import train_proxy
+
+    lease = Lease.model_validate(
+        {
+            "lease_id": "1-1",
+            "search_id": "benchmark",
+            "search_name": "benchmark",
+            "trial_id": 1,
+            "trial_number": 1,
+            "attempt": 1,
+            "kind": "candidate",
+            "pool": "cpu",
+            "genome": run.genome,
+            "proxy": run.proxy,
+            "seed": run.seed,
+            "expires_at": datetime.now(UTC),
+            "lease_seconds": 60,
+        }
+    )
+    result = train_proxy(
+        lease,
+        on_progress=lambda _: Directive(action="continue"),
+        cache_folder=Path.home() / ".cache" / "brainformer" / "compiled",
+        recorded_steps=run.steps,
+    )
+    m = result.measurements
+    print(
+        f"{result.outcome:>10}  d={run.genome.model_dim:<3} layers={len(run.genome.layers)}"
+        f" seed={run.seed} budget={run.proxy.budget_seconds:g}"
+        f"  loss {m.validation_loss}  steps {m.steps}  step {m.step_time_ms} ms"
+        f"  training {m.training_seconds} s  contention {m.contention}"
+        f"  utilisation {m.utilisation}",
+        flush=True,
+    )
+    return result

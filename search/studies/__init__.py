@@ -1,0 +1,1 @@
+"""Studies of a search: trials of chosen blocks under proxies of their own, without evolution."""

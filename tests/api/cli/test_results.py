@@ -1,0 +1,133 @@
+"""Best, report, trials, workers, limits, deletion and short ids, against a real controller."""
+
+from __future__ import annotations
+
+import json
+import webbrowser
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from brainformer.api.cli.main import app
+from brainformer.api.cli.terminal.exit_codes import CONFLICT, NOT_FOUND, USAGE
+from brainformer.api.cli.terminal.id_prefix import SHORTEST, whole_path
+from brainformer.search.errors import InvalidInput
+from tests.api.cli.test_search import SPEC, brainformer, refused
+from tests.api.dashboard.site import ScriptedWorker, Site
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[Site]:
+    found = Site(tmp_path)
+    yield found
+    found.stop()
+
+
+@pytest.fixture
+def worker(site: Site) -> Iterator[ScriptedWorker]:
+    found = ScriptedWorker(site)
+    yield found
+    found.http.close()
+
+
+@pytest.fixture
+def search(site: Site, worker: ScriptedWorker, tmp_path: Path) -> str:
+    """Returns the id of a search that has completed."""
+    (tmp_path / "spec.yaml").write_text(SPEC)
+    created = brainformer(site, "search", "create", "-f", str(tmp_path / "spec.yaml"))
+    worker.finish_next([2.0], kind="baseline")
+    worker.finish_candidates([1.9, 1.8])
+    return created.stdout.strip()
+
+
+def test_best_report_and_trials_are_shown(site: Site, search: str, tmp_path: Path) -> None:
+    best = brainformer(site, "best", "small")
+    assert "trial 2 not confirmed" in best.stderr
+    assert "2, candidate, " in best.stdout
+    assert json.loads(brainformer(site, "best", "small", "--json").stdout)["trial"]["number"] == 2
+    shown = brainformer(site, "trial", "show", "small", "1").stdout
+    assert "0.1000" in shown
+    assert "1.9000" in shown
+    assert json.loads(brainformer(site, "trial", "show", "small", "1", "--json").stdout)["attempts"]
+    listed = brainformer(site, "trial", "list", "small", "--sort", "-fitness", "--limit", "2")
+    assert [line.split()[0] for line in listed.stdout.splitlines()[1:]] == ["2", "1"]
+    assert "more with --limit" in listed.stderr
+    file = tmp_path / "report.html"
+    brainformer(site, "report", "small", "-o", str(file))
+    assert file.read_text() == brainformer(site, "report", "small").stdout
+    assert "no trial 9" in refused(site, NOT_FOUND, "trial", "show", "small", "9")
+
+
+def test_workers_and_pools_are_listed(site: Site, search: str) -> None:
+    assert "scripted-1" in brainformer(site, "workers").stdout
+    assert json.loads(brainformer(site, "pool", "list", "--json").stdout)[0]["pool"] == "cpu"
+
+
+def test_without_workers_the_lists_say_how_to_start_one(site: Site) -> None:
+    for words in (("workers",), ("pool", "list")):
+        assert "brainformer worker" in brainformer(site, *words).stderr
+
+
+def test_a_limit_that_is_not_given_stays(site: Site, tmp_path: Path) -> None:
+    (tmp_path / "spec.yaml").write_text(SPEC)
+    brainformer(site, "search", "create", "-f", str(tmp_path / "spec.yaml"))
+    told = brainformer(site, "search", "limits", "small").stdout
+    assert told == "small ends after 2 trials\n"
+    changed = brainformer(site, "search", "limits", "small", "--hours", "1.5", "--json").stdout
+    assert json.loads(changed) == {"trials": 2, "hours": 1.5}
+    assert "--hours is above 0" in refused(site, USAGE, "search", "limits", "small", "--hours", "0")
+
+
+def test_a_search_is_deleted_when_it_has_ended_and_its_owner_says_so(
+    site: Site, search: str, tmp_path: Path
+) -> None:
+    asked = CliRunner().invoke(app, ["search", "delete", "small", "--url", site.url], input="n\n")
+    assert asked.exit_code == 1
+    assert f"delete search small ({search}) and its 3 trials?" in asked.stderr
+    assert "with 3 trials" in brainformer(site, "search", "delete", "small", "--yes").stderr
+    refused(site, NOT_FOUND, "search", "show", search)
+    brainformer(site, "search", "create", "-f", str(tmp_path / "spec.yaml"))
+    refused(site, CONFLICT, "search", "delete", "small", "--yes")
+
+
+def test_the_beginning_of_an_id_names_a_search_everywhere(site: Site, search: str) -> None:
+    short = search[:8]
+    for words in (
+        ("search", "show", short, "--json"),
+        ("best", short, "--json"),
+        ("trial", "show", short, "1", "--json"),
+        ("export", short),
+        ("search", "limits", short, "--json"),
+    ):
+        full = [search if word == short else word for word in words]
+        assert brainformer(site, *words).stdout == brainformer(site, *full).stdout
+    refused(site, NOT_FOUND, "search", "show", "zzzzzz")
+    brainformer(site, "search", "delete", short, "--yes")
+
+
+def test_an_ambiguous_beginning_names_no_search() -> None:
+    ids = ["abcd1", "abcd2", "ef012"]
+    assert whole_path("/searches/ef0/best", ids) == "/searches/ef012/best"
+    assert whole_path("/searches/ef012", ids) is None
+    assert whole_path(f"/searches/{'e' * (SHORTEST - 1)}", ids) is None
+    assert whole_path("/workers", ids) is None
+    with pytest.raises(InvalidInput, match=r"2 searches have an id that begins with abc; .*abcd2"):
+        whole_path("/searches/abc", ids)
+
+
+@pytest.mark.parametrize("browser", [True, False])
+def test_the_dashboard_is_opened_or_its_address_told(
+    browser: bool, site: Site, search: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[str] = []
+
+    def open_browser(address: str) -> bool:
+        opened.append(address)
+        return browser
+
+    monkeypatch.setattr(webbrowser, "open", open_browser)
+    told = brainformer(site, "open", "small")
+    assert opened == [told.stdout.strip()] == [f"{site.url}/?search={search}"]
+    assert ("no browser" in told.stderr) is not browser

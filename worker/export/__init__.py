@@ -1,0 +1,1 @@
+"""A model with its weights as files: safetensors, JAX source, a folder for transformers."""

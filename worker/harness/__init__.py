@@ -1,0 +1,1 @@
+"""Exported models under lm-evaluation-harness."""
