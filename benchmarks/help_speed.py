@@ -6,6 +6,8 @@ python -m benchmarks.help_speed [--rounds 5]
 from __future__ import annotations
 
 import argparse
+import os
+import resource
 import statistics
 import subprocess
 import sys
@@ -25,7 +27,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
     rounds = parser.parse_args().rounds
+    load, before = os.getloadavg()[0], _processor_seconds()
     found = {" ".join(words): _seconds(words, rounds) for words in _commands()}
+    processor = _processor_seconds() - before
     for words, seconds in found.items():
         print(f"{statistics.median(seconds):7.3f} s  brainformer {words} --help")
     every = sorted(one for seconds in found.values() for one in seconds)
@@ -39,9 +43,17 @@ def main() -> None:
         details={
             "python_alone": round(statistics.median(_seconds(None, rounds)), 3),
             "median": round(statistics.median(every), 3),
+            "processor_seconds_a_help": round(processor / len(every), 3),
+            "load_before": round(load, 2),
             "commands": len(found),
         },
     )
+
+
+def _processor_seconds() -> float:
+    """Returns what children have used so far: near what they take on an idle machine."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def _commands() -> Iterator[tuple[str, ...]]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import suppress
 from typing import Annotated
 
 import typer
@@ -16,6 +18,7 @@ from brainformer.api.cli.commands import (
     doctor,
     export,
     fleet,
+    pool,
     results,
     search,
     search_changes,
@@ -50,30 +53,49 @@ app.command("best")(results.best)
 app.command("report")(results.report)
 app.add_typer(results.app, name="trial")
 app.command("workers")(fleet.workers)
-app.command("pools")(fleet.pools)
 app.command("open")(fleet.open_dashboard)
 app.add_typer(genome.app, name="genome")
 app.add_typer(space.app, name="space")
 app.add_typer(zoo.app, name="zoo")
 app.add_typer(data.app, name="data")
+app.add_typer(pool.app, name="pool")
 app.add_typer(token.app, name="token")
 app.add_typer(db.app, name="db")
 app.command("doctor")(doctor.doctor)
 show_examples(app)
 
 
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        sys.stdout.write("".join(f"{line}\n" for line in _versions()))
+        raise typer.Exit
+
+
+def _versions() -> Iterator[str]:
+    """Yields this program's version, Python's, and those of what runs trials where it is there."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    yield f"brainformer {version('brainformer-search')}"
+    yield f"python {sys.version.split()[0]}"
+    for package in ("jax", "ray"):
+        with suppress(PackageNotFoundError):
+            yield f"{package} {version(package)}"
+
+
 @app.callback()
 def common(
     show_version: Annotated[
-        bool, typer.Option("--version", help="Print the version and exit.", is_eager=True)
+        bool,
+        typer.Option(
+            "--version",
+            help="Print the version, and those of jax and ray, and exit.",
+            is_eager=True,
+            callback=_show_version,
+        ),
     ] = False,
 ) -> None:
     """Discover better transformer blocks under a fixed training budget."""
-    if show_version:
-        from importlib.metadata import version
-
-        sys.stdout.write(f"brainformer {version('brainformer-search')}\n")
-        raise typer.Exit
+    del show_version  # the callback has answered
 
 
 def main() -> None:

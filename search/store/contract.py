@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from brainformer.search.spec import Limits, SearchSpec
 from brainformer.search.status import SearchStatus
+from brainformer.search.store.pool_store import PoolStore
 from brainformer.search.store.records import (
     AttemptRecord,
     AuditRecord,
@@ -21,7 +22,6 @@ from brainformer.search.store.records import (
     CertificateRecord,
     EventRecord,
     Page,
-    PoolRecord,
     SearchRecord,
     TokenRecord,
     TrialRecord,
@@ -69,7 +69,13 @@ class TrialFilter:
 
 
 class SearchStore(ABC):
-    """Searches, trials, leases, events, tokens. Errors are those of `search/errors.py`."""
+    """Searches, trials, leases, events, tokens. Errors are those of `search/errors.py`.
+
+    Attributes:
+        pools: The kinds of hardware that work: looked at, drained, resumed.
+    """
+
+    pools: PoolStore
 
     # Searches
 
@@ -80,10 +86,12 @@ class SearchStore(ABC):
         *,
         actor: Actor,
         idempotency_key: str | None = None,
+        most_open: int | None = None,
     ) -> SearchRecord:
         """Creates a running search; the same key and spec returns the one made before.
 
         Raises:
+            TooManySearches: `most_open` have not ended yet.
             IdempotencyMismatch: the key was used with another spec.
             InvalidSpec: baseline or seeds do not fit the space, or the space is unknown.
         """
@@ -286,10 +294,6 @@ class SearchStore(ABC):
     def workers(self) -> list[WorkerRecord]:
         """Returns the workers seen, latest first."""
 
-    @abstractmethod
-    def pools(self) -> list[PoolRecord]:
-        """Returns the pools seen."""
-
     # Tokens and audit
 
     @abstractmethod
@@ -335,6 +339,14 @@ class SearchStore(ABC):
     @abstractmethod
     def check(self) -> None:
         """Returns if the database answers and its schema is current; raises StorageError."""
+
+    @abstractmethod
+    def pulse(self) -> None:
+        """Says that this process is serving requests.
+
+        Whoever says so once must go on every second: a pause is a time in which no worker could be
+        heard, so no lease lapses for it.
+        """
 
     @abstractmethod
     def statistics(self) -> dict[str, float]:

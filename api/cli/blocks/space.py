@@ -6,13 +6,19 @@ from typing import Annotated
 
 import typer
 
+from brainformer.api.cli.terminal.completion import space_names
 from brainformer.api.cli.terminal.options import AsJson
 from brainformer.api.cli.terminal.output import print_json, say, stdout, table
 
 app = typer.Typer(no_args_is_help=True, help="Look at search spaces and check your own.")
 Named = Annotated[
     str,
-    typer.Argument(metavar="SPACE", help="A built-in space's name or a file.", show_default=False),
+    typer.Argument(
+        metavar="SPACE",
+        help="A built-in space's name or a file.",
+        autocompletion=space_names,
+        show_default=False,
+    ),
 ]
 
 

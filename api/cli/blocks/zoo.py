@@ -8,6 +8,7 @@ import typer
 
 from brainformer.api.cli.blocks import genome as genomes
 from brainformer.api.cli.blocks.options import ProxyName, SpaceName
+from brainformer.api.cli.terminal.completion import zoo_names
 from brainformer.api.cli.terminal.options import AsJson
 from brainformer.api.cli.terminal.output import print_json, stdout, table
 
@@ -19,10 +20,10 @@ def list_zoo(space: SpaceName = "nano", proxy: ProxyName = None, as_json: AsJson
     """List the zoo, moved to a space, with what each block costs there."""
     from brainformer.api.cli.blocks.given import proxy_given, space_given
     from brainformer.api.cli.blocks.words import short
-    from brainformer.search.space.zoo import zoo_genome, zoo_names
+    from brainformer.search.space import zoo
 
     home, under = space_given(space), proxy_given(proxy, space)
-    found = [(name, zoo_genome(name, home)) for name in zoo_names()]
+    found = [(name, zoo.zoo_genome(name, home)) for name in zoo.zoo_names()]
     if as_json:
         print_json([{"name": name, "genome": one.canonical()} for name, one in found])
         return
@@ -36,7 +37,9 @@ def list_zoo(space: SpaceName = "nano", proxy: ProxyName = None, as_json: AsJson
 
 @app.command()
 def show(
-    name: Annotated[str, typer.Argument(metavar="NAME", show_default=False)],
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", autocompletion=zoo_names, show_default=False)
+    ],
     space: SpaceName = "nano",
     as_json: AsJson = False,
 ) -> None:
