@@ -28,6 +28,7 @@ from brainformer.api.routes import (
     events,
     leases,
     operation,
+    pools,
     reports,
     searches,
     tokens,
@@ -82,6 +83,7 @@ def create_app(settings: Settings, *, store: SearchStore | None = None) -> FastA
         events,
         leases,
         catalogue,
+        pools,
         tokens,
     ):
         rest.include_router(module.router)

@@ -15,6 +15,7 @@ from brainformer.api.cli.commands import (
     doctor,
     export,
     fleet,
+    pool,
     results,
     search,
     search_changes,
@@ -48,12 +49,12 @@ app.command("best")(results.best)
 app.command("report")(results.report)
 app.add_typer(results.app, name="trial")
 app.command("workers")(fleet.workers)
-app.command("pools")(fleet.pools)
 app.command("open")(fleet.open_dashboard)
 app.add_typer(genome.app, name="genome")
 app.add_typer(space.app, name="space")
 app.add_typer(zoo.app, name="zoo")
 app.add_typer(data.app, name="data")
+app.add_typer(pool.app, name="pool")
 app.add_typer(token.app, name="token")
 app.add_typer(db.app, name="db")
 app.command("doctor")(doctor.doctor)

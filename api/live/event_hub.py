@@ -26,6 +26,7 @@ BATCH = 500
 WORK_EVENTS = frozenset(
     {
         EventKind.BASELINE_READY,
+        EventKind.POOL_RESUMED,
         EventKind.SEARCH_CREATED,
         EventKind.SEARCH_LIMITS,
         EventKind.SEARCH_STATUS,

@@ -36,6 +36,31 @@ POINT: dict[str, Any] = {
     "validation_loss": 2.41,
 }
 
+POOL: dict[str, Any] = {
+    "pool": "cpu",
+    "workers": 1,
+    "running": 2,
+    "last_seen": "2026-11-24T08:00:00Z",
+    "drained_at": None,
+}
+POOL_DETAIL: dict[str, Any] = POOL | {
+    "devices": ["cpu"],
+    "attempts_last_hour": 57,
+    "outcomes": {"completed": 112, "preempted": 1, "pruned": 30},
+    "step_time_ms": 41.5,
+    "utilisation": 0.95,
+    "searches": [
+        {
+            "search_id": "laptop-1",
+            "name": "laptop",
+            "status": "running",
+            "running": 2,
+            "waiting": 0,
+            "blocked": "",
+        }
+    ],
+}
+
 # By operation id.
 BODIES: Mapping[str, dict[str, Any]] = MappingProxyType(
     {
@@ -79,7 +104,10 @@ ANSWERS: Mapping[str, dict[str, Any]] = MappingProxyType(
         "list_datasets": {
             "items": [{"id": "python-stdlib", "built_in": True, "hash": None}],
         },
-        "list_pools": {"items": [{"pool": "cpu", "workers": 1, "running": 2}]},
+        "list_pools": {"items": [POOL]},
+        "get_pool": POOL_DETAIL,
+        "drain_pool": POOL_DETAIL | {"drained_at": "2026-11-24T08:01:00Z"},
+        "resume_pool": POOL_DETAIL,
         "create_token": {
             "token": {
                 "id": 1,

@@ -1,4 +1,4 @@
-"""What a search may be made of: spaces, zoo, data sets, pools; and what a genome costs."""
+"""What a search may be made of: spaces, zoo, data sets; who works; what a genome costs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ from brainformer.api.schemas import (
     GenomeFacts,
     GenomeQuestion,
     NamedSpace,
-    Pools,
     Spaces,
     Workers,
     Zoo,
@@ -92,12 +91,6 @@ def list_datasets(parts: Parts) -> Response:
         for name, digest in parts.datasets.all().items()
     )
     return answer(DataSets(items=items))
-
-
-@router.get("/pools", response_model=Pools, responses=problems())
-def list_pools(parts: Parts) -> Response:
-    """Lists the kinds of hardware that have worked here."""
-    return answer(Pools.model_construct(items=tuple(parts.store.pools())))
 
 
 @router.get("/workers", response_model=Workers, responses=problems())

@@ -13,6 +13,7 @@ from brainformer.search.spec import Limits, SearchSpec, resolve_spec
 from brainformer.search.sql import searches, studies, tokens
 from brainformer.search.sql.connection.database import Clock, Database
 from brainformer.search.sql.connection.migration import check_connection, prepare
+from brainformer.search.sql.pool_store import SqlPools
 from brainformer.search.sql.reading import activity, listings
 from brainformer.search.sql.reading.best import best_record
 from brainformer.search.sql.rows.records import trial_record, youngest_outside
@@ -28,7 +29,6 @@ from brainformer.search.store.records import (
     CertificateRecord,
     EventRecord,
     Page,
-    PoolRecord,
     SearchRecord,
     TokenRecord,
     TrialRecord,
@@ -73,6 +73,7 @@ class SqlStore(SearchStore):
     def __init__(self, database: Database) -> None:
         self._database = database
         self._caches: claims.SearchCaches = {}
+        self.pools: SqlPools = SqlPools(database)
         self._touched: dict[int, float] = {}
         self._touch_lock = threading.Lock()
         try:
@@ -218,6 +219,9 @@ class SqlStore(SearchStore):
     @override
     def claim(self, request: ClaimRequest) -> list[Lease]:
         with self._database.write() as tx:
+            if self.pools.refuses(tx, request.pool):
+                tx.saw(request.worker_id, pool=request.pool)
+                return []
             leases, all_held = claims.claim_leases(tx, request, self._caches, wait=False)
         if leases or all_held:
             return leases
@@ -265,11 +269,6 @@ class SqlStore(SearchStore):
     def workers(self) -> list[WorkerRecord]:
         with self._database.read() as tx:
             return activity.list_workers(tx)
-
-    @override
-    def pools(self) -> list[PoolRecord]:
-        with self._database.read() as tx:
-            return activity.list_pools(tx)
 
     # Tokens and audit
 

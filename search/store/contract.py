@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from brainformer.search.spec import Limits, SearchSpec
 from brainformer.search.status import SearchStatus
+from brainformer.search.store.pool_store import PoolStore
 from brainformer.search.store.records import (
     AttemptRecord,
     AuditRecord,
@@ -21,7 +22,6 @@ from brainformer.search.store.records import (
     CertificateRecord,
     EventRecord,
     Page,
-    PoolRecord,
     SearchRecord,
     TokenRecord,
     TrialRecord,
@@ -69,7 +69,13 @@ class TrialFilter:
 
 
 class SearchStore(ABC):
-    """Searches, trials, leases, events, tokens. Errors are those of `search/errors.py`."""
+    """Searches, trials, leases, events, tokens. Errors are those of `search/errors.py`.
+
+    Attributes:
+        pools: The kinds of hardware that work: looked at, drained, resumed.
+    """
+
+    pools: PoolStore
 
     # Searches
 
@@ -285,10 +291,6 @@ class SearchStore(ABC):
     @abstractmethod
     def workers(self) -> list[WorkerRecord]:
         """Returns the workers seen, latest first."""
-
-    @abstractmethod
-    def pools(self) -> list[PoolRecord]:
-        """Returns the pools seen."""
 
     # Tokens and audit
 

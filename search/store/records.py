@@ -226,6 +226,43 @@ class PoolRecord(Record):
     pool: str
     workers: int
     running: int
+    last_seen: datetime | None = None
+    drained_at: datetime | None = None
+
+
+class PoolSearch(Record):
+    """An open search that may use a pool.
+
+    `waiting` counts queued trials that no other pool may run, such as repeats of the baseline;
+    `blocked` says why no candidate starts here, and is empty where they do.
+    """
+
+    search_id: str
+    name: str
+    status: str
+    running: int
+    waiting: int
+    blocked: str = ""
+
+
+class PoolDetail(Record):
+    """A pool looked at closely.
+
+    `outcomes` counts how its share of the latest 2,000 attempts ended; devices, step time (median)
+    and utilisation (mean) are those of its latest 50 completed trials.
+    """
+
+    pool: str
+    workers: int
+    running: int
+    last_seen: datetime | None
+    drained_at: datetime | None
+    devices: tuple[str, ...]
+    attempts_last_hour: int
+    outcomes: dict[str, int]
+    step_time_ms: float | None
+    utilisation: float | None
+    searches: tuple[PoolSearch, ...]
 
 
 class TokenRecord(Record):

@@ -22,6 +22,8 @@ class EventKind(StrEnum):
     BASELINE_CHOSEN = "baseline.chosen"
     BASELINE_READY = "baseline.ready"
     POOL_FAILED = "pool.failed"
+    POOL_DRAINED = "pool.drained"
+    POOL_RESUMED = "pool.resumed"
     WORKER_REFUSED = "worker.refused"
 
 
@@ -41,5 +43,7 @@ MEANINGS: dict[EventKind, str] = {
     EventKind.BASELINE_CHOSEN: "On a `pool` trial `number` is the best of the baseline's family.",
     EventKind.BASELINE_READY: "The baseline of a `pool` is complete: its candidates may run.",
     EventKind.POOL_FAILED: "The baseline cannot run on a `pool`, which takes no further part.",
+    EventKind.POOL_DRAINED: "An operator lets no further trial start on a `pool`.",
+    EventKind.POOL_RESUMED: "An operator lets trials start on a `pool` again.",
     EventKind.WORKER_REFUSED: "A worker's copy of the data set is not the one that was recorded.",
 }

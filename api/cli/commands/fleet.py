@@ -1,4 +1,4 @@
-"""`brainformer workers`, `pools` and `open`: who works for a controller, and its dashboard."""
+"""`brainformer workers` and `open`: who works for a controller, and its dashboard."""
 
 from __future__ import annotations
 
@@ -33,18 +33,6 @@ def workers(url: Url = URL, token: Token = None, as_json: AsJson = False) -> Non
         ]
         names = ("worker", "pool", "running>", "finished>", "last seen")
         stdout().print(table(names, rows))
-
-
-def pools(url: Url = URL, token: Token = None, as_json: AsJson = False) -> None:
-    """List the kinds of hardware that have worked here."""
-    found = connect(url, token).get("/pools")["items"]
-    if as_json:
-        print_json(found)
-    elif not found:
-        say("no worker has come yet; start one with 'brainformer worker'")
-    else:
-        rows = [(one["pool"], str(one["workers"]), str(one["running"])) for one in found]
-        stdout().print(table(("pool", "workers>", "running>"), rows))
 
 
 def open_dashboard(

@@ -1,4 +1,4 @@
-"""What goes on: events, workers, pools and the figures for /metrics."""
+"""What goes on: events, workers and the figures for /metrics."""
 
 from __future__ import annotations
 
@@ -17,19 +17,12 @@ from brainformer.search.sql.connection.tables import (
 )
 from brainformer.search.sql.rows.table_rows import EventRow, WorkerRow
 from brainformer.search.sql.rows.values import at
-from brainformer.search.store.records import EventRecord, PoolRecord, WorkerRecord
+from brainformer.search.store.records import EventRecord, WorkerRecord
 from brainformer.search.trials.trial import TrialStatus
 
 ALIVE_SECONDS = 600.0  # a worker that was not heard of for so long is not counted in its pool
 SHOWN_WORKERS = 1000
 LAST_SEQ = 2**62
-
-
-class PoolRow(NamedTuple):
-    """A pool and its live workers."""
-
-    pool: str
-    alive: int
 
 
 class BusyRow(NamedTuple):
@@ -69,7 +62,7 @@ def last_event(tx: Transaction, search_id: str | None) -> int:
 
 def list_workers(tx: Transaction) -> list[WorkerRecord]:
     """Returns the workers seen, latest first."""
-    busy = _running_by(tx, trials.c.worker_id)
+    busy = running_by(tx, trials.c.worker_id)
     latest = select(workers).order_by(workers.c.last_seen.desc()).limit(SHOWN_WORKERS)
     return [
         WorkerRecord(
@@ -84,22 +77,7 @@ def list_workers(tx: Transaction) -> list[WorkerRecord]:
     ]
 
 
-def list_pools(tx: Transaction) -> list[PoolRecord]:
-    """Returns the pools seen, with their live workers."""
-    alive = workers.c.last_seen >= tx.now - ALIVE_SECONDS
-    busy = _running_by(tx, trials.c.pool)
-    counted = (
-        select(workers.c.pool, func.count().filter(alive).label("alive"))
-        .group_by(workers.c.pool)
-        .order_by(workers.c.pool)
-    )
-    return [
-        PoolRecord(pool=row.pool, workers=row.alive, running=busy.get(row.pool, 0))
-        for row in tx.all(PoolRow, counted)
-    ]
-
-
-def _running_by(tx: Transaction, column: Column[str | None]) -> dict[str, int]:
+def running_by(tx: Transaction, column: Column[str | None]) -> dict[str, int]:
     """Returns how many trials run for each value: counted, so that nothing can drift."""
     counted = select(column.label("value"), func.count().label("trials"))
     rows = tx.all(BusyRow, counted.where(RUNNING).group_by(column))

@@ -62,12 +62,12 @@ def test_best_report_and_trials_are_shown(site: Site, search: str, tmp_path: Pat
 
 def test_workers_and_pools_are_listed(site: Site, search: str) -> None:
     assert "scripted-1" in brainformer(site, "workers").stdout
-    assert json.loads(brainformer(site, "pools", "--json").stdout)[0]["pool"] == "cpu"
+    assert json.loads(brainformer(site, "pool", "list", "--json").stdout)[0]["pool"] == "cpu"
 
 
 def test_without_workers_the_lists_say_how_to_start_one(site: Site) -> None:
-    for name in ("workers", "pools"):
-        assert "brainformer worker" in brainformer(site, name).stderr
+    for words in (("workers",), ("pool", "list")):
+        assert "brainformer worker" in brainformer(site, *words).stderr
 
 
 def test_a_limit_that_is_not_given_stays(site: Site, tmp_path: Path) -> None:

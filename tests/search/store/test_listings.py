@@ -246,7 +246,7 @@ def test_workers_and_pools_show_what_runs_on_them_whatever_happened(site: Site) 
         return {one.worker_id: one.running for one in site.store.workers()}
 
     assert running() == {"w-1": 0, "a": 3, "b": 0, "c": 0}
-    assert {one.pool: one.running for one in site.store.pools()} == {"cpu": 3, "h200": 0}
+    assert {one.pool: one.running for one in site.store.pools.list_all()} == {"cpu": 3, "h200": 0}
     finished = {one.worker_id: one.finished for one in site.store.workers()}
     assert finished == {"w-1": 1, "a": 0, "b": 1, "c": 1}
     site.clock.advance(61)
@@ -262,9 +262,9 @@ def test_workers_and_pools_show_what_runs_on_them_whatever_happened(site: Site) 
 def test_a_worker_unheard_of_is_no_longer_counted_in_its_pool(site: Site) -> None:
     site.create()
     site.claim(worker="a")
-    assert [one.workers for one in site.store.pools()] == [1]
+    assert [one.workers for one in site.store.pools.list_all()] == [1]
     site.clock.advance(601)
-    assert [one.workers for one in site.store.pools()] == [0]
+    assert [one.workers for one in site.store.pools.list_all()] == [0]
 
 
 def test_figures_agree_with_the_trials(site: Site) -> None:

@@ -1,0 +1,96 @@
+"""`brainformer pool`: look at the kinds of hardware that work, drain and resume them."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any
+
+import typer
+
+from brainformer.api.cli.terminal.options import URL, AsJson, Token, Url, connect
+from brainformer.api.cli.terminal.output import number, print_json, say, stdout, table
+
+app = typer.Typer(no_args_is_help=True, help="Pools: the kinds of hardware that work here.")
+Pool = Annotated[str, typer.Argument(help="As its workers call it.", show_default=False)]
+
+
+@app.command("list")
+def list_pools(url: Url = URL, token: Token = None, as_json: AsJson = False) -> None:
+    """List the pools."""
+    items = connect(url, token).get("/pools")["items"]
+    if as_json:
+        print_json(items)
+        return
+    if not items:
+        say("no worker has come yet; start one with 'brainformer worker'")
+        return
+    rows = [
+        (one["pool"], str(one["workers"]), str(one["running"]), _state(one), _seen(one))
+        for one in items
+    ]
+    stdout().print(table(("pool", "workers>", "running>", "state", "last seen"), rows))
+
+
+@app.command()
+def show(pool: Pool, url: Url = URL, token: Token = None, as_json: AsJson = False) -> None:
+    """Show a pool's devices, speed and failures, and what each open search waits for there."""
+    _tell(connect(url, token).get(f"/pools/{pool}"), as_json=as_json)
+
+
+@app.command()
+def drain(pool: Pool, url: Url = URL, token: Token = None, as_json: AsJson = False) -> None:
+    """Let no further trial start on a pool; those that run go on to their end.
+
+    Trials that only this pool may run, such as repeats of its baseline, wait until it is resumed,
+    and their search with them.
+    """
+    detail = connect(url, token).post(f"/pools/{pool}/drain")
+    _tell(detail, as_json=as_json)
+    waiting = [one["name"] for one in detail["searches"] if one["waiting"]]
+    if detail["running"]:
+        say(f"{detail['running']} trials still run; the pool is empty when none does")
+    if waiting:
+        say(f"these searches have trials that wait for this pool: {', '.join(waiting)}")
+
+
+@app.command()
+def resume(pool: Pool, url: Url = URL, token: Token = None, as_json: AsJson = False) -> None:
+    """Let trials start on a pool again."""
+    _tell(connect(url, token).post(f"/pools/{pool}/resume"), as_json=as_json)
+
+
+def _state(pool: dict[str, Any]) -> str:
+    if pool["drained_at"] is None:
+        return "works" if pool["workers"] else "nobody there"
+    return "draining" if pool["running"] else "drained"
+
+
+def _seen(pool: dict[str, Any]) -> str:
+    if pool["last_seen"] is None:
+        return "never"
+    return f"{datetime.fromisoformat(pool['last_seen']).astimezone():%Y-%m-%d %H:%M:%S}"
+
+
+def _tell(pool: dict[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        print_json(pool)
+        return
+    outcomes = ", ".join(f"{count} {name}" for name, count in pool["outcomes"].items())
+    share = pool["utilisation"]
+    facts = [
+        ("state", _state(pool)),
+        ("workers", f"{pool['workers']}, last seen {_seen(pool)}"),
+        ("running", str(pool["running"])),
+        ("devices", ", ".join(pool["devices"]) or "-"),
+        ("attempts in the last hour", str(pool["attempts_last_hour"])),
+        ("latest attempts", outcomes or "-"),
+        ("step time", "-" if pool["step_time_ms"] is None else f"{pool['step_time_ms']:.4g} ms"),
+        ("of a trial's time, training", "-" if share is None else number(share)),
+    ]
+    stdout().print(table((f"pool {pool['pool']}", ""), facts))
+    if pool["searches"]:
+        rows = [
+            (one["name"], str(one["running"]), str(one["waiting"]), one["blocked"] or "nothing")
+            for one in pool["searches"]
+        ]
+        stdout().print(table(("search", "running>", "waiting>", "what blocks"), rows))

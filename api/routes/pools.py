@@ -1,0 +1,44 @@
+"""Pools: the kinds of hardware that work here, looked at, drained and resumed."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Response
+
+from brainformer.api.dependencies import Parts, Reads, Writer
+from brainformer.api.problems.problem import problems
+from brainformer.api.routes.answers import answer
+from brainformer.api.schemas import Pools
+from brainformer.search.store.records import PoolDetail
+
+router = APIRouter(prefix="/pools", tags=["pools"])
+PoolName = Annotated[
+    str, Path(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$", description="As its workers call it.")
+]
+
+
+@router.get("", response_model=Pools, responses=problems(), dependencies=[Reads])
+def list_pools(parts: Parts) -> Response:
+    """Lists the kinds of hardware that have worked here."""
+    return answer(Pools.model_construct(items=tuple(parts.store.pools.list_all())))
+
+
+@router.get("/{pool}", response_model=PoolDetail, responses=problems(404), dependencies=[Reads])
+def get_pool(parts: Parts, pool: PoolName) -> Response:
+    """Gets one pool: devices, speed, outcomes, and what each open search waits for there."""
+    return answer(parts.store.pools.get(pool))
+
+
+@router.post("/{pool}/drain", response_model=PoolDetail, responses=problems(404))
+def drain_pool(parts: Parts, actor: Writer, pool: PoolName) -> Response:
+    """Lets no further trial start on the pool; those that run go on. Asking twice is harmless."""
+    return answer(parts.store.pools.drain(pool, actor=actor))
+
+
+@router.post("/{pool}/resume", response_model=PoolDetail, responses=problems(404))
+def resume_pool(parts: Parts, actor: Writer, pool: PoolName) -> Response:
+    """Lets trials start on the pool again. Asking twice is harmless."""
+    detail = parts.store.pools.resume(pool, actor=actor)
+    parts.hub.poke()
+    return answer(detail)
