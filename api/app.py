@@ -31,6 +31,7 @@ from brainformer.api.routes import (
     pools,
     reports,
     searches,
+    session,
     tokens,
     trials,
 )
@@ -85,6 +86,7 @@ def create_app(settings: Settings, *, store: SearchStore | None = None) -> FastA
         catalogue,
         pools,
         tokens,
+        session,
     ):
         rest.include_router(module.router)
     app.include_router(rest)
@@ -109,6 +111,7 @@ def assemble(settings: Settings, store: SearchStore) -> Controller:
             poll_seconds=settings.poll_seconds,
             reap_seconds=settings.reap_seconds,
             on_event=metrics.event,
+            on_failure=metrics.task_failed,
         ),
         metrics=metrics,
         authenticator=Authenticator(
@@ -125,6 +128,7 @@ def assemble(settings: Settings, store: SearchStore) -> Controller:
 
 @asynccontextmanager
 async def _lifespan(parts: Controller, _app: FastAPI) -> AsyncIterator[None]:
+    parts.metrics.watch_tasks(parts.hub.tasks_up)
     await parts.hub.start()
     try:
         yield

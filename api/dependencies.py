@@ -81,15 +81,16 @@ async def secret_of(
 Secret = Annotated[str | None, Depends(secret_of)]
 
 
-def holder(scope: Scope) -> Callable[..., Coroutine[Any, Any, Principal]]:
-    """Returns a dependency that gives whoever asks, if they have the scope."""
+def holder(scope: Scope | None) -> Callable[..., Coroutine[Any, Any, Principal]]:
+    """Returns a dependency that gives whoever asks, if they have the scope; None means any."""
 
     async def principal(request: Request, parts: Parts, secret: Secret) -> Principal:
         found = parts.authenticator.remembered(secret)
         if found is None:  # the database is asked
             check = parts.authenticator.principal
             found = await run_in_threadpool(check, secret, client_of(request))
-        require(found, scope)
+        if scope is not None:
+            require(found, scope)
         request.scope["principal"] = found.name
         return found
 
@@ -109,6 +110,7 @@ def actor_with(scope: Scope) -> Callable[..., Coroutine[Any, Any, Actor]]:
 Reads = Depends(holder("read"))
 Works = Depends(holder("worker"))
 Administers = Depends(holder("admin"))
+Known = Annotated[Principal, Depends(holder(None))]
 Writer = Annotated[Actor, Depends(actor_with("write"))]
 Administrator = Annotated[Actor, Depends(actor_with("admin"))]
 

@@ -21,6 +21,17 @@ SECRETS = re.compile(
 )
 
 
+# What would end a line, move the cursor or reorder letters: a line must not look like another.
+UNSEEN = re.compile(
+    "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]"
+)
+
+
+def one_line(text: str) -> str:
+    r"""Returns the text with such characters as escapes: a line feed becomes `\n`."""
+    return UNSEEN.sub(lambda match: match[0].encode("unicode_escape").decode("ascii"), text)
+
+
 def redact(text: str) -> str:
     """Returns `text` with what looks like a secret replaced by three stars."""
     return SECRETS.sub(lambda m: f"{m['url'] or m['header'] or m['token'] or ''}***", text)
@@ -49,10 +60,13 @@ class TextFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """Returns the record as one line, a traceback below it."""
         at = datetime.fromtimestamp(record.created, UTC).strftime("%H:%M:%S")
-        told = " ".join(f"{name}={value}" for name, value in _fields(record).items())
-        text = f"{at} {record.levelname.lower():<7} {redact(record.getMessage())} {told}".rstrip()
+        told = " ".join(f"{name}={one_line(str(value))}" for name, value in _fields(record).items())
+        message = one_line(redact(record.getMessage()))
+        text = f"{at} {record.levelname.lower():<7} {message} {told}".rstrip()
         if record.exc_info:
-            text += "\n" + redact(self.formatException(record.exc_info))
+            trace = redact(self.formatException(record.exc_info))
+            # Indented, so that no line of an error's text looks like one of ours.
+            text += "".join(f"\n    {one_line(line)}" for line in trace.split("\n"))
         return text
 
 

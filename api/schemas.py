@@ -137,6 +137,13 @@ class Login(Body):
     token: Annotated[str, Field(min_length=1, max_length=512)]
 
 
+class Identity(Answer):
+    """Whom the controller takes a caller for."""
+
+    name: str
+    scopes: tuple[Scope, ...]
+
+
 class NamedSpace(Answer):
     """A built-in space and how many genomes it has."""
 

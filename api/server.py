@@ -16,6 +16,7 @@ from threadpoolctl import threadpool_limits
 
 from brainformer.api.app import create_app
 from brainformer.api.dependencies import Controller
+from brainformer.api.environment import unknown_variables
 from brainformer.api.logs import set_up_logging
 from brainformer.api.settings import Settings
 from brainformer.search.errors import EnvironmentProblem
@@ -46,7 +47,10 @@ def serve(settings: Settings) -> None:
     """
     from brainformer.search.sql.store import open_store
 
+    settings.require_lasting_database()
     set_up_logging(settings.log_level, settings.log_format)
+    for told in unknown_variables(Settings.model_fields):
+        log.warning("%s", told)
     listener = bind(settings.host, settings.port)
     with listener:
         store = open_store(settings.database_url)
@@ -148,6 +152,8 @@ def _server(app: FastAPI, settings: Settings) -> Server:
             log_config=None,
             access_log=False,
             server_header=False,
+            proxy_headers=bool(settings.trusted_proxies),
+            forwarded_allow_ips=list(settings.trusted_proxies),
             timeout_graceful_shutdown=settings.shutdown_seconds,
             timeout_keep_alive=30,
             limit_concurrency=settings.max_connections,

@@ -9,18 +9,31 @@ from __future__ import annotations
 import ipaddress
 import os
 import tomllib
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
-from pydantic import Field, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import BeforeValidator, Field, ValidationError, field_validator
+from pydantic_settings import (
+    BaseSettings,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
 
+from brainformer.api.environment import PREFIX, Environment, is_service_link, listed
 from brainformer.search.errors import InvalidInput
 from brainformer.search.proxy.proxy import Name
-from brainformer.search.validation import first_problem
+from brainformer.search.user_folders import data_folder, user_path
+from brainformer.search.validation import (
+    Broken,
+    BrokenRules,
+    broken_rules,
+    misread_booleans,
+)
+from brainformer.search.yaml_text import YamlProblem, read_yaml
 
-PREFIX = "BRAINFORMER_"
 GIBIBYTE = 1024**3
 # Always served: health checks ask from beside, and no page of another site can send these names.
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]", "::1"})
@@ -28,8 +41,10 @@ LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]", "::1"})
 
 def default_database_url() -> str:
     """Returns the SQLite file in the user's data folder."""
-    root = os.environ.get("XDG_DATA_HOME") or str(Path.home() / ".local" / "share")
-    return f"sqlite:///{Path(root) / 'brainformer' / 'search.db'}"
+    return f"sqlite:///{data_folder('--database') / 'search.db'}"
+
+
+Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(listed)]
 
 
 class Settings(BaseSettings):
@@ -48,17 +63,22 @@ class Settings(BaseSettings):
     port: Annotated[int, Field(ge=0, le=65_535)] = Field(
         default=8700, description="Port to bind; 0 takes any free one."
     )
-    allowed_hosts: tuple[str, ...] = Field(
+    allowed_hosts: Names = Field(
         default=(),
         description="Host names that requests may be addressed to, beside loopback's. Empty: "
         "loopback names alone while the controller is bound to loopback, else any.",
     )
-    allowed_origins: tuple[str, ...] = Field(
+    allowed_origins: Names = Field(
         default=(),
         description="Origins (`https://host`) beside the controller's own from which a browser "
         "may change things.",
     )
-    datasets: tuple[Name, ...] = Field(
+    trusted_proxies: Names = Field(
+        default=(),
+        description="Addresses and networks of proxies whose X-Forwarded-For and "
+        "X-Forwarded-Proto are believed. Empty: nobody's.",
+    )
+    datasets: Annotated[tuple[Name, ...], NoDecode, BeforeValidator(listed)] = Field(
         default=(),
         description="Data set ids that searches may name beside the built-in ones and those that "
         "workers have offered.",
@@ -83,6 +103,9 @@ class Settings(BaseSettings):
     max_memory_bytes: Annotated[int, Field(ge=1)] = Field(
         default=1024 * GIBIBYTE,
         description="Most bytes that a training step may need by the cost model; checked likewise.",
+    )
+    max_open_searches: Annotated[int, Field(ge=1)] = Field(
+        default=5000, description="Most searches that have not ended; more are refused (409)."
     )
     max_streams: Annotated[int, Field(ge=1)] = Field(
         default=200, description="Most event streams and exports open at once."
@@ -128,6 +151,49 @@ class Settings(BaseSettings):
         default="text", description="One JSON object a line, or lines for people."
     )
 
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        *_: PydanticBaseSettingsSource,
+        **__: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Returns where values come from: what is given, then the environment."""
+        return init_settings, Environment(settings_cls)
+
+    @field_validator("database_url")
+    @classmethod
+    def _home_is_a_folder(cls, url: str) -> str:
+        file = url.removeprefix("sqlite:///")
+        return f"sqlite:///{user_path(file)}" if file != url and file.startswith("~") else url
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _addresses(cls, named: tuple[str, ...]) -> tuple[str, ...]:
+        for one in named:
+            try:
+                ipaddress.ip_network(one, strict=False)
+            except ValueError:
+                raise ValueError(
+                    f"a proxy is named by its address or network (10.0.0.0/8), not {one!r}"
+                ) from None
+        return named
+
+    def require_lasting_database(self) -> None:
+        """Returns if what is written is still there when this process has ended.
+
+        Raises:
+            InvalidInput: the database is in memory alone.
+        """
+        kind, _, place = self.database_url.partition("://")
+        file = place.removeprefix("/").partition("?")[0]
+        if kind.startswith("sqlite") and (file in {"", ":memory:"} or file.startswith("file:")):
+            raise InvalidInput(
+                "this database would be gone when the command ends; name a file: sqlite:///FILE",
+                self.database_url,
+            )
+
     @property
     def is_loopback(self) -> bool:
         """Whether only this machine can reach the address."""
@@ -152,8 +218,9 @@ HEADER = """# Settings of the controller
 
 Each setting can be given in the environment (`BRAINFORMER_PORT=9000`) or in a YAML or TOML file
 (`brainformer serve --config FILE`, `port: 9000`), some on the command line. The command line wins
-over the environment, the environment over the file. Lists in the environment are JSON:
-`BRAINFORMER_ALLOWED_HOSTS='["search.example.org"]'`.
+over the environment, the environment over the file. Lists are written with commas or as JSON:
+`BRAINFORMER_ALLOWED_HOSTS=search.example.org,10.0.0.5`. What Kubernetes sets for a Service called
+brainformer (`BRAINFORMER_PORT=tcp://10.96.12.7:8700`) is not a setting.
 
 This table is generated from api/settings.py by `make snapshots`.
 """
@@ -163,32 +230,58 @@ def load_settings(config: Path | None = None, **given: Any) -> Settings:
     """Returns the settings: `given` first, then the environment, then the file, then defaults.
 
     Raises:
-        InvalidInput: names the setting, its value and the rule, or what is wrong with the file.
+        InvalidInput: names every setting that breaks a rule, its value, the rule and the line, or
+            what is wrong with the file.
+        EnvironmentProblem: no database is named, and this user has no home folder.
     """
-    values = _read(config) if config is not None else {}
-    from_environment = {name.lower() for name in os.environ}
+    lines: Mapping[str, int] = {}
+    values: dict[str, Any] = {}
+    if config is not None:
+        values, lines = _read(config)
+    from_environment = {
+        name.lower() for name, value in os.environ.items() if not is_service_link(name, value)
+    }
     kept = {k: v for k, v in values.items() if f"{PREFIX}{k}".lower() not in from_environment}
+    plain = kept | given
     try:
-        return Settings(**(kept | given))
+        settings = Settings(**plain)
     except ValidationError as error:
-        rule, value, where = first_problem(error)
-        name = where.strip("/").replace("/", ".")
-        raise InvalidInput(f"setting {name or 'file'}: {rule}", value) from None
+        broken = BrokenRules(broken_rules(Settings, error, plain))
+    else:
+        broken = BrokenRules(misread_booleans(plain, settings))
+        if not broken.found:
+            return settings
+    raise BrokenRules([_named(one) for one in broken.found]).as_error(InvalidInput, lines)
 
 
-def _read(file: Path) -> dict[str, Any]:
-    """Returns the settings in a YAML or TOML file."""
+def _named(broken: Broken) -> Broken:
+    """Returns a broken rule as one of a setting; a database's address may hold a password."""
+    secret = broken.pointer == "/database_url"
+    name = broken.pointer.lstrip("/").replace("/", ".") or "file"
+    rule = f"setting {name}: {broken.rule}"
+    return replace(broken, rule=rule, value=None if secret else broken.value)
+
+
+def _read(file: Path) -> tuple[dict[str, Any], Mapping[str, int]]:
+    """Returns the settings in a YAML or TOML file, and the line of each where it is known."""
+    lines: Mapping[str, int] = {}
     try:
-        text = file.read_text("utf-8")
-        data = tomllib.loads(text) if file.suffix == ".toml" else yaml.safe_load(text)
+        text = file.read_text("utf-8-sig")
+        if file.suffix.lower() == ".toml":
+            data: Any = tomllib.loads(text)
+        else:
+            found = read_yaml(text)
+            data, lines = found.data, found.lines
     except OSError as error:
         raise InvalidInput(f"cannot read the settings {file}: {error.strerror}") from None
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError, yaml.YAMLError) as error:
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError, YamlProblem, RecursionError) as error:
         why = str(error).splitlines()[0]
         raise InvalidInput(f"the settings {file} are not YAML or TOML: {why}") from None
+    except ValueError:  # Python reads no integer of more than 4,300 digits
+        raise InvalidInput(f"the settings {file} hold a number too long to be read") from None
     if not isinstance(data, dict | None):
         raise InvalidInput(f"the settings {file} must be a mapping of names to values")
-    return {str(name): value for name, value in (data or {}).items()}
+    return {str(name): value for name, value in (data or {}).items()}, lines
 
 
 def settings_document() -> str:

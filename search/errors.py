@@ -14,6 +14,7 @@ BrainformerError
 │   ├── IllegalTransition
 │   ├── StaleVersion
 │   ├── LeaseLost
+│   ├── TooManySearches
 │   ├── IdempotencyMismatch
 │   ├── IdempotencyInFlight
 │   ├── DataMismatch
@@ -29,7 +30,8 @@ BrainformerError
 │   ├── SchemaMismatch
 │   └── StoreLocked
 ├── EnvironmentProblem           something this machine should offer is missing
-└── ControllerUnreachable        a worker or the command line cannot reach the controller
+├── ControllerUnreachable        a worker or the command line cannot reach the controller
+└── NotAuthorised                the controller refuses the token, or asks for one
 
 Constructors take values and build the message: the rule, the value that broke it, what to do.
 No HTTP here: `api/problems/problem.py` maps each class to a problem+json answer.
@@ -38,6 +40,8 @@ No HTTP here: `api/problems/problem.py` maps each class to a problem+json answer
 from __future__ import annotations
 
 from collections.abc import Sequence
+
+LONGEST_VALUE = 120  # characters of a value that a message quotes
 
 
 class BrainformerError(Exception):
@@ -55,21 +59,38 @@ class BrainformerError(Exception):
 
 
 class InvalidInput(BrainformerError):
-    """The caller's input breaks a rule.
+    """The caller's input breaks a rule, or several.
 
     Attributes:
         pointer: JSON pointer to the offending field ("" for the whole document).
+        others: Further rules that the same input breaks; the message tells them all.
     """
 
     code = "invalid_input"
 
-    def __init__(self, rule: str, value: object = None, pointer: str = "") -> None:
-        got = "" if value is None else f" (got {value!r})"
+    def __init__(
+        self,
+        rule: str,
+        value: object = None,
+        pointer: str = "",
+        *,
+        line: int | None = None,
+        others: Sequence[InvalidInput] = (),
+    ) -> None:
+        met = "" if value is None else f" (got {_shown(value)})"
         where = f" at {pointer}" if pointer else ""
-        super().__init__(f"{rule}{got}{where}")
+        where += "" if line is None else f" (line {line})"
+        super().__init__("; ".join([f"{rule}{met}{where}", *(other.message for other in others)]))
         self.rule = rule
         self.value = value
         self.pointer = pointer
+        self.others = tuple(others)
+
+
+def _shown(value: object) -> str:
+    """Returns a value as messages quote it: whole if it is short."""
+    text = repr(value)
+    return text if len(text) <= LONGEST_VALUE else f"{text[: LONGEST_VALUE - 3]}..."
 
 
 class InvalidGenome(InvalidInput):
@@ -161,6 +182,18 @@ class LeaseLost(Conflict):
 
     def __init__(self, trial_id: int, attempt: int, why: str) -> None:
         super().__init__(f"attempt {attempt} no longer holds trial {trial_id}: {why}")
+
+
+class TooManySearches(Conflict):
+    """As many searches are open as this controller takes."""
+
+    code = "too_many_searches"
+
+    def __init__(self, most: int) -> None:
+        super().__init__(
+            f"{most} searches are open, which is the most here (setting max_open_searches); "
+            "stop or cancel one first"
+        )
 
 
 class IdempotencyMismatch(Conflict):
@@ -302,3 +335,9 @@ class ControllerUnreachable(BrainformerError):
 
     def __init__(self, url: str, why: str) -> None:
         super().__init__(f"no usable answer from the controller at {url}: {why}")
+
+
+class NotAuthorised(BrainformerError):
+    """The controller refuses the token, or asks for one."""
+
+    code = "unauthorized"

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, NamedTuple, TypeAlias
 
-import yaml
 from pydantic import (
     BaseModel,
     ConfigDict,
     Discriminator,
     Field,
     Tag,
-    ValidationError,
     field_validator,
     model_validator,
 )
@@ -27,8 +26,10 @@ from brainformer.search.validation import (
     DEFINITION,
     NAME,
     NAME_OR_DEFINITION,
-    first_problem,
+    BrokenRules,
+    checked,
 )
+from brainformer.search.yaml_text import LIMIT_BYTES, YamlProblem, read_yaml
 
 
 class Screening(BaseModel):
@@ -219,23 +220,29 @@ def _runnable(genomes: list[Genome], space: Space, proxy: Proxy) -> list[Genome]
     return found
 
 
-def parse_spec(data: object) -> SearchSpec:
+def parse_spec(data: object, *, limit_bytes: int = LIMIT_BYTES) -> SearchSpec:
     """Returns the spec in YAML or JSON text, or in plain data.
 
+    Args:
+        data: The spec.
+        limit_bytes: Of a text.
+
     Raises:
-        InvalidSpec: names the first field that breaks a rule, its value and the rule.
+        InvalidSpec: names every field that breaks a rule, its value, the rule and the line.
     """
+    lines: Mapping[str, int] = {}
     if isinstance(data, str | bytes):
         try:
-            data = yaml.safe_load(data)
-        except yaml.YAMLError as error:
-            raise InvalidSpec(f"the spec is not YAML: {str(error).splitlines()[0]}") from None
+            text = read_yaml(data, limit_bytes=limit_bytes)
+        except YamlProblem as error:
+            raise InvalidSpec(f"the spec is not YAML: {error}") from None
+        data, lines = text.data, text.lines
     if not isinstance(data, dict):
         raise InvalidSpec("a spec must be a mapping of fields", type(data).__name__)
     try:
-        return SearchSpec.model_validate(data)
-    except ValidationError as error:
-        raise InvalidSpec(*first_problem(error, data)) from None
+        return checked(SearchSpec, data)
+    except BrokenRules as broken:
+        raise broken.as_error(InvalidSpec, lines) from None
 
 
 class ResolvedSpec(NamedTuple):

@@ -10,14 +10,23 @@ import uuid
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from brainformer.search.errors import EnvironmentProblem
+from brainformer.search.controller_access import controller_url
+from brainformer.search.errors import EnvironmentProblem, InvalidInput
 from brainformer.search.proxy.proxy import Name
 from brainformer.search.trials.lease_messages import Lease
+from brainformer.search.user_folders import cache_folder
 
 Platform = Literal["cpu", "gpu", "tpu"]
 TPU_CHIPS = (1, 2, 4, 8)  # Ray kills a run that asks for another number
+
+
+def _address(given: str) -> str:
+    try:
+        return controller_url(given)
+    except InvalidInput as error:
+        raise ValueError(error.rule) from None
 
 
 class WorkerSettings(BaseModel):
@@ -44,7 +53,7 @@ class WorkerSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    url: Annotated[str, Field(pattern=r"^https?://[^\s/?#]+[^\s?#]*$")]
+    url: Annotated[str, AfterValidator(_address)]
     token: str | None = Field(default=None, repr=False)
     pool: Name
     platform: Platform = "cpu"
@@ -129,8 +138,7 @@ class WorkerSettings(BaseModel):
 
 def default_state_folder() -> Path:
     """Returns the per-user folder of a worker's outbox, checkpoints and compiled programs."""
-    cache = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-    return Path(cache) / "brainformer" / "worker"
+    return cache_folder("--state-folder") / "worker"
 
 
 def new_worker_id() -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import suppress
 from typing import Annotated
 
 import typer
@@ -10,6 +12,7 @@ import typer
 from brainformer.api.cli.blocks import genome, space, zoo
 from brainformer.api.cli.commands import (
     certify,
+    compilation,
     data,
     db,
     doctor,
@@ -45,6 +48,7 @@ search.app.command("limits")(search_changes.limits)
 app.add_typer(search.app, name="search")
 app.command("certify")(certify.certify)
 app.command("export")(export.export)
+app.command("compile")(compilation.compile_step)
 app.command("best")(results.best)
 app.command("report")(results.report)
 app.add_typer(results.app, name="trial")
@@ -61,18 +65,37 @@ app.command("doctor")(doctor.doctor)
 show_examples(app)
 
 
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        sys.stdout.write("".join(f"{line}\n" for line in _versions()))
+        raise typer.Exit
+
+
+def _versions() -> Iterator[str]:
+    """Yields this program's version, Python's, and those of what runs trials where it is there."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    yield f"brainformer {version('brainformer-search')}"
+    yield f"python {sys.version.split()[0]}"
+    for package in ("jax", "ray"):
+        with suppress(PackageNotFoundError):
+            yield f"{package} {version(package)}"
+
+
 @app.callback()
 def common(
     show_version: Annotated[
-        bool, typer.Option("--version", help="Print the version and exit.", is_eager=True)
+        bool,
+        typer.Option(
+            "--version",
+            help="Print the version, and those of jax and ray, and exit.",
+            is_eager=True,
+            callback=_show_version,
+        ),
     ] = False,
 ) -> None:
     """Discover better transformer blocks under a fixed training budget."""
-    if show_version:
-        from importlib.metadata import version
-
-        sys.stdout.write(f"brainformer {version('brainformer-search')}\n")
-        raise typer.Exit
+    del show_version  # the callback has answered
 
 
 def main() -> None:

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import anyio
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.requests import HTTPConnection
+from starlette.requests import ClientDisconnect, HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from brainformer.api.gate.auth import Authenticator, secret_in
@@ -26,6 +26,8 @@ failures = logging.getLogger("brainformer.api")
 
 ROOT = "/api/v1"
 SIGN_IN = f"{ROOT}/session"
+CLIENT_HUNG_UP = 499  # in logs and metrics; nobody is there to be answered
+REFUSALS = frozenset({401, 403, 408, 413, 421, 429})  # logged whatever the method
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 HOST = re.compile(r"(\[[0-9a-f:.]+\]|[^:\[\]]+)(?::[0-9]{1,5})?")
 SECURITY_HEADERS = {
@@ -154,6 +156,9 @@ class RequestGate:
     ) -> None:
         if answer.status is not None and _reader_has_gone(error):
             return
+        if isinstance(error, ClientDisconnect):
+            answer.status = answer.status or CLIENT_HUNG_UP
+            return
         response = problem_of(error)
         if response.status_code >= 500 and not isinstance(error, HttpProblem):
             failures.error("%s %s failed", scope["method"], scope["path"], exc_info=error)
@@ -163,10 +168,16 @@ class RequestGate:
     def _record(self, scope: Scope, status: int | None, seconds: float) -> None:
         route = _route_of(scope)
         self._metrics.request(scope["method"], route, status or 0, seconds)
-        level = logging.INFO if scope["method"] not in SAFE_METHODS else logging.DEBUG
+        told = scope["method"] not in SAFE_METHODS or status in REFUSALS
+        level = logging.INFO if told else logging.DEBUG
         if log.isEnabledFor(level):
-            who = scope.get("principal", "nobody")
-            fields = {"status": status, "ms": round(seconds * 1000, 1), "who": who}
+            client = scope.get("client") or ("unknown",)
+            fields = {
+                "status": status,
+                "ms": round(seconds * 1000, 1),
+                "who": scope.get("principal", "nobody"),
+                "client": client[0],
+            }
             log.log(level, "%s %s", scope["method"], scope["path"], extra={"fields": fields})
 
 

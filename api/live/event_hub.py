@@ -1,25 +1,24 @@
 """News within the controller: wakes event streams and waiting claims without holding a thread.
 
-One task asks the database for new events, at once after each change that this controller made and
-every `poll_seconds` for what others did. Streams read the last events from memory.
+One supervised task asks the database for new events, at once after each change that this controller
+made and every `poll_seconds` for what others did. Streams read the last events from memory.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 from collections import deque
 from collections.abc import Callable, Sequence
 
 from starlette.concurrency import run_in_threadpool
 
+from brainformer.api.live.supervision import Supervisor
 from brainformer.search.errors import BrainformerError
 from brainformer.search.store.contract import SearchStore
 from brainformer.search.store.records import EventRecord
 from brainformer.search.trials.events import EventKind
 
-log = logging.getLogger("brainformer.events")
 REMEMBERED = 2_000
 BATCH = 500
 # After these a claim that found nothing may find something.
@@ -36,6 +35,7 @@ WORK_EVENTS = frozenset(
 )
 # Changes within this time are read together.
 GATHER_SECONDS = 0.02
+PULSE_SECONDS = 1.0
 
 
 class EventHub:
@@ -48,6 +48,7 @@ class EventHub:
         poll_seconds: float,
         reap_seconds: float,
         on_event: Callable[[EventRecord], None],
+        on_failure: Callable[[str], None],
     ) -> None:
         self._store = store
         self._on_event = on_event
@@ -60,19 +61,27 @@ class EventHub:
         self._waiters: set[asyncio.Future[None]] = set()
         self._poked = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._tasks: list[asyncio.Task[None]] = []
+        self._tasks = Supervisor(on_failure)
         self.closing = False
 
     async def start(self) -> None:
-        """Starts the tasks that read events and reap expired leases."""
+        """Starts the tasks that read events, reap expired leases and say that we serve."""
         self._loop = asyncio.get_running_loop()
         with contextlib.suppress(BrainformerError):
             self._newest = await run_in_threadpool(self._store.last_event)
         self._complete_after = self._newest
-        self._tasks = [
-            asyncio.create_task(self._follow()),
-            asyncio.create_task(self._reap()),
-        ]
+        self._store.pulse()
+        self._tasks.start("events", self._follow, seconds=self._poll_seconds)
+        self._tasks.start("reaper", self._reap, seconds=self._reap_seconds)
+        self._tasks.start("pulse", self._beat, seconds=PULSE_SECONDS)
+
+    def problems(self) -> list[str]:
+        """Returns what is wrong with the tasks, one sentence each; from any thread."""
+        return [] if self._loop is None else self._tasks.problems(self._loop.time())
+
+    def tasks_up(self) -> dict[str, bool]:
+        """Returns of each task whether it goes well; from any thread."""
+        return {} if self._loop is None else self._tasks.up(self._loop.time())
 
     def close(self) -> None:
         """Ends every stream and every waiting claim soon; harmless when repeated."""
@@ -82,9 +91,7 @@ class EventHub:
     async def stop(self) -> None:
         """Ends the tasks."""
         self.close()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._tasks.stop()
 
     def poke(self) -> None:
         """Says, from any thread, that this controller changed something."""
@@ -140,22 +147,16 @@ class EventHub:
                 waiter.set_result(None)
 
     async def _follow(self) -> None:
-        while not self.closing:
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._poked.wait(), self._poll_seconds)
-            await asyncio.sleep(GATHER_SECONDS)
-            self._poked.clear()
-            try:
-                found = await run_in_threadpool(self._store.events, after=self._newest, limit=BATCH)
-            except BrainformerError as error:
-                log.warning("events cannot be read: %s", error.message)
-                await asyncio.sleep(self._poll_seconds)
-                continue
-            if found:
-                self._remember(found)
-                self._wake()
-                if len(found) == BATCH:
-                    self._poked.set()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._poked.wait(), self._poll_seconds)
+        await asyncio.sleep(GATHER_SECONDS)
+        self._poked.clear()
+        found = await run_in_threadpool(self._store.events, after=self._newest, limit=BATCH)
+        if found:
+            self._remember(found)
+            self._wake()
+            if len(found) == BATCH:
+                self._poked.set()
 
     def _remember(self, found: Sequence[EventRecord]) -> None:
         for event in found:
@@ -167,12 +168,10 @@ class EventHub:
         self._newest = found[-1].seq
 
     async def _reap(self) -> None:
-        while not self.closing:
-            await asyncio.sleep(self._reap_seconds)
-            try:
-                if await run_in_threadpool(self._store.reap):
-                    self.poke()
-            except BrainformerError as error:
-                log.warning("leases cannot be reaped: %s", error.message)
-            except Exception:
-                log.exception("reaping failed")
+        await asyncio.sleep(self._reap_seconds)
+        if await run_in_threadpool(self._store.reap):
+            self.poke()
+
+    async def _beat(self) -> None:
+        self._store.pulse()
+        await asyncio.sleep(PULSE_SECONDS)

@@ -68,6 +68,21 @@ class Metrics:
             "brainformer_waiting_claims", "Lease claims that wait.", registry=self._registry
         )
 
+        self._task_failures = Counter(
+            "brainformer_task_failures",
+            "Steps of background tasks that failed.",
+            ("task",),
+            registry=self._registry,
+        )
+
+    def task_failed(self, name: str) -> None:
+        """Counts a failed step of a background task."""
+        self._task_failures.labels(name).inc()
+
+    def watch_tasks(self, up: Callable[[], Mapping[str, bool]]) -> None:
+        """Tells at every scrape which background tasks go well."""
+        self._registry.register(TasksUp(up))
+
     def request(self, method: str, route: str, status: int, seconds: float) -> None:
         """Counts one answered request."""
         known = method if method in {"GET", "HEAD", "POST", "PATCH", "DELETE"} else "other"
@@ -97,6 +112,26 @@ class Metrics:
     def text(self) -> bytes:
         """Returns everything in Prometheus' text format."""
         return generate_latest(self._registry)
+
+
+class TasksUp(Collector):
+    """Asks at every scrape which background tasks go well."""
+
+    def __init__(self, up: Callable[[], Mapping[str, bool]]) -> None:
+        self._up = up
+
+    def describe(self) -> list[Metric]:
+        """Returns nothing: the tasks are known at the scrape only."""
+        return []
+
+    def collect(self) -> Iterator[Metric]:
+        """Yields 1 or 0 for each task."""
+        family = GaugeMetricFamily(
+            "brainformer_task_up", "Whether a background task goes well.", labels=["task"]
+        )
+        for name, well in sorted(self._up().items()):
+            family.add_metric([name], float(well))
+        yield family
 
 
 class StoreStatistics(Collector):

@@ -14,13 +14,13 @@ from typing import Any, TypeVar
 
 from fastapi import FastAPI, HTTPException, Request, Response
 from fastapi.exceptions import RequestValidationError
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from brainformer.api.logs import request_id
 from brainformer.api.problems.allowed_methods import allowed_methods
 from brainformer.search import errors as tree
-from brainformer.search.validation import pointer, rule_of
+from brainformer.search.validation import BrokenRules, checked, pointer, rule_of
 
 log = logging.getLogger("brainformer.api")
 PROBLEM_JSON = "application/problem+json"
@@ -39,6 +39,7 @@ STATUS: Mapping[type[tree.BrainformerError], int] = MappingProxyType(
         tree.SchemaMismatch: 503,
         tree.EnvironmentProblem: 503,
         tree.ControllerUnreachable: 502,
+        tree.NotAuthorised: 502,
     }
 )
 RETRY_AFTER_SECONDS: Mapping[type[tree.BrainformerError], int] = MappingProxyType(
@@ -197,12 +198,13 @@ def validated(model: type[BaseModel], data: object) -> Any:
         RequestValidationError: with the pointer of every field that breaks a rule.
     """
     try:
-        return model.model_validate(data)
-    except ValidationError as error:
-        found = error.errors(include_url=False, include_context=False)
-        raise RequestValidationError(
-            [{**item, "loc": ("body", *item["loc"])} for item in found], body=data
-        ) from None
+        return checked(model, data)
+    except BrokenRules as broken:
+        found = [
+            {"loc": ("field", one.pointer), "msg": one.rule, "type": one.code}
+            for one in broken.found
+        ]
+        raise RequestValidationError(found, body=data) from None
 
 
 async def _handle(request: Request, error: Exception) -> Response:
@@ -221,7 +223,10 @@ def _of_ours(error: tree.BrainformerError) -> Response:
     headers = {} if wait is None else {"Retry-After": str(wait)}
     fields: tuple[FieldError, ...] = ()
     if isinstance(error, tree.InvalidInput):
-        fields = (FieldError(pointer=error.pointer, detail=error.rule, code=error.code),)
+        fields = tuple(
+            FieldError(pointer=one.pointer, detail=one.rule, code=one.code)
+            for one in (error, *error.others)
+        )
     return problem_response(status, error.message, code=error.code, errors=fields, headers=headers)
 
 

@@ -104,6 +104,7 @@ ANSWERS: Mapping[str, dict[str, Any]] = MappingProxyType(
         "list_datasets": {
             "items": [{"id": "python-stdlib", "built_in": True, "hash": None}],
         },
+        "get_identity": {"name": "token:cluster-a", "scopes": ["worker"]},
         "list_pools": {"items": [POOL]},
         "get_pool": POOL_DETAIL,
         "drain_pool": POOL_DETAIL | {"drained_at": "2026-11-24T08:01:00Z"},

@@ -41,7 +41,7 @@ def create_certificate(
     return tagged(record, status=201, location=str(request.url.path))
 
 
-@router.get("", response_model=Certificates, responses=problems(404), dependencies=[Reads])
+@router.get("", response_model=Certificates, responses=problems(404, 409), dependencies=[Reads])
 def list_certificates(parts: Parts, search_id: SearchId) -> Response:
     """Returns the search's certificates, newest first, with what they show so far."""
     return answer(Certificates(items=tuple(parts.store.certificates(search_id))))

@@ -69,7 +69,7 @@ Admission = Annotated[StillAdmitted, Depends(admission)]
 @router.get(
     "/searches/{search_id}/events",
     response_class=EventSourceResponse,
-    responses=problems(404),
+    responses=problems(404, 409),
 )
 async def stream_search_events(
     parts: Parts,

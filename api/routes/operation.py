@@ -6,7 +6,7 @@ from fastapi import APIRouter, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from brainformer.api.dependencies import Parts, Reads
-from brainformer.api.problems.problem import problems
+from brainformer.api.problems.problem import HttpProblem, problems
 from brainformer.api.routes.answers import answer
 from brainformer.api.schemas import Health
 from brainformer.search.errors import StorageUnavailable
@@ -25,10 +25,17 @@ async def get_health() -> Response:
 
 @router.get("/readyz", response_model=Health, responses=problems())
 def get_readiness(parts: Parts) -> Response:
-    """Answers 200 while the database answers and its schema is this version's, else 503."""
+    """Answers 200 while the controller can serve, else 503 with the reason.
+
+    The database must answer, its schema be this version's, and every background task move.
+    """
     if parts.hub.closing:
         raise StorageUnavailable("the controller is shutting down")
     parts.store.check()
+    problems_of_tasks = parts.hub.problems()
+    if problems_of_tasks:
+        why = "; ".join(problems_of_tasks)
+        raise HttpProblem(503, why, code="task_failing", headers={"Retry-After": "5"})
     return answer(Health(status="ok", version=VERSION))
 
 

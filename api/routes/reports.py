@@ -20,7 +20,7 @@ router = APIRouter(prefix="/searches/{search_id}", tags=["reports"], dependencie
 BILLION = 1_000_000_000
 
 
-@router.get("/report", response_class=HTMLResponse, responses=problems(404))
+@router.get("/report", response_class=HTMLResponse, responses=problems(404, 409))
 def get_report(parts: Parts, search_id: SearchId) -> Response:
     """Returns the search's report: one HTML file that stands alone."""
     findings = read_findings(parts.store, search_id)
@@ -28,7 +28,7 @@ def get_report(parts: Parts, search_id: SearchId) -> Response:
     return HTMLResponse(report_html(findings), headers={"Content-Disposition": name})
 
 
-@router.get("/soundness", response_model=Soundness, responses=problems(404))
+@router.get("/soundness", response_model=Soundness, responses=problems(404, 409))
 def get_soundness(parts: Parts, search_id: SearchId) -> Response:
     """Returns how long rival and best were trained for their size, and what to mind."""
     store = parts.store
@@ -40,7 +40,7 @@ def get_soundness(parts: Parts, search_id: SearchId) -> Response:
     return answer(soundness(search, store.baselines(search.id), best))
 
 
-@router.get("/promotions", response_model=Promotions, responses=problems(404))
+@router.get("/promotions", response_model=Promotions, responses=problems(404, 409))
 def list_promotions(
     parts: Parts,
     search_id: SearchId,

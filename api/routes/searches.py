@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Annotated
 
-import yaml
 from fastapi import APIRouter, Query, Request, Response
 from starlette.concurrency import run_in_threadpool
 
@@ -29,19 +28,14 @@ from brainformer.api.routes.answers import (
     unless_known,
 )
 from brainformer.api.schemas import SearchChange, SearchPage
-from brainformer.search.errors import InvalidSpec
 from brainformer.search.spec import SearchSpec, parse_spec
 from brainformer.search.status import SearchStatus
 from brainformer.search.store.records import SearchRecord
+from brainformer.search.yaml_text import LIMIT_BYTES as YAML_LIMIT_BYTES
 
 router = APIRouter(prefix="/searches", tags=["searches"])
 
 YAML_TYPES = frozenset({"application/yaml", "application/x-yaml", "text/yaml"})
-# Aliases make a small file a huge value; a spec has no use for them.
-YAML_LIMIT_BYTES = 256 * 1024
-# The parser's time grows with the square of the depth: 5,000 brackets would take seconds.
-YAML_FLOW_DEPTH = 64
-NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 SPEC_SCHEMA = {"$ref": "#/components/schemas/SearchSpec"}
 SPEC_BODY = {
     "requestBody": {
@@ -85,7 +79,12 @@ async def create_search(
     def create() -> SearchRecord:
         with parts.keys.held(idempotency_key):
             admit(spec, parts.settings, parts.datasets)
-            return parts.store.create_search(spec, actor=actor, idempotency_key=idempotency_key)
+            return parts.store.create_search(
+                spec,
+                actor=actor,
+                idempotency_key=idempotency_key,
+                most_open=parts.settings.max_open_searches,
+            )
 
     record = await run_in_threadpool(create)
     parts.hub.poke()
@@ -109,7 +108,7 @@ def list_searches(
 @router.get(
     "/{search_id}",
     response_model=SearchRecord,
-    responses={**problems(404), 304: {"description": "Unchanged since the ETag given"}},
+    responses={**problems(404, 409), 304: {"description": "Unchanged since the ETag given"}},
     dependencies=[Reads],
 )
 def get_search(parts: Parts, search_id: SearchId, if_none_match: KnownTag = None) -> Response:
@@ -193,32 +192,8 @@ async def _spec_in(request: Request) -> SearchSpec:
         body = await request.body()
         if len(body) > YAML_LIMIT_BYTES:
             raise HttpProblem(413, f"a spec in YAML must be at most {YAML_LIMIT_BYTES} bytes")
-        return await run_in_threadpool(_parse_yaml, body)
+        return await run_in_threadpool(parse_spec, body)
     if kind != "application/json":
         raise HttpProblem(415, "send a spec as application/json or application/yaml")
     spec: SearchSpec = validated(SearchSpec, await json_of(request))
     return spec
-
-
-def _parse_yaml(body: bytes) -> SearchSpec:
-    """Returns the spec in YAML; what may not stand in JSON is refused here too."""
-    if _flow_depth(body) > YAML_FLOW_DEPTH:
-        raise InvalidSpec(f"brackets in YAML may be nested {YAML_FLOW_DEPTH} deep")
-    try:
-        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(body, yaml.SafeLoader)):
-            raise InvalidSpec("a spec may not use YAML aliases")
-        if "\0" in str(yaml.safe_load(body)):
-            raise InvalidSpec("NUL characters are not allowed")
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
-        why = str(error).partition("\n")[0]
-        raise InvalidSpec(f"the spec is not YAML: {why}") from None
-    return parse_spec(body)
-
-
-def _flow_depth(body: bytes) -> int:
-    """Returns how deep brackets are nested, those in strings and comments counted too."""
-    depth = deepest = 0
-    for byte in body.translate(None, NO_BRACKETS):
-        depth += 1 if byte in b"[{" else -1
-        deepest = max(deepest, depth)
-    return deepest

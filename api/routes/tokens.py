@@ -5,23 +5,19 @@ from __future__ import annotations
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Request, Response
-from starlette.concurrency import run_in_threadpool
 
 from brainformer.api.dependencies import (
     Administers,
     Administrator,
     Cursor,
     Parts,
-    client_of,
 )
-from brainformer.api.gate.auth import COOKIE
 from brainformer.api.gate.strict_body import body_schema, strict_body
 from brainformer.api.problems.problem import problems
 from brainformer.api.routes.answers import answer, next_link
 from brainformer.api.schemas import (
     AuditPage,
     CreatedToken,
-    Login,
     NewToken,
     Tokens,
 )
@@ -86,36 +82,3 @@ def list_audit(
     page = parts.store.audit(cursor=cursor, limit=limit)
     body = AuditPage.model_construct(items=page.items, next_cursor=page.next_cursor)
     return answer(body, headers=next_link(request, page.next_cursor))
-
-
-@router.post(
-    "/session",
-    status_code=204,
-    response_class=Response,
-    responses=problems(413),
-    openapi_extra=body_schema(Login),
-)
-async def sign_in(
-    request: Request, parts: Parts, login: Annotated[Login, strict_body(Login)]
-) -> Response:
-    """Keeps a token in a cookie that scripts cannot read, for the dashboard."""
-    await run_in_threadpool(parts.authenticator.principal, login.token, client_of(request))
-    response = Response(status_code=204)
-    response.set_cookie(
-        COOKIE,
-        login.token,
-        max_age=int(parts.settings.session_hours * 3600),
-        httponly=True,
-        samesite="strict",
-        secure=request.url.scheme == "https",
-        path="/",
-    )
-    return response
-
-
-@router.delete("/session", status_code=204, response_class=Response, responses=problems())
-def sign_out() -> Response:
-    """Forgets the browser's token."""
-    response = Response(status_code=204)
-    response.delete_cookie(COOKIE, path="/", httponly=True, samesite="strict")
-    return response

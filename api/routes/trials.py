@@ -72,7 +72,7 @@ async def export_slot(request: Request, parts: Parts) -> AsyncIterator[None]:
         yield
 
 
-@router.get("/trials", response_model=TrialPage, responses=problems(404))
+@router.get("/trials", response_model=TrialPage, responses=problems(404, 409))
 def list_trials(
     request: Request,
     parts: Parts,
@@ -91,7 +91,7 @@ def list_trials(
     response_class=StreamingResponse,
     dependencies=[Depends(export_slot)],
     responses={
-        **problems(404),
+        **problems(404, 409),
         200: {
             "description": "One trial a line, curves included.",
             "content": {"application/jsonl": {"schema": {"type": "string"}}},
@@ -109,7 +109,7 @@ def export_trials(parts: Parts, search_id: SearchId, where: Filter) -> Streaming
     )
 
 
-@router.get("/trials/{number}", response_model=TrialDetail, responses=problems(404))
+@router.get("/trials/{number}", response_model=TrialDetail, responses=problems(404, 409))
 def get_trial(parts: Parts, search_id: SearchId, number: TrialNumber) -> Response:
     """Returns a trial with its curve, its attempts and what differs from its parent."""
     trial = parts.store.get_trial(search_id, number)
@@ -122,7 +122,7 @@ def get_trial(parts: Parts, search_id: SearchId, number: TrialNumber) -> Respons
     return answer(TrialDetail.model_construct(**fields, attempts=attempts, changes=changes))
 
 
-@router.get("/trials/{number}/ancestry", response_model=Trials, responses=problems(404))
+@router.get("/trials/{number}/ancestry", response_model=Trials, responses=problems(404, 409))
 def get_ancestry(
     parts: Parts,
     search_id: SearchId,
@@ -133,25 +133,25 @@ def get_ancestry(
     return _all(parts.store.ancestry(search_id, number, limit=limit))
 
 
-@router.get("/population", response_model=Trials, responses=problems(404))
+@router.get("/population", response_model=Trials, responses=problems(404, 409))
 def get_population(parts: Parts, search_id: SearchId) -> Response:
     """Returns the last P completed or pruned candidates, oldest first."""
     return _all(parts.store.population(search_id))
 
 
-@router.get("/pareto", response_model=Trials, responses=problems(404))
+@router.get("/pareto", response_model=Trials, responses=problems(404, 409))
 def get_pareto(parts: Parts, search_id: SearchId) -> Response:
     """Returns the front: who is beaten by none of its pool in loss, step time and parameters."""
     return _all(parts.store.pareto(search_id))
 
 
-@router.get("/best", response_model=BestRecord, responses=problems(404))
+@router.get("/best", response_model=BestRecord, responses=problems(404, 409))
 def get_best(parts: Parts, search_id: SearchId) -> Response:
     """Returns the best trial, and with what confidence it beats the baseline."""
     return answer(parts.store.best(search_id))
 
 
-@router.get("/baselines", response_model=Baselines, responses=problems(404))
+@router.get("/baselines", response_model=Baselines, responses=problems(404, 409))
 def get_baselines(parts: Parts, search_id: SearchId) -> Response:
     """Returns the baseline's figures, pool by pool."""
     found = tuple(parts.store.baselines(search_id))

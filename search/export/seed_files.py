@@ -11,8 +11,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from brainformer.search.cost.runnable import runnable_genome
 from brainformer.search.errors import InvalidGenome, InvalidInput
 from brainformer.search.space.genome import Genome, parse_genome
@@ -20,8 +18,11 @@ from brainformer.search.space.zoo import ZOO, zoo_names
 from brainformer.search.spec import SearchSpec
 from brainformer.search.store.contract import SearchStore, TrialFilter
 from brainformer.search.trials.trial import TrialKind, TrialStatus
+from brainformer.search.yaml_text import YamlProblem, read_yaml
 
 Seed = str | Genome
+JSON_LINES = frozenset({".jsonl", ".ndjson", ".jsonlines"})
+LIMIT_BYTES = 16 * 2**20
 
 
 def seeds_from_file(path: Path, *, spec: SearchSpec | None = None) -> tuple[Seed, ...]:
@@ -31,7 +32,7 @@ def seeds_from_file(path: Path, *, spec: SearchSpec | None = None) -> tuple[Seed
     genome, or what holds one as "genome": an exported block, a trial.
 
     Args:
-        path: The file; .json and .jsonl are read as such, anything else as YAML.
+        path: The file; .json and .jsonl (or .ndjson) are read as such, anything else as YAML.
         spec: Of the search to begin; given one, seeds that it cannot run are refused too.
 
     Raises:
@@ -79,22 +80,25 @@ def check_seed(seed: Seed, spec: SearchSpec, where: str) -> None:
 
 
 def _entries(path: Path) -> Iterator[tuple[str, Any]]:
-    """Yields what stands in the file, each with where it stands."""
+    """Yields what is in the file, each with where it is."""
     text = _text(path)
-    if path.suffix == ".jsonl":
-        for number, line in enumerate(text.splitlines(), 1):
+    if path.suffix.lower() in JSON_LINES:
+        for number, line in enumerate(text.split("\n"), 1):  # U+2028 and its like end no line
             if line.strip():
                 where = f"{path}, line {number}"
                 yield where, _json(line, where)
         return
-    data = _json(text, str(path)) if path.suffix == ".json" else _yaml(text, path)
+    plain = path.suffix.lower() == ".json"
+    data = _json(text, str(path)) if plain else _yaml(text, path)
     for place, entry in enumerate(data if isinstance(data, list) else [data], 1):
         yield f"{path}, entry {place}", entry
 
 
 def _text(path: Path) -> str:
     try:
-        return path.read_text("utf-8")
+        if path.stat().st_size > LIMIT_BYTES:
+            raise InvalidGenome(f"the seeds {path} have more than {LIMIT_BYTES // 2**20} MiB")
+        return path.read_text("utf-8-sig")
     except OSError as error:
         raise InvalidGenome(f"cannot read the seeds {path}: {error.strerror}") from None
     except UnicodeDecodeError:
@@ -103,7 +107,7 @@ def _text(path: Path) -> str:
 
 def _json(text: str, where: str) -> Any:
     try:
-        return json.loads(text)
+        return json.loads(text, object_pairs_hook=_once)
     except json.JSONDecodeError as error:
         place = f"line {error.lineno}, " if "\n" in text.strip() else ""
         raise InvalidGenome(
@@ -111,20 +115,30 @@ def _json(text: str, where: str) -> Any:
         ) from None
     except RecursionError:
         raise InvalidGenome(f"{where}: nested too deep") from None
+    except _AppearsTwiceError as error:
+        raise InvalidGenome(f"{where}: {error}") from None
+    except ValueError:  # Python reads no integer of more than 4,300 digits
+        raise InvalidGenome(f"{where}: a number is too long to be read") from None
+
+
+class _AppearsTwiceError(ValueError):
+    """A key of a JSON object that appears twice."""
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise _AppearsTwiceError(f"{twice!r} appears twice in one object")
+    return found
 
 
 def _yaml(text: str, path: Path) -> Any:
     try:
-        return yaml.safe_load(text)
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark
-        place = "" if mark is None else f" (line {mark.line + 1}, column {mark.column + 1})"
-        raise InvalidGenome(f"{path}: neither JSON nor YAML: {error.problem}{place}") from None
-    except (yaml.YAMLError, ValueError) as error:
-        why = str(error).partition("\n")[0]
-        raise InvalidGenome(f"{path}: neither JSON nor YAML: {why}") from None
-    except RecursionError:
-        raise InvalidGenome(f"{path}: nested too deep") from None
+        return read_yaml(text, limit_bytes=LIMIT_BYTES).data
+    except YamlProblem as error:
+        raise InvalidGenome(f"{path}: neither JSON nor YAML: {error}") from None
 
 
 def _seed(entry: Any, where: str) -> Seed:

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from pydantic_core import InitErrorDetails, PydanticCustomError, from_json
 
 from brainformer.search.errors import InvalidGenome
-from brainformer.search.validation import first_problem
+from brainformer.search.validation import BrokenRules, checked
 
 MAX_LAYERS = 64
 MAX_WIDTH = 65_536
@@ -145,14 +145,14 @@ def parse_genome(data: object) -> Genome:
     """Returns the genome in JSON text or in plain JSON data.
 
     Raises:
-        InvalidGenome: names the first field that breaks a rule, its value and the rule.
+        InvalidGenome: names every field that breaks a rule, its value and the rule.
     """
     try:
         if isinstance(data, str | bytes):
             data = from_json(data)
-        return Genome.model_validate(data)
-    except ValidationError as error:
-        raise InvalidGenome(*first_problem(error, data)) from None
+        return checked(Genome, data)
+    except BrokenRules as broken:
+        raise broken.as_error(InvalidGenome) from None
     except ValueError as error:
         raise InvalidGenome(f"a genome must be a JSON object: {error}") from None
 

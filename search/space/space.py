@@ -7,13 +7,12 @@ size that a CPU trains in seconds.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache, cached_property, lru_cache
 from importlib.resources import files
 from typing import Annotated, Any, Protocol
 
 import numpy as np
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from brainformer.search.errors import InvalidSpace, NotFound
@@ -25,7 +24,8 @@ from brainformer.search.space.genome import (
     SubLayer,
     Width,
 )
-from brainformer.search.validation import first_problem
+from brainformer.search.validation import BrokenRules, checked, first_problem
+from brainformer.search.yaml_text import YamlProblem, read_yaml
 
 Choice = int | float | str
 LayerKey = tuple[str, tuple[tuple[str, Choice], ...]]  # kind, and each field's name and choice
@@ -196,17 +196,19 @@ def parse_space(data: object) -> Space:
     """Returns the space in YAML or JSON text, or in plain data.
 
     Raises:
-        InvalidSpace: names the first field that breaks a rule.
+        InvalidSpace: names every field that breaks a rule, and the line.
     """
+    lines: Mapping[str, int] = {}
     if isinstance(data, str | bytes):
         try:
-            data = yaml.safe_load(data)
-        except yaml.YAMLError as error:
-            raise InvalidSpace(f"the space is not YAML: {str(error).splitlines()[0]}") from None
+            text = read_yaml(data)
+        except YamlProblem as error:
+            raise InvalidSpace(f"the space is not YAML: {error}") from None
+        data, lines = text.data, text.lines
     try:
-        return Space.model_validate(data)
-    except ValidationError as error:
-        raise InvalidSpace(*first_problem(error, data)) from None
+        return checked(Space, data)
+    except BrokenRules as broken:
+        raise broken.as_error(InvalidSpace, lines) from None
 
 
 def _check_fields(kind: str, fields: dict[str, tuple[Choice, ...]]) -> None:

@@ -15,6 +15,7 @@ from brainformer.search.errors import (
     InvalidInput,
     NotFound,
     StaleVersion,
+    TooManySearches,
 )
 from brainformer.search.spec import Limits, SearchSpec
 from brainformer.search.sql.connection.advisory_locks import AdvisoryLock
@@ -42,10 +43,16 @@ WANTED = {
     SearchStatus.CANCELLED,
 }
 KEY_LENGTH = 255
+COUNT_OPEN = select(func.count()).select_from(searches).where(UNENDED)
 
 
 def create(
-    tx: Transaction, spec: SearchSpec, *, actor: Actor, idempotency_key: str | None
+    tx: Transaction,
+    spec: SearchSpec,
+    *,
+    actor: Actor,
+    idempotency_key: str | None,
+    most_open: int | None = None,
 ) -> SearchRecord:
     """Creates a running search, or returns the one that the key has made before."""
     written = spec.model_dump_json()
@@ -62,6 +69,8 @@ def create(
             if made.spec_hash != digest:
                 raise IdempotencyMismatch(idempotency_key)
             return to_record(tx, made)
+    if most_open is not None and tx.run(COUNT_OPEN).scalar_one() >= most_open:
+        raise TooManySearches(most_open)
     last: int | None = tx.run(select(func.max(searches.c.ordinal))).scalar()
     search_id = uuid.uuid4().hex
     values = {
@@ -104,7 +113,7 @@ def find(tx: Transaction, named: str) -> SearchRow:
     bearers = select(searches).where(searches.c.name == named).limit(2)
     rows = tx.all(SearchRow, bearers.where(UNENDED))
     if len(rows) > 1:
-        raise NotFound("single unfinished search", f"{named}; several bear the name, use the id")
+        raise Conflict(f"several unfinished searches are named {named}; use the id of one")
     rows = rows or tx.all(SearchRow, bearers.order_by(searches.c.ordinal.desc()))
     if not rows:
         raise NotFound("search", named)
@@ -185,11 +194,14 @@ def change_limits(
             "or start another"
         )
     if state.status.ended:
-        raise IllegalTransition("search", state.id, state.status.value, "running")
+        raise Conflict(
+            f"search {state.id} has ended ({state.status.value}), so its limits cannot be "
+            "changed; create another search, seeded with this one's best"
+        )
     spec = state.spec.model_copy(update={"limits": limits})
     if spec != state.spec:
         state.change_spec(spec)
-        if state.confirming and not limit_reached(spec, state, tx.now):
+        if state.confirming and not limit_reached(limits, state, tx.now):
             state.set(confirming=False)  # there is more to try, and to confirm after it
         tx.emit(EventKind.SEARCH_LIMITS, state.id, trials=limits.trials, hours=limits.hours)
         audit_action(tx, actor, "search.limits", state.id)

@@ -19,6 +19,7 @@ from brainformer.search.sql.reading.best import best_record
 from brainformer.search.sql.rows.records import trial_record, youngest_outside
 from brainformer.search.sql.rows.values import read_spec
 from brainformer.search.sql.trials import claims, completion, endings, expiry, heartbeats
+from brainformer.search.sql.trials.eligibility import SearchCaches
 from brainformer.search.status import SearchStatus
 from brainformer.search.store.contract import Actor, SearchStore, TrialFilter
 from brainformer.search.store.records import (
@@ -72,7 +73,7 @@ class SqlStore(SearchStore):
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._caches: claims.SearchCaches = {}
+        self._caches = SearchCaches()
         self.pools: SqlPools = SqlPools(database)
         self._touched: dict[int, float] = {}
         self._touch_lock = threading.Lock()
@@ -87,11 +88,18 @@ class SqlStore(SearchStore):
 
     @override
     def create_search(
-        self, spec: SearchSpec, *, actor: Actor, idempotency_key: str | None = None
+        self,
+        spec: SearchSpec,
+        *,
+        actor: Actor,
+        idempotency_key: str | None = None,
+        most_open: int | None = None,
     ) -> SearchRecord:
         resolve_spec(spec)  # refuses what cannot run before anything is written
         with self._database.write() as tx:
-            return searches.create(tx, spec, actor=actor, idempotency_key=idempotency_key)
+            return searches.create(
+                tx, spec, actor=actor, idempotency_key=idempotency_key, most_open=most_open
+            )
 
     @override
     def get_search(self, search_id: str) -> SearchRecord:
@@ -130,7 +138,7 @@ class SqlStore(SearchStore):
     def delete_search(self, search_id: str, *, actor: Actor, version: int | None = None) -> None:
         with self._database.write() as tx:
             gone = searches.remove(tx, search_id, actor=actor, version=version)
-        self._caches.pop(gone, None)
+        self._caches.forget(gone)
 
     # Trials
 
@@ -218,15 +226,21 @@ class SqlStore(SearchStore):
 
     @override
     def claim(self, request: ClaimRequest) -> list[Lease]:
-        with self._database.write() as tx:
-            if self.pools.refuses(tx, request.pool):
-                tx.saw(request.worker_id, pool=request.pool)
-                return []
-            leases, all_held = claims.claim_leases(tx, request, self._caches, wait=False)
-        if leases or all_held:
-            return leases
+        busy: list[str] = []
+        more = True
+        while more:  # in short transactions: others write meanwhile
+            with self._database.write() as tx:
+                if self.pools.refuses(tx, request.pool):
+                    tx.saw(request.worker_id, pool=request.pool)
+                    return []
+                leases, held, more = claims.claim_leases(tx, request, self._caches)
+            if leases:
+                return leases
+            busy += held
+        if not busy:
+            return []
         with self._database.write() as tx:  # what another controller held may be what we serve
-            return claims.claim_leases(tx, request, self._caches, wait=True)[0]
+            return claims.claim_leases(tx, request, self._caches, only=busy).leases
 
     @override
     def progress(self, lease_id: str, report: Progress) -> Directive:
@@ -333,6 +347,10 @@ class SqlStore(SearchStore):
     def check(self) -> None:
         with self._database.read() as tx:
             check_connection(tx.connection)
+
+    @override
+    def pulse(self) -> None:
+        self._database.outage.pulse()
 
     @override
     def statistics(self) -> dict[str, float]:

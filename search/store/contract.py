@@ -86,10 +86,12 @@ class SearchStore(ABC):
         *,
         actor: Actor,
         idempotency_key: str | None = None,
+        most_open: int | None = None,
     ) -> SearchRecord:
         """Creates a running search; the same key and spec returns the one made before.
 
         Raises:
+            TooManySearches: `most_open` have not ended yet.
             IdempotencyMismatch: the key was used with another spec.
             InvalidSpec: baseline or seeds do not fit the space, or the space is unknown.
         """
@@ -337,6 +339,14 @@ class SearchStore(ABC):
     @abstractmethod
     def check(self) -> None:
         """Returns if the database answers and its schema is current; raises StorageError."""
+
+    @abstractmethod
+    def pulse(self) -> None:
+        """Says that this process is serving requests.
+
+        Whoever says so once must go on every second: a pause is a time in which no worker could be
+        heard, so no lease lapses for it.
+        """
 
     @abstractmethod
     def statistics(self) -> dict[str, float]:

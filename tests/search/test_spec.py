@@ -6,7 +6,7 @@ import pytest
 
 from brainformer.search.errors import InvalidSpec, NotFound
 from brainformer.search.space.space import load_preset
-from brainformer.search.spec import SearchSpec, parse_spec
+from brainformer.search.spec import SearchSpec, parse_spec, resolve_spec
 from brainformer.search.status import SEARCH_TRANSITIONS, SearchStatus
 
 MINIMAL = "name: a\nspace: nano\nlimits: {trials: 3}\n"
@@ -61,6 +61,17 @@ def test_json_round_trip_keeps_the_spec() -> None:
         (MINIMAL + "sede: 3", "/sede"),
         (MINIMAL + "screening: some", "'none' or 'gaussian_process' .* at /screening"),
         (MINIMAL + "screening: [none]", "/screening"),
+        (
+            "name: a\nspace: nano\nlimits: {trials: true}",
+            r"no numbers \(got True\) at /limits/trials",
+        ),
+        (MINIMAL + "baseline_repeats: true", "true and false are no numbers"),
+        (MINIMAL + "proxy: {experts: false}", "/proxy/experts"),
+        (MINIMAL + "seeds: [{model_dim: 64, layers: [{kind: attention, heads: true}]}]", "/heads"),
+        (MINIMAL + "name: b", r"'name' appears twice, first in line 1 \(line 4"),
+        (MINIMAL + "seed: " + "9" * 5000, "5,000 digits"),
+        (MINIMAL + "sede: 3", r"did you mean 'seed'\? at /sede \(line 4\)"),
+        (MINIMAL + "proxy:\n  datset: x", r"did you mean 'dataset'\? at /proxy/datset \(line 5\)"),
     ],
 )
 def test_an_invalid_spec_says_what_is_wrong(text: str, message: str) -> None:
@@ -68,10 +79,38 @@ def test_an_invalid_spec_says_what_is_wrong(text: str, message: str) -> None:
         parse_spec(text)
 
 
+def test_all_that_is_wrong_is_told_at_once() -> None:
+    with pytest.raises(InvalidSpec) as caught:
+        parse_spec("name: A\nspace: nano\nlimits: {trials: 0}\nsede: 1\nproxy: {experts: -1}\n")
+    assert [one.pointer for one in (caught.value, *caught.value.others)] == [
+        "/name",
+        "/proxy/experts",
+        "/limits/trials",
+        "/sede",
+    ]
+    assert all(one.message in caught.value.message for one in caught.value.others)
+
+
+def test_a_name_may_look_like_a_date() -> None:
+    assert parse_spec(MINIMAL.replace("name: a", "name: 2026-11-31")).name == "2026-11-31"
+
+
+def test_a_long_value_is_not_repeated_whole() -> None:
+    with pytest.raises(InvalidSpec) as caught:
+        parse_spec(MINIMAL.replace("name: a", f"name: {'A' * 5000}"))
+    assert len(caught.value.message) < 400
+
+
 def test_an_unknown_preset_lists_the_known_ones() -> None:
     spec = parse_spec(MINIMAL.replace("nano", "nanoo"))
     with pytest.raises(NotFound, match="brainformer-100m32e, nano"):
         spec.resolved_space()
+
+
+def test_an_unknown_family_is_a_fault_of_the_spec() -> None:
+    spec = parse_spec(MINIMAL + "baseline: {family: glan}\n")
+    with pytest.raises(InvalidSpec, match=r"no zoo genome glan; known: .* at /baseline"):
+        resolve_spec(spec)
 
 
 def test_ended_searches_stay_ended() -> None:

@@ -19,6 +19,7 @@ def answer(body: Any, status: int = 200) -> Answer:
 RECEIPT = answer({"trial_id": 1, "attempt": 1, "status": "completed"})
 GO_ON = answer({"action": "continue"})
 NO_LEASES = answer({"leases": []})
+KNOWN = answer({"name": "token:w", "scopes": ["worker"]})
 
 
 class FakeController:
@@ -36,6 +37,7 @@ class FakeController:
             "progress": lambda _: GO_ON,
             "result": lambda _: RECEIPT,
             "release": lambda _: (204, b""),
+            "session": lambda _: KNOWN,
         }
         self.url = ""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -13,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from brainformer.search.errors import InvalidData
 from brainformer.search.proxy.proxy import Name
+from brainformer.search.user_folders import cache_folder
 
 MANIFEST = "manifest.json"
 Tokens = npt.NDArray[np.unsignedinteger]
@@ -22,8 +22,7 @@ ShardName = Annotated[str, Field(pattern=r"^[a-z]+-[0-9]{5}\.npy$")]
 
 def default_data_folder() -> Path:
     """Returns the per-user folder of data sets."""
-    cache = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-    return Path(cache) / "brainformer" / "datasets"
+    return cache_folder("--data-folder (data commands: --folder)") / "datasets"
 
 
 class Shard(BaseModel):

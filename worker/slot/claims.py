@@ -7,10 +7,11 @@ import threading
 import time
 from collections.abc import Callable
 
-from brainformer.search.errors import BrainformerError, LeaseLost
+from brainformer.search.errors import BrainformerError, LeaseLost, NotAuthorised
 from brainformer.search.trials.lease_messages import ClaimRequest, Lease, Progress
 from brainformer.worker.settings import WorkerSettings
 from brainformer.worker.slot.controller_client import LeaseClient
+from brainformer.worker.slot.news import News
 
 log = logging.getLogger(__name__)
 WAIT_SECONDS = 10.0  # a long poll, so that an idle slot costs nothing
@@ -29,6 +30,7 @@ class Claims:
         settings: Pool and the worker's id.
         client: Speaks to the controller.
         datasets: Returns the hashes of the data sets at hand.
+        news: Told when the controller is away, and when it refuses this worker for good.
         first_pause: Seconds after the first failed claim; doubled with every further one.
     """
 
@@ -37,12 +39,14 @@ class Claims:
         settings: WorkerSettings,
         client: LeaseClient,
         datasets: Callable[[], dict[str, str]],
+        news: News,
         *,
         first_pause: float = FIRST_PAUSE_SECONDS,
     ) -> None:
         self._settings = settings
         self._client = client
         self._datasets = datasets
+        self._news = news
         self._first_pause = first_pause
         self._lease: Lease | None = None
         self._renewed = 0.0
@@ -104,12 +108,20 @@ class Claims:
                 continue
             try:
                 leases = self._client.claim(self._request())
-                pause = self._first_pause
+            except NotAuthorised as error:
+                self._news.refuse(error.message)
+                break
             except Exception as error:  # noqa: BLE001 (a slot never gives up asking)
                 log.warning("no lease was claimed: %s", error)
+                self._news.tell(f"no lease was claimed: {error}; trying again")
                 self._closed.wait(pause)
                 pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
                 continue
+            if pause > self._first_pause:
+                self._news.tell("the controller answers again")
+            elif not leases:
+                self._news.tell(f"waiting for work in pool {self._settings.pool}")
+            pause = self._first_pause
             with self._changed:
                 self._lease, self._renewed = (*leases, None)[0], time.monotonic()
                 self._changed.notify_all()

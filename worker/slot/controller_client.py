@@ -2,12 +2,27 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TypeVar
+from urllib.parse import quote
 
 import httpx
 from pydantic import BaseModel, ValidationError
 
-from brainformer.search.errors import ControllerUnreachable, InvalidInput, LeaseLost
+from brainformer.search.controller_access import (
+    bearer_token,
+    controller_url,
+    is_loopback,
+    proxy_for,
+    unusable_environment,
+    why_unreachable,
+)
+from brainformer.search.errors import (
+    ControllerUnreachable,
+    InvalidInput,
+    LeaseLost,
+    NotAuthorised,
+)
 from brainformer.search.trials.lease_id import LeaseId
 from brainformer.search.trials.lease_messages import (
     ClaimRequest,
@@ -22,6 +37,8 @@ from brainformer.search.trials.version_skew import HEADER, own_version, refuse_s
 
 M = TypeVar("M", bound=BaseModel)
 GONE = frozenset({404, 409, 410})
+REFUSES_TOKEN = frozenset({401, 403})
+TRANSIENT = frozenset({408, 429})
 # What is wrong with the message itself; anything else may pass: a proxy, a token, a full disk.
 REFUSED = frozenset({400, 413, 415, 422})
 
@@ -30,20 +47,49 @@ class LeaseClient:
     """Claims leases and reports on them. Safe to use from several threads."""
 
     def __init__(self, url: str, token: str | None = None) -> None:
-        self.url = url.rstrip("/")
+        """Makes a client; nothing is sent yet.
+
+        The environment is honoured: HTTP_PROXY, HTTPS_PROXY, NO_PROXY, SSL_CERT_FILE. An address of
+        this machine itself is never asked for through a proxy.
+
+        Raises:
+            InvalidInput: the address or the token cannot be one.
+            ControllerUnreachable: what the environment says of proxies or certificates is unusable.
+        """
+        self.url = controller_url(url)
+        known = bearer_token(token, "the worker's token")
+        # Plain HTTP needs no certificates; to read them takes each slot 30 ms of its start.
+        verify = not self.url.startswith("http:") or bool(proxy_for(self.url))
         headers = {HEADER: own_version()}
-        headers |= {"Authorization": f"Bearer {token}"} if token else {}
+        headers |= {"Authorization": f"Bearer {known}"} if known else {}
         try:
             self._http = httpx.Client(
-                base_url=f"{self.url}/api/v1/leases",
+                base_url=f"{self.url}/api/v1",
                 headers=headers,
                 timeout=httpx.Timeout(30, connect=5),
-                # Plain HTTP needs no certificates; to read them takes each slot 30 ms of its start.
-                verify=not self.url.startswith("http:"),
-                trust_env=False,
+                verify=verify,
+                transport=httpx.HTTPTransport(verify=verify) if is_loopback(self.url) else None,
             )
-        except (httpx.InvalidURL, ValueError) as error:
-            raise ControllerUnreachable(url, f"this is not a URL: {error}") from None
+        except (httpx.InvalidURL, ValueError, OSError, ImportError) as error:
+            raise ControllerUnreachable(self.url, unusable_environment(error)) from None
+
+    def whoami(self) -> Identity:
+        """Returns whom the controller takes this worker for.
+
+        Raises:
+            NotAuthorised: it refuses the token, or asks for one.
+            InvalidInput: what answers there is no controller.
+            ControllerUnreachable: no usable answer; it may come later.
+        """
+        answer = self._answer("GET", "/session", timeout=httpx.Timeout(15, connect=5))
+        if answer.status_code in TRANSIENT or answer.status_code >= 500:
+            raise ControllerUnreachable(self.url, f"{answer.status_code}: {_detail(answer)}")
+        if not answer.is_success:
+            raise InvalidInput(f"no controller answers there ({_detail(answer)})", self.url)
+        try:
+            return Identity.model_validate_json(answer.content)
+        except ValidationError:
+            raise InvalidInput("no controller answers there", self.url) from None
 
     def check_version(self) -> None:
         """Returns if the controller is of this worker's version, or does not say.
@@ -64,6 +110,7 @@ class LeaseClient:
 
         Raises:
             ControllerUnreachable: no usable answer; nothing was claimed as far as this side knows.
+            NotAuthorised: the controller refuses the token.
         """
         timeout = httpx.Timeout(request.wait_seconds + 30, connect=5)
         body = self._post("/claim", request, timeout=timeout)
@@ -106,11 +153,11 @@ class LeaseClient:
         Raises:
             ControllerUnreachable: no answer at all.
         """
-        try:
-            answer = self._http.get(f"{self.url}/api/v1/searches/{search_id}", timeout=15)
-        except httpx.HTTPError as error:
-            raise ControllerUnreachable(self.url, str(error) or type(error).__name__) from None
-        return answer.status_code == 404
+        timeout = httpx.Timeout(15, connect=5)
+        path = f"/searches/{quote(search_id, safe='')}"
+        with suppress(NotAuthorised):  # a worker's token need not read searches
+            return self._answer("GET", path, timeout=timeout).status_code == 404
+        return False
 
     def close(self) -> None:
         """Closes the connections."""
@@ -125,19 +172,33 @@ class LeaseClient:
         timeout: httpx.Timeout | None = None,
     ) -> bytes:
         content = None if message is None else message.model_dump_json()
-        headers = {} if content is None else {"Content-Type": "application/json"}
         wait = timeout or httpx.Timeout(15, connect=5)
-        try:
-            answer = self._http.post(path, content=content, headers=headers, timeout=wait)
-        except httpx.HTTPError as error:
-            raise ControllerUnreachable(self.url, str(error) or type(error).__name__) from None
+        answer = self._answer("POST", f"/leases{path}", content=content, timeout=wait)
         if answer.status_code in GONE and lease_id is not None:
-            raise LeaseLost(*LeaseId.parse(lease_id), _detail(answer))
+            lease = LeaseId.parse(lease_id)
+            raise LeaseLost(lease.trial_id, lease.attempt, _detail(answer))
         if answer.status_code in REFUSED and lease_id is not None:
             raise InvalidInput(f"the controller refuses it: {_detail(answer)}")
         if not answer.is_success:
             raise ControllerUnreachable(self.url, f"{answer.status_code}: {_detail(answer)}")
         return answer.content
+
+    def _answer(
+        self, method: str, path: str, *, timeout: httpx.Timeout, content: str | None = None
+    ) -> httpx.Response:
+        headers = {} if content is None else {"Content-Type": "application/json"}
+        try:
+            answer = self._http.request(
+                method, path, content=content, headers=headers, timeout=timeout
+            )
+        except httpx.HTTPError as error:
+            raise ControllerUnreachable(self.url, why_unreachable(error, self.url)) from None
+        if answer.status_code in REFUSES_TOKEN:
+            raise NotAuthorised(
+                f"the controller at {self.url} refuses this worker: {_detail(answer)}; give a "
+                "token with the scope worker, in BRAINFORMER_TOKEN or with --token-file"
+            )
+        return answer
 
     def _parsed(self, kind: type[M], body: bytes) -> M:
         try:
@@ -146,8 +207,15 @@ class LeaseClient:
             raise ControllerUnreachable(self.url, "the answer is not what was asked for") from None
 
 
+class Identity(BaseModel):
+    """Whom the controller takes a caller for."""
+
+    name: str
+    scopes: tuple[str, ...]
+
+
 def _detail(answer: httpx.Response) -> str:
     try:
         return str(answer.json().get("detail", ""))[:500]
     except (ValueError, AttributeError):
-        return "no problem document"
+        return f"{answer.status_code} without a reason"

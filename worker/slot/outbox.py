@@ -8,7 +8,12 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from brainformer.search.errors import ControllerUnreachable, InvalidInput, LeaseLost
+from brainformer.search.errors import (
+    ControllerUnreachable,
+    InvalidInput,
+    LeaseLost,
+    NotAuthorised,
+)
 from brainformer.search.trials.lease_id import LeaseId
 from brainformer.search.trials.lease_messages import Result
 from brainformer.worker.slot.controller_client import LeaseClient
@@ -128,7 +133,7 @@ class Outbox:
             self._client.result(path.stem, letter.result)
         except FileNotFoundError:
             return True  # another delivery was faster
-        except ControllerUnreachable as error:
+        except (ControllerUnreachable, NotAuthorised) as error:
             log.warning("result of lease %s is kept for later: %s", path.stem, error.message)
             return False
         except LeaseLost as error:

@@ -27,6 +27,7 @@ from brainformer.worker.slot.claims import Claims
 from brainformer.worker.slot.compile_ahead import CompileAhead
 from brainformer.worker.slot.controller_client import LeaseClient
 from brainformer.worker.slot.held_lease import HeldLease
+from brainformer.worker.slot.news import News, claimed, ended, lost
 from brainformer.worker.slot.outbox import Outbox
 
 log = logging.getLogger(__name__)
@@ -45,7 +46,9 @@ class Slot:
         self._settings = settings
         self._client = LeaseClient(settings.url, settings.token)
         self._outbox = Outbox(settings.outbox_folder, self._client, inherits=False)
-        self._claims = Claims(settings, self._client, DatasetHashes(settings.data_folder))
+        self._news = News()
+        datasets = DatasetHashes(settings.data_folder)
+        self._claims = Claims(settings, self._client, datasets, self._news)
         self._process = TrainingProcess(settings, self._report)
         self._ahead = CompileAhead(settings)
         self._held: HeldLease | None = None
@@ -67,6 +70,9 @@ class Slot:
     def wait(self, seconds: float) -> tuple[bool, dict[str, Any]]:
         """Returns, after `seconds` or at the turn's end, whether it is over and the latest.
 
+        Under "news" stand the sentences that were not told yet, under "refusal" why the controller
+        no longer takes this worker.
+
         Raises:
             Exception: what ended the slot's thread, which should be impossible.
         """
@@ -75,6 +81,7 @@ class Slot:
             held, told = self._held, dict(self._ended)
         if self._failure is not None:
             raise self._failure
+        told |= self._news.take()
         return over, told if held is None else told | _running_metrics(held)
 
     def close(self) -> None:
@@ -122,6 +129,7 @@ class Slot:
                 self._end_turn({})
 
     def _begin(self, lease: Lease) -> None:
+        self._news.tell(claimed(lease))
         self._held = HeldLease(lease, self._client, self._process.interrupt)
         self._process.begin(lease)
 
@@ -129,6 +137,7 @@ class Slot:
         """Delivers the result, unless the controller has given the trial to somebody else."""
         self._held = None
         delivered = held.conclude(result)
+        self._news.tell(lost(held.lease) if delivered is None else ended(held.lease, delivered))
         if delivered is not None:
             if delivered.outcome is not Outcome.PREEMPTED:
                 folder = self._settings.checkpoint_folder(held.lease)
@@ -137,6 +146,7 @@ class Slot:
                 self._outbox.put(held.lease.lease_id, held.lease.search_id, delivered)
             except BrainformerError as error:
                 log.warning("result of lease %s is lost: %s", held.lease.lease_id, error.message)
+                self._news.tell(f"result of lease {held.lease.lease_id} is lost: {error.message}")
         told = _final_metrics(held.lease, result)
         if self._settings.loggers or time.monotonic() >= (self._turn_ends or 0.0):
             self._end_turn(told)

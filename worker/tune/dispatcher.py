@@ -14,15 +14,17 @@ from datetime import UTC, datetime
 from types import FrameType
 from typing import Any
 
-from brainformer.search.errors import EnvironmentProblem
+from brainformer.search.errors import EnvironmentProblem, NotAuthorised
 from brainformer.search.trials.lease_messages import Result
 from brainformer.search.trials.trial import Outcome
 from brainformer.worker.settings import WorkerSettings
 from brainformer.worker.slot.controller_client import LeaseClient
+from brainformer.worker.slot.first_contact import meet_controller
 from brainformer.worker.slot.outbox import Outbox
 from brainformer.worker.timing.calibration import cores
 from brainformer.worker.timing.clock import SystemClock
 from brainformer.worker.tune.cleanup import discard_old_checkpoints, prune_compiled
+from brainformer.worker.tune.console import Console
 from brainformer.worker.tune.pulse import Pulse
 from brainformer.worker.tune.ray_session import start_ray, trial_resources
 
@@ -34,36 +36,82 @@ LOGGERS = {
 }
 
 
-def run_dispatcher(settings: WorkerSettings) -> int:
+def run_dispatcher(settings: WorkerSettings, tell: Callable[[str], None] = log.info) -> int:
     """Runs leases until SIGTERM or SIGINT; returns 0 after a clean drain.
 
     Draining hands unstarted leases back; running trials save themselves and come back as
     preempted within ten seconds.
 
+    Args:
+        settings: Of the worker.
+        tell: Told, sentence by sentence, what this worker does.
+
     Raises:
         EnvironmentProblem: Ray is not installed or does not start, a folder is not writable or
             the slots need more cores than there are.
+        InvalidInput: there is no controller at that address.
+        NotAuthorised: the controller refuses the token, at the start or later.
         VersionSkew: the controller is of another version.
     """
     _check_cores(settings)
     settings.make_folders()
     callbacks = _logger_callbacks(settings)
+    stop = Stop()
     client = LeaseClient(settings.url, settings.token)
-    client.check_version()
-    ended = threading.Event()
-    ray = start_ray(settings)
-    with _Signals(ended):  # from here on: Ray takes SIGTERM for itself when it starts
-        outbox = Outbox(settings.outbox_folder, client, inherits=True)
+    try:
+        with _Signals(stop.event):
+            meet_controller(client, stop.event, tell)
+        if stop.event.is_set():
+            return 0
+        client.check_version()
+        tell(f"starting {settings.slots} slots for pool {settings.pool} ...")
+        ray = start_ray(settings)
         try:
-            while not ended.is_set():
-                discard_old_checkpoints(settings.checkpoints_folder)
-                prune_compiled(settings.cache_folder)
-                _run(settings, outbox, ended, callbacks)
+            # From here on: Ray takes SIGTERM for itself when it starts.
+            with _Signals(stop.event):
+                _run_until(stop, settings, client, callbacks, Console(tell))
         finally:
-            outbox.close()
-            client.close()
             ray.shutdown()
+    finally:
+        client.close()
+    stop.complain()
+    tell("drained; nothing runs here any more")
     return 0
+
+
+class Stop:
+    """Whether the dispatcher ends, and why if it is not because somebody asked it to."""
+
+    def __init__(self) -> None:
+        self.event = threading.Event()
+        self._refusal = ""
+
+    def refuse(self, why: str) -> None:
+        """Ends the dispatcher since the controller refuses it."""
+        self._refusal = self._refusal or why
+        self.event.set()
+
+    def complain(self) -> None:
+        """Raises NotAuthorised if the controller has refused this worker."""
+        if self._refusal:
+            raise NotAuthorised(self._refusal)
+
+
+def _run_until(
+    stop: Stop,
+    settings: WorkerSettings,
+    client: LeaseClient,
+    callbacks: list[Any],
+    console: Console,
+) -> None:
+    outbox = Outbox(settings.outbox_folder, client, inherits=True)
+    try:
+        while not stop.event.is_set():
+            discard_old_checkpoints(settings.checkpoints_folder)
+            prune_compiled(settings.cache_folder)
+            _run(settings, outbox, stop, callbacks, console)
+    finally:
+        outbox.close()
 
 
 def _check_cores(settings: WorkerSettings) -> None:
@@ -103,8 +151,9 @@ class _Signals:
 def _run(
     settings: WorkerSettings,
     outbox: Outbox,
-    ended: threading.Event,
+    stop: Stop,
     callbacks: list[Any],
+    console: Console,
 ) -> None:
     """Runs one bounded Tune run."""
     from ray import tune
@@ -124,11 +173,14 @@ def _run(
 
     def over() -> bool:
         pulse.beat()
-        return ended.is_set()
+        return stop.event.is_set()
 
     end = time.monotonic() + settings.run_seconds
     searcher = TurnSearcher(
-        left=lambda: 0.0 if ended.is_set() else end - time.monotonic(), on_death=report_death
+        left=lambda: 0.0 if stop.event.is_set() else end - time.monotonic(),
+        on_death=report_death,
+        tell=console.tell,
+        refuse=stop.refuse,
     )
     trainable = tune.with_parameters(LeaseTrainable, settings=settings)
     with _storage(settings) as folder:

@@ -15,12 +15,23 @@ class TurnSearcher(Searcher):  # type: ignore[misc]
     Args:
         left: Returns the seconds that the run shall still last.
         on_death: Told of the search and the lease that a dead actor ran.
+        tell: Told what the slots have to tell, sentence by sentence.
+        refuse: Told why the controller no longer takes this worker.
     """
 
-    def __init__(self, *, left: Callable[[], float], on_death: Callable[[str, str], None]) -> None:
+    def __init__(
+        self,
+        *,
+        left: Callable[[], float],
+        on_death: Callable[[str, str], None],
+        tell: Callable[[str], None],
+        refuse: Callable[[str], None],
+    ) -> None:
         super().__init__()
         self._left = left
         self._on_death = on_death
+        self._tell = tell
+        self._refuse = refuse
         self._running: dict[str, tuple[str, str]] = {}
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str:  # noqa: ARG002 (Tune's name)
@@ -29,7 +40,8 @@ class TurnSearcher(Searcher):  # type: ignore[misc]
         return {"turn_seconds": left} if left > 0 else str(Searcher.FINISHED)
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
-        """Remembers which lease the turn runs at present."""
+        """Remembers which lease the turn runs at present, and passes on its news."""
+        self._pass_on(result)
         if result.get("lease"):
             self._running[trial_id] = (result["search"], result["lease"])
         else:
@@ -38,13 +50,20 @@ class TurnSearcher(Searcher):  # type: ignore[misc]
     def on_trial_complete(
         self,
         trial_id: str,
-        result: dict[str, Any] | None = None,  # noqa: ARG002 (the controller has it already)
+        result: dict[str, Any] | None = None,
         error: bool = False,
     ) -> None:
         """Forgets the turn; the lease of one whose actor died is reported."""
+        self._pass_on(result or {})
         running = self._running.pop(trial_id, None)
         if error and running is not None:
             self._on_death(*running)
+
+    def _pass_on(self, result: dict[str, Any]) -> None:
+        for sentence in filter(None, str(result.get("news") or "").split("\n")):
+            self._tell(sentence)
+        if result.get("refusal"):
+            self._refuse(str(result["refusal"]))
 
     def save(self, checkpoint_path: str) -> None:
         """Saves nothing: the controller's database is the truth."""

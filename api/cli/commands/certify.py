@@ -7,7 +7,16 @@ from typing import Annotated, Any
 
 import typer
 
-from brainformer.api.cli.terminal.options import URL, AsJson, SearchName, Token, Url, connect
+from brainformer.api.cli.terminal.address import search_path
+from brainformer.api.cli.terminal.options import (
+    URL,
+    AsJson,
+    SearchName,
+    Token,
+    TokenFile,
+    Url,
+    connect,
+)
 from brainformer.api.cli.terminal.output import print_json, say, stdout, table, write_atomically
 from brainformer.search.errors import NotFound
 
@@ -40,14 +49,15 @@ def certify(
     ] = None,
     url: Url = URL,
     token: Token = None,
+    token_file: TokenFile = None,
     as_json: AsJson = False,
 ) -> None:
     """Measure how well a search's proxy ranks blocks: longer and wider runs of some of them.
 
     The runs are ordinary trials on the search's pool; --show tells what they say so far.
     """
-    client = connect(url, token)
-    found = client.get(f"/searches/{search}")
+    client = connect(url, token, token_file)
+    found = client.get(f"/searches/{search_path(search)}")
     if show or plot is not None:
         items = client.get(f"/searches/{found['id']}/certificates")["items"]
         if not items:

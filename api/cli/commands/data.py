@@ -11,6 +11,7 @@ from brainformer.api.cli.commands.worker_packages import require_worker_packages
 from brainformer.api.cli.terminal.options import AsJson
 from brainformer.api.cli.terminal.output import (
     print_json,
+    print_line,
     say,
     stdout,
     table,
@@ -90,7 +91,7 @@ def prepare(
     if as_json:
         print_json(manifest.model_dump(mode="json"))
         return
-    stdout().print(manifest.hash, markup=False)
+    print_line(manifest.hash)
     say(
         f"{dataset}: {manifest.train_tokens:,} tokens to train on, "
         f"{manifest.validation_tokens:,} held out, vocabulary {manifest.vocab_size:,}"

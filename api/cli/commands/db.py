@@ -1,4 +1,4 @@
-"""`brainformer db`: upgrade, check and back up the controller's database."""
+"""`brainformer db`: upgrade, check, back up and restore the controller's database."""
 
 from __future__ import annotations
 
@@ -51,8 +51,28 @@ def backup(
     say(f"wrote {output}")
 
 
+@app.command()
+def restore(
+    backup: Annotated[
+        Path | None,
+        typer.Argument(help="A file of `db backup`; none for PostgreSQL.", show_default=False),
+    ] = None,
+    database: Database = None,
+) -> None:
+    """Put a backup in place of the SQLite database, or say that PostgreSQL was restored.
+
+    No controller may run meanwhile. The database that was there is kept beside it. Nothing that was
+    issued after the backup, such as a lease, is taken for what is issued from now on.
+    """
+    from brainformer.search.sql.connection import restoring
+
+    kept = restoring.restore(_url(database), backup)
+    say("restored" if kept is None else f"restored; what was there before is {kept}")
+
+
 def _url(database: str | None) -> str:
     from brainformer.api.settings import load_settings
 
-    given = {} if database is None else {"database_url": database}
-    return load_settings(None, **given).database_url
+    settings = load_settings(None, **({} if database is None else {"database_url": database}))
+    settings.require_lasting_database()
+    return settings.database_url

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,13 +10,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from brainformer.api.cli.commands.worker_packages import require_worker_packages
+from brainformer.api.cli.terminal.address import search_path
 from brainformer.api.cli.terminal.options import (
     URL,
     Token,
+    TokenFile,
     Url,
     connect,
+    given_token,
 )
-from brainformer.api.cli.terminal.output import say, write_atomically
+from brainformer.api.cli.terminal.output import print_raw, say, write_atomically
 from brainformer.search.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -91,18 +93,24 @@ def export(
     ] = None,
     url: Url = URL,
     token: Token = None,
+    token_file: TokenFile = None,
 ) -> None:
     """Export a block, checked by its digest: as data, as source, or as a model with weights.
 
     From a search or a genome file the weights are initial ones; from an exported folder, its own.
     """
     target = None if target_params is None else parse_count(target_params)
+    known = given_token(token, token_file)
     folder = Path(source)
     has_weights = folder.is_dir() and (folder / "export.json").is_file()
     if push_to_hub is not None and kind is not Kind.HUGGINGFACE:
         raise InvalidInput("--push-to-hub uploads --format huggingface", str(kind))
     if kind is Kind.REPORT:
-        _write(output, connect(url, token).text(f"/searches/{source}/report"), "the report")
+        _write(
+            output,
+            connect(url, known).text(f"/searches/{search_path(source)}/report"),
+            "the report",
+        )
         return
     if has_weights or kind in FOLDERS:
         require_worker_packages("jax", "safetensors")
@@ -110,12 +118,12 @@ def export(
             raise InvalidInput("weights cannot be scaled; leave --target-params out", target_params)
         if output is None:
             raise InvalidInput(f"--format {kind} writes a folder; name it with --output")
-        block = None if has_weights else _block(source, trial, target, url, token)
+        block = None if has_weights else _block(source, trial, target, url, known)
         _write_model(kind, output, _model(folder, block, seed), tokenizer)
         if push_to_hub is not None:
             _push(output, push_to_hub)
         return
-    document = _block(source, trial, target, url, token)
+    document = _block(source, trial, target, url, known)
     what = f"trial {document.trial_number} of {document.search_name}"
     _write(output, _text(kind, document), what)
 
@@ -146,7 +154,7 @@ def fetch_export(client: ControllerClient, search: str, trial: int | None) -> Ge
         NotFound: there is no such search or trial, or no candidate has completed.
         InvalidInput: the controller's genome does not have the digest that it states.
     """
-    record = client.get(f"/searches/{search}")
+    record = client.get(f"/searches/{search_path(search)}")
     best: dict[str, Any] = {}
     if trial is None:
         best = client.get(f"/searches/{record['id']}/best")
@@ -239,7 +247,7 @@ def _push(folder: Path, name: str) -> None:
 
 def _write(output: Path | None, text: str, what: str) -> None:
     if output is None:
-        sys.stdout.write(text)
+        print_raw(text)
         return
     write_atomically(output, text)
     say(f"wrote {what} to {output}")

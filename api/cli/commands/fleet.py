@@ -8,14 +8,17 @@ from typing import Annotated
 
 import typer
 
+from brainformer.api.cli.terminal.address import search_path
 from brainformer.api.cli.terminal.completion import search_names
-from brainformer.api.cli.terminal.options import URL, AsJson, Token, Url, connect
+from brainformer.api.cli.terminal.options import URL, AsJson, Token, TokenFile, Url, connect
 from brainformer.api.cli.terminal.output import print_json, say, stdout, table
 
 
-def workers(url: Url = URL, token: Token = None, as_json: AsJson = False) -> None:
+def workers(
+    url: Url = URL, token: Token = None, token_file: TokenFile = None, as_json: AsJson = False
+) -> None:
     """List the workers that have claimed leases, latest first."""
-    found = connect(url, token).get("/workers")["items"]
+    found = connect(url, token, token_file).get("/workers")["items"]
     if as_json:
         print_json(found)
     elif not found:
@@ -47,12 +50,13 @@ def open_dashboard(
     ] = None,
     url: Url = URL,
     token: Token = None,
+    token_file: TokenFile = None,
 ) -> None:
     """Open the dashboard in a browser; its address goes to stdout."""
-    client = connect(url, token)
+    client = connect(url, token, token_file)
     address = client.url
     if search is not None:
-        address = f"{address}/?search={client.get(f'/searches/{search}')['id']}"
+        address = f"{address}/?search={client.get(f'/searches/{search_path(search)}')['id']}"
     stdout().print(address, markup=False)
     if not webbrowser.open(address):
         say("no browser can be started here; open the address above")

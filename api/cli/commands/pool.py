@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from brainformer.api.cli.terminal.options import URL, AsJson, Token, Url, connect
+from brainformer.api.cli.terminal.options import URL, AsJson, Token, TokenFile, Url, connect
 from brainformer.api.cli.terminal.output import number, print_json, say, stdout, table
 
 app = typer.Typer(no_args_is_help=True, help="Pools: the kinds of hardware that work here.")
@@ -15,9 +15,11 @@ Pool = Annotated[str, typer.Argument(help="As its workers call it.", show_defaul
 
 
 @app.command("list")
-def list_pools(url: Url = URL, token: Token = None, as_json: AsJson = False) -> None:
+def list_pools(
+    url: Url = URL, token: Token = None, token_file: TokenFile = None, as_json: AsJson = False
+) -> None:
     """List the pools."""
-    items = connect(url, token).get("/pools")["items"]
+    items = connect(url, token, token_file).get("/pools")["items"]
     if as_json:
         print_json(items)
         return
@@ -32,19 +34,31 @@ def list_pools(url: Url = URL, token: Token = None, as_json: AsJson = False) -> 
 
 
 @app.command()
-def show(pool: Pool, url: Url = URL, token: Token = None, as_json: AsJson = False) -> None:
+def show(
+    pool: Pool,
+    url: Url = URL,
+    token: Token = None,
+    token_file: TokenFile = None,
+    as_json: AsJson = False,
+) -> None:
     """Show a pool's devices, speed and failures, and what each open search waits for there."""
-    _tell(connect(url, token).get(f"/pools/{pool}"), as_json=as_json)
+    _tell(connect(url, token, token_file).get(f"/pools/{pool}"), as_json=as_json)
 
 
 @app.command()
-def drain(pool: Pool, url: Url = URL, token: Token = None, as_json: AsJson = False) -> None:
+def drain(
+    pool: Pool,
+    url: Url = URL,
+    token: Token = None,
+    token_file: TokenFile = None,
+    as_json: AsJson = False,
+) -> None:
     """Let no further trial start on a pool; those that run go on to their end.
 
     Trials that only this pool may run, such as repeats of its baseline, wait until it is resumed,
     and their search with them.
     """
-    detail = connect(url, token).post(f"/pools/{pool}/drain")
+    detail = connect(url, token, token_file).post(f"/pools/{pool}/drain")
     _tell(detail, as_json=as_json)
     waiting = [one["name"] for one in detail["searches"] if one["waiting"]]
     if detail["running"]:
@@ -54,9 +68,15 @@ def drain(pool: Pool, url: Url = URL, token: Token = None, as_json: AsJson = Fal
 
 
 @app.command()
-def resume(pool: Pool, url: Url = URL, token: Token = None, as_json: AsJson = False) -> None:
+def resume(
+    pool: Pool,
+    url: Url = URL,
+    token: Token = None,
+    token_file: TokenFile = None,
+    as_json: AsJson = False,
+) -> None:
     """Let trials start on a pool again."""
-    _tell(connect(url, token).post(f"/pools/{pool}/resume"), as_json=as_json)
+    _tell(connect(url, token, token_file).post(f"/pools/{pool}/resume"), as_json=as_json)
 
 
 def _state(pool: dict[str, Any]) -> str:

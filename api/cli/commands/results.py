@@ -8,7 +8,16 @@ from typing import Annotated, Any
 
 import typer
 
-from brainformer.api.cli.terminal.options import URL, AsJson, SearchName, Token, Url, connect
+from brainformer.api.cli.terminal.address import search_path
+from brainformer.api.cli.terminal.options import (
+    URL,
+    AsJson,
+    SearchName,
+    Token,
+    TokenFile,
+    Url,
+    connect,
+)
 from brainformer.api.cli.terminal.output import (
     number,
     print_json,
@@ -30,9 +39,15 @@ FIGURES = (
 )
 
 
-def best(search: SearchName, url: Url = URL, token: Token = None, as_json: AsJson = False) -> None:
+def best(
+    search: SearchName,
+    url: Url = URL,
+    token: Token = None,
+    token_file: TokenFile = None,
+    as_json: AsJson = False,
+) -> None:
     """Show the best block of a search, and what fresh runs say of it."""
-    found = connect(url, token).get(f"/searches/{search}/best")
+    found = connect(url, token, token_file).get(f"/searches/{search_path(search)}/best")
     if as_json:
         print_json(found)
         return
@@ -48,9 +63,10 @@ def report(
     ] = None,
     url: Url = URL,
     token: Token = None,
+    token_file: TokenFile = None,
 ) -> None:
     """Write the report of a search: one HTML file that stands alone."""
-    page = connect(url, token).text(f"/searches/{search}/report")
+    page = connect(url, token, token_file).text(f"/searches/{search_path(search)}/report")
     if output is None:
         sys.stdout.write(page)
         return
@@ -70,11 +86,12 @@ def list_trials(
     limit: Annotated[int, typer.Option(min=1, max=1000, help="How many at most.")] = 100,
     url: Url = URL,
     token: Token = None,
+    token_file: TokenFile = None,
     as_json: AsJson = False,
 ) -> None:
     """List the trials of a search."""
-    found = connect(url, token).get(
-        f"/searches/{search}/trials", status=status, sort=sort, limit=limit
+    found = connect(url, token, token_file).get(
+        f"/searches/{search_path(search)}/trials", status=status, sort=sort, limit=limit
     )
     if as_json:
         print_json(found["items"])
@@ -103,10 +120,11 @@ def show(
     trial: Annotated[int, typer.Argument(metavar="NUMBER", min=0, show_default=False)],
     url: Url = URL,
     token: Token = None,
+    token_file: TokenFile = None,
     as_json: AsJson = False,
 ) -> None:
     """Show a trial: how it ended, its figures, its block and what differs from its parent."""
-    found = connect(url, token).get(f"/searches/{search}/trials/{trial}")
+    found = connect(url, token, token_file).get(f"/searches/{search_path(search)}/trials/{trial}")
     if as_json:
         print_json(found)
     else:
@@ -127,6 +145,7 @@ def _show_trial(trial: dict[str, Any]) -> None:
         *((words, number(measured.get(name), digits)) for words, name, digits in FIGURES),
         ("parameters", number(trial["parameters"], 0)),
         ("activated", number(trial["activated_parameters"], 0)),
+        ("mesh", _axes(measured.get("mesh"))),
         ("digest", trial["digest"]),
         ("model dim", str(genome.model_dim)),
     ]
@@ -136,3 +155,8 @@ def _show_trial(trial: dict[str, Any]) -> None:
     for one in trial.get("changes", ()):
         rows.append((one["op"], f"{one['path']}: {one['before']} -> {one['after']}"))
     stdout().print(table(("", ""), rows))
+
+
+def _axes(mesh: dict[str, int] | None) -> str:
+    """Returns the devices along each axis of the mesh that a trial ran on."""
+    return "-" if mesh is None else " x ".join(f"{name} {size}" for name, size in mesh.items())

@@ -11,18 +11,22 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from brainformer.api.cli.commands.unserved import unserved
+from brainformer.api.cli.terminal.address import search_path
 from brainformer.api.cli.terminal.exit_codes import SEARCH_FAILED
 from brainformer.api.cli.terminal.options import (
     URL,
     AsJson,
     SearchName,
     Token,
+    TokenFile,
     Url,
     connect,
 )
 from brainformer.api.cli.terminal.output import (
     number,
     print_json,
+    print_line,
     say,
     stdout,
     table,
@@ -71,6 +75,7 @@ def create(
     ] = None,
     url: Url = URL,
     token: Token = None,
+    token_file: TokenFile = None,
     as_json: AsJson = False,
 ) -> None:
     """Launch a search; its id goes to stdout.
@@ -80,7 +85,7 @@ def create(
     from brainformer.api.cli.commands.seeds import with_seeds
     from brainformer.search.spec import parse_spec
 
-    client = connect(url, token)
+    client = connect(url, token, token_file)
     wanted = with_seeds(
         parse_spec(read_spec(file)),
         client,
@@ -97,18 +102,21 @@ def create(
     if as_json:
         print_json(record)
     else:
-        stdout().print(record["id"])
+        print_line(record["id"])
         begins = f", begins with {len(wanted.seeds)} seeds" if wanted.seeds else ""
         say(
             f"search {record['name']} is {record['status']}{begins}; "
-            f"watch it: {url}/?search={record['id']}"
+            f"watch it: {client.url}/?search={record['id']}"
         )
+        _tell_unserved(client, record)
 
 
 @app.command("list")
-def list_searches(url: Url = URL, token: Token = None, as_json: AsJson = False) -> None:
+def list_searches(
+    url: Url = URL, token: Token = None, token_file: TokenFile = None, as_json: AsJson = False
+) -> None:
     """List the searches, newest first."""
-    client = connect(url, token)
+    client = connect(url, token, token_file)
     records: list[dict[str, Any]] = []
     cursor: str | None = None
     while True:
@@ -127,10 +135,16 @@ def list_searches(url: Url = URL, token: Token = None, as_json: AsJson = False) 
 
 
 @app.command()
-def show(search: SearchName, url: Url = URL, token: Token = None, as_json: AsJson = False) -> None:
+def show(
+    search: SearchName,
+    url: Url = URL,
+    token: Token = None,
+    token_file: TokenFile = None,
+    as_json: AsJson = False,
+) -> None:
     """Show where a search stands."""
-    client = connect(url, token)
-    record = client.get(f"/searches/{search}")
+    client = connect(url, token, token_file)
+    record = client.get(f"/searches/{search_path(search)}")
     if as_json:
         print_json(record)
         return
@@ -151,16 +165,21 @@ def show(search: SearchName, url: Url = URL, token: Token = None, as_json: AsJso
         ratio = found["best_tokens_per_parameter"]
         rows.append(("best trial's run", f"{ratio:.3g} tokens per activated parameter"))
     stdout().print(table(("", ""), rows))
+    _tell_unserved(client, record)
     for note in found["notes"]:
         say(f"note: {note}")
 
 
 @app.command()
 def pareto(
-    search: SearchName, url: Url = URL, token: Token = None, as_json: AsJson = False
+    search: SearchName,
+    url: Url = URL,
+    token: Token = None,
+    token_file: TokenFile = None,
+    as_json: AsJson = False,
 ) -> None:
     """List the front: who is beaten by none of its pool in loss, step time and parameters."""
-    trials = connect(url, token).get(f"/searches/{search}/pareto")["items"]
+    trials = connect(url, token, token_file).get(f"/searches/{search_path(search)}/pareto")["items"]
     if as_json:
         print_json(trials)
     elif not trials:
@@ -171,10 +190,17 @@ def pareto(
 
 
 @app.command()
-def watch(search: SearchName, url: Url = URL, token: Token = None, as_json: AsJson = False) -> None:
+def watch(
+    search: SearchName,
+    url: Url = URL,
+    token: Token = None,
+    token_file: TokenFile = None,
+    as_json: AsJson = False,
+) -> None:
     """Follow a search until it ends; a dropped connection resumes where it was."""
-    client = connect(url, token)
-    record = client.get(f"/searches/{search}")
+    client = connect(url, token, token_file)
+    record = client.get(f"/searches/{search_path(search)}")
+    _tell_unserved(client, record)
     seen = 0
     failures = 0
     while not SearchStatus(record["status"]).ended:
@@ -198,31 +224,51 @@ def watch(search: SearchName, url: Url = URL, token: Token = None, as_json: AsJs
 
 
 @app.command()
-def pause(search: SearchName, url: Url = URL, token: Token = None, as_json: AsJson = False) -> None:
+def pause(
+    search: SearchName,
+    url: Url = URL,
+    token: Token = None,
+    token_file: TokenFile = None,
+    as_json: AsJson = False,
+) -> None:
     """Start no new trials; the running ones finish."""
-    _act(connect(url, token), search, "pause", as_json=as_json)
+    _act(connect(url, token, token_file), search, "pause", as_json=as_json)
 
 
 @app.command()
 def resume(
-    search: SearchName, url: Url = URL, token: Token = None, as_json: AsJson = False
+    search: SearchName,
+    url: Url = URL,
+    token: Token = None,
+    token_file: TokenFile = None,
+    as_json: AsJson = False,
 ) -> None:
     """Go on with a paused search."""
-    _act(connect(url, token), search, "resume", as_json=as_json)
+    _act(connect(url, token, token_file), search, "resume", as_json=as_json)
 
 
 @app.command()
-def stop(search: SearchName, url: Url = URL, token: Token = None, as_json: AsJson = False) -> None:
+def stop(
+    search: SearchName,
+    url: Url = URL,
+    token: Token = None,
+    token_file: TokenFile = None,
+    as_json: AsJson = False,
+) -> None:
     """Start no new trials, let the running ones finish, and end."""
-    _act(connect(url, token), search, "stop", as_json=as_json)
+    _act(connect(url, token, token_file), search, "stop", as_json=as_json)
 
 
 @app.command()
 def cancel(
-    search: SearchName, url: Url = URL, token: Token = None, as_json: AsJson = False
+    search: SearchName,
+    url: Url = URL,
+    token: Token = None,
+    token_file: TokenFile = None,
+    as_json: AsJson = False,
 ) -> None:
     """End at once; running trials are given up."""
-    _act(connect(url, token), search, "cancel", as_json=as_json)
+    _act(connect(url, token, token_file), search, "cancel", as_json=as_json)
 
 
 def read_spec(file: Path) -> str:
@@ -232,19 +278,25 @@ def read_spec(file: Path) -> str:
         InvalidSpec: it cannot be read.
     """
     try:
-        return file.read_text("utf-8")
+        return file.read_text("utf-8-sig")
     except OSError as error:
         raise InvalidSpec(f"cannot read the spec {file}: {error.strerror}") from None
     except UnicodeDecodeError:
         raise InvalidSpec(f"the spec {file} is not UTF-8 text") from None
 
 
+def _tell_unserved(client: ControllerClient, record: dict[str, Any]) -> None:
+    told = unserved(client, record)
+    if told:
+        say(told)
+
+
 def _act(client: ControllerClient, search: str, action: str, *, as_json: bool) -> None:
-    record = client.post(f"/searches/{search}/{action}")
+    record = client.post(f"/searches/{search_path(search)}/{action}")
     if as_json:
         print_json(record)
     else:
-        stdout().print(f"{record['name']} is {record['status']}", markup=False)
+        print_line(f"{record['name']} is {record['status']}")
 
 
 def _best(client: ControllerClient, record: dict[str, Any]) -> str:
@@ -300,8 +352,8 @@ def _print_event(event: dict[str, Any], *, as_json: bool) -> None:
     told = {name: value for name, value in data.items() if name not in UNTOLD}
     words = " ".join(f"{name}={_short(value)}" for name, value in told.items() if value is not None)
     kind = event.get("event", "event")
-    stdout().print(f"{at:%H:%M:%S}  {kind:<18} {words}", markup=False)
+    print_line(f"{at:%H:%M:%S}  {kind:<18} {words}")
 
 
 def _short(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    return f"{value:.4g}" if isinstance(value, float) else str(value).replace("\n", "\\n")

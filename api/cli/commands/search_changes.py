@@ -6,7 +6,16 @@ from typing import Annotated
 
 import typer
 
-from brainformer.api.cli.terminal.options import URL, AsJson, SearchName, Token, Url, connect
+from brainformer.api.cli.terminal.address import search_path
+from brainformer.api.cli.terminal.options import (
+    URL,
+    AsJson,
+    SearchName,
+    Token,
+    TokenFile,
+    Url,
+    connect,
+)
 from brainformer.api.cli.terminal.output import print_json, say, stdout
 from brainformer.search.errors import InvalidInput
 
@@ -16,11 +25,12 @@ def delete(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     url: Url = URL,
     token: Token = None,
+    token_file: TokenFile = None,
     as_json: AsJson = False,
 ) -> None:
     """Delete a search that has ended, with its trials and events, for good."""
-    client = connect(url, token)
-    record = client.get(f"/searches/{search}")
+    client = connect(url, token, token_file)
+    record = client.get(f"/searches/{search_path(search)}")
     trials = sum(record["counts"].values())
     if not yes:
         question = f"delete search {record['name']} ({record['id']}) and its {trials} trials?"
@@ -42,11 +52,12 @@ def limits(
     ] = None,
     url: Url = URL,
     token: Token = None,
+    token_file: TokenFile = None,
     as_json: AsJson = False,
 ) -> None:
     """Show when a search ends, or change it; a limit that is not given stays."""
-    client = connect(url, token)
-    record = client.get(f"/searches/{search}")
+    client = connect(url, token, token_file)
+    record = client.get(f"/searches/{search_path(search)}")
     given = {"trials": trials, "hours": hours}
     wanted = {name: value for name, value in given.items() if value is not None}
     if wanted:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from brainformer.api.cli.terminal.address import search_path
 from brainformer.api.cli.terminal.controller_client import ControllerClient
 from brainformer.api.cli.terminal.output import say
 from brainformer.search.errors import InvalidInput, NotFound
@@ -65,7 +66,7 @@ def _parse_earlier(text: str) -> tuple[str, int]:
 
 
 def _best(client: ControllerClient, spec: SearchSpec, named: str, count: int) -> list[Genome]:
-    search = client.get(f"/searches/{named}")["id"]
+    search = client.get(f"/searches/{search_path(named)}")["id"]
     page = client.get(
         f"/searches/{search}/trials",
         status=TrialStatus.COMPLETED.value,

@@ -12,6 +12,7 @@ import typer
 from brainformer.api.cli.terminal.options import AsJson
 from brainformer.api.cli.terminal.output import (
     print_json,
+    print_line,
     say,
     stdout,
     table,
@@ -50,7 +51,7 @@ def create(
     if as_json:
         print_json({**record.model_dump(mode="json"), "secret": secret})
     else:
-        stdout().print(secret, markup=False)
+        print_line(secret)
         say(f"token {record.id} ({', '.join(record.scopes)}); it is not shown again")
 
 
@@ -132,9 +133,10 @@ def open_database(database: str | None) -> Iterator[SearchStore]:
     from brainformer.api.settings import load_settings
     from brainformer.search.sql.store import open_store
 
-    given = {} if database is None else {"database_url": database}
+    settings = load_settings(None, **({} if database is None else {"database_url": database}))
+    settings.require_lasting_database()
     # A controller may hold the file meanwhile: one short transaction beside it does no harm.
-    store = open_store(load_settings(None, **given).database_url, exclusive=False)
+    store = open_store(settings.database_url, exclusive=False)
     try:
         yield store
     finally:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import logging
 import os
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from brainformer.api.cli.commands.worker_packages import require_worker_packages
-from brainformer.api.cli.terminal.options import URL, Token, Url
+from brainformer.api.cli.terminal.options import URL, Token, TokenFile, Url, given_token
+from brainformer.api.cli.terminal.output import say
 from brainformer.search.errors import InvalidSpec
+from brainformer.search.user_folders import ensure_home
 
 
 def worker(
@@ -49,22 +52,28 @@ def worker(
     ] = "train",
     url: Url = URL,
     token: Token = None,
+    token_file: TokenFile = None,
 ) -> None:
-    """Pull leases from the controller and train them, until Ctrl-C or SIGTERM."""
+    """Pull leases from the controller and train them, until Ctrl-C or SIGTERM.
+
+    What it does is told on stderr. A controller that refuses the token ends it with exit code 4.
+    """
     require_worker_packages("jax", "ray")
     from pydantic import ValidationError
 
     from brainformer.search.validation import first_problem
+    from brainformer.worker.datasets.manifest import default_data_folder
     from brainformer.worker.settings import WorkerSettings
     from brainformer.worker.tune.dispatcher import run_dispatcher
 
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")
+    known = given_token(token, token_file)
     given = {"state_folder": state_folder, "data_folder": data_folder}
     try:
         settings = WorkerSettings.model_validate(
             {
                 "url": url,
-                "token": token,
+                "token": known,
                 "pool": pool,
                 "platform": platform,
                 "slots": slots or max(1, _cores_here() // (cores * (1 + compile_ahead))),
@@ -81,7 +90,14 @@ def worker(
         )
     except ValidationError as error:
         raise InvalidSpec(*first_problem(error)) from None
-    raise typer.Exit(run_dispatcher(settings))
+    if data_folder is None and ray_address is None:
+        default_data_folder()  # if there is none, now is the time to say so
+    ensure_home(settings.state_folder)
+    raise typer.Exit(run_dispatcher(settings, _told))
+
+
+def _told(sentence: str) -> None:
+    say(f"{datetime.now().astimezone():%H:%M:%S}  {sentence}")
 
 
 def _cores_here() -> int:

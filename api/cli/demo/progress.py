@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from datetime import UTC, datetime, timedelta
 from types import TracebackType
 from typing import Any, Self
 
@@ -20,11 +21,14 @@ class DemoProgress:
 
     def __init__(self, record: dict[str, Any]) -> None:
         spec = record["spec"]
-        self._total = (
-            spec["limits"]["trials"]
-            + spec["baseline_repeats"]
-            + spec["confirmations"] * spec["confirmation_repeats"]  # at least
-        )
+        candidates = spec["limits"]["trials"]
+        self._total: int | None = None  # under a limit of hours alone nobody knows
+        if candidates is not None:
+            confirmed = spec["confirmations"] * spec["confirmation_repeats"]
+            self._total = candidates + spec["baseline_repeats"] + confirmed
+        hours = spec["limits"]["hours"]
+        created = datetime.fromisoformat(record["created_at"])
+        self._ends = None if hours is None else created + timedelta(hours=hours)
         self._started = time.monotonic()
         self._done_before = _done(record)
         self._told: set[int] = set()
@@ -32,7 +36,7 @@ class DemoProgress:
             TextColumn("searching"),
             BarColumn(bar_width=30),
             MofNCompleteColumn(),
-            TextColumn("trials · {task.fields[best]} · {task.fields[left]}"),
+            TextColumn("trials · {task.fields[best]} · {task.fields[left]}", markup=False),
             console=stderr(),
             disable=not sys.stderr.isatty(),
         )
@@ -69,8 +73,13 @@ class DemoProgress:
         if done <= self._done_before:
             running = any(trial["status"] == TrialStatus.RUNNING for trial in newest["items"])
             return "first results soon" if running else "starting Ray ..."
-        seconds_a_trial = (time.monotonic() - self._started) / (done - self._done_before)
-        seconds = max(0.0, (self._total - done) * seconds_a_trial)
+        estimates = []
+        if self._total is not None:
+            seconds_a_trial = (time.monotonic() - self._started) / (done - self._done_before)
+            estimates.append((self._total - done) * seconds_a_trial)
+        if self._ends is not None:
+            estimates.append((self._ends - datetime.now(UTC)).total_seconds())
+        seconds = max(0.0, min(estimates))
         return f"{int(seconds // 60)}:{int(seconds % 60):02d} left"
 
     def _tell(self, trial: dict[str, Any]) -> None:

@@ -1,3 +1,10 @@
-"""Where the command line looks for a controller unless it is told."""
+"""Where the command line looks for a controller unless it is told, and paths on it."""
+
+from urllib.parse import quote
 
 DEFAULT_URL = "http://127.0.0.1:8700"
+
+
+def search_path(named: str) -> str:
+    """Returns a search's id or name as one part of a path, whatever characters it has."""
+    return quote(named, safe="")

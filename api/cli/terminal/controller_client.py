@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from typing import Any
 
 import httpx
 
-from brainformer.api.cli.terminal.exit_codes import NotAuthorised
+from brainformer.api.cli.terminal.address import search_path
+from brainformer.api.cli.terminal.event_lines import parse_events
 from brainformer.api.cli.terminal.id_prefix import named_search, whole_path
+from brainformer.search.controller_access import (
+    bearer_token,
+    controller_url,
+    is_loopback,
+    unusable_environment,
+    why_unreachable,
+)
 from brainformer.search.errors import (
     BrainformerError,
     Conflict,
     ControllerUnreachable,
     InvalidInput,
+    NotAuthorised,
     NotFound,
 )
 
@@ -23,17 +31,26 @@ class ControllerClient:
     """Calls the controller and turns its problems into this project's errors."""
 
     def __init__(self, url: str, token: str | None = None) -> None:
-        self.url = url.rstrip("/")
-        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        """Makes a client; nothing is sent yet.
+
+        The environment is honoured: HTTP_PROXY, HTTPS_PROXY, NO_PROXY, SSL_CERT_FILE. An address of
+        this machine itself is never asked for through a proxy.
+
+        Raises:
+            InvalidInput: the address or the token cannot be one.
+            ControllerUnreachable: what the environment says of proxies or certificates is unusable.
+        """
+        self.url = controller_url(url)
+        known = bearer_token(token, "the token")
         try:
             self._http = httpx.Client(
                 base_url=f"{self.url}/api/v1",
-                headers=headers,
+                headers={"Authorization": f"Bearer {known}"} if known else {},
                 timeout=httpx.Timeout(30, connect=5),
-                trust_env=False,
+                transport=httpx.HTTPTransport() if is_loopback(self.url) else None,
             )
-        except (httpx.InvalidURL, ValueError) as error:
-            raise ControllerUnreachable(url, f"this is not a URL: {error}") from None
+        except (httpx.InvalidURL, ValueError, OSError, ImportError) as error:
+            raise ControllerUnreachable(self.url, unusable_environment(error)) from None
 
     def get(self, path: str, **params: Any) -> Any:
         """Returns the JSON of a GET."""
@@ -62,23 +79,25 @@ class ControllerClient:
     def healthy(self) -> bool:
         """Returns whether the controller answers and can serve."""
         try:
-            return httpx.get(f"{self.url}/readyz", timeout=2, trust_env=False).status_code == 200
+            return self._http.get(f"{self.url}/readyz", timeout=2).status_code == 200
         except httpx.HTTPError:
             return False
 
     def events(self, search_id: str, *, after: int = 0) -> Iterator[dict[str, Any]]:
         """Yields the events of a search from the server-sent stream, until it closes."""
         headers = {"Last-Event-ID": str(after), "Accept": "text/event-stream"}
-        path = f"/searches/{search_id}/events"
+        path = f"/searches/{search_path(search_id)}/events"
         timeout = httpx.Timeout(60, connect=5)
         try:
             with self._http.stream("GET", path, headers=headers, timeout=timeout) as answer:
-                if answer.status_code >= 400:
+                if answer.status_code >= 300:
                     answer.read()
-                    raise _problem(answer)
-                yield from _parse_events(answer.iter_lines())
+                    raise _problem(answer, self.url)
+                yield from parse_events(answer.iter_bytes())
         except httpx.HTTPError as error:
-            raise ControllerUnreachable(self.url, _why(error)) from None
+            raise ControllerUnreachable(self.url, why_unreachable(error, self.url)) from None
+        except ValueError:
+            raise ControllerUnreachable(self.url, "the stream holds what is no event") from None
 
     def close(self) -> None:
         """Closes the connections."""
@@ -99,13 +118,13 @@ class ControllerClient:
         try:
             answer = self._http.request(method, path, **rest)
         except httpx.HTTPError as error:
-            raise ControllerUnreachable(self.url, _why(error)) from None
+            raise ControllerUnreachable(self.url, why_unreachable(error, self.url)) from None
         if answer.status_code == 404 and named_search(path) is not None:
             whole = whole_path(path, self._search_ids())
             if whole is not None:
                 return self._answer(method, whole, **rest)
-        if answer.status_code >= 400:
-            raise _problem(answer)
+        if answer.status_code >= 300:
+            raise _problem(answer, self.url)
         return answer
 
     def _search_ids(self) -> Iterator[str]:
@@ -118,24 +137,23 @@ class ControllerClient:
                 return
 
 
-def _why(error: httpx.HTTPError) -> str:
-    if isinstance(error, httpx.ConnectError):
-        return "nothing listens there; start it with 'brainformer serve', or give --url"
-    return str(error) or type(error).__name__
-
-
-def _problem(answer: httpx.Response) -> BrainformerError:
+def _problem(answer: httpx.Response, url: str) -> BrainformerError:
     """Returns the error that a problem+json answer stands for."""
+    if answer.is_redirect:
+        target = answer.headers.get("location", "another address").partition("/api/v1")[0]
+        return ControllerUnreachable(url, f"it sends callers on to {target}; give that as --url")
     try:
         body = answer.json()
     except ValueError:
+        body = {}
+    if not isinstance(body, dict):
         body = {}
     detail = str(body.get("detail") or body.get("title") or f"HTTP {answer.status_code}")
     first = (body.get("errors") or [{}])[0]
     if first.get("pointer") and first["pointer"] not in detail:
         detail = f"{detail}: {first.get('detail', '')} at {first['pointer']}"
     if answer.status_code in (401, 403):
-        return NotAuthorised(f"{detail}; give a token with --token or BRAINFORMER_TOKEN")
+        return NotAuthorised(f"{detail}; give a token with BRAINFORMER_TOKEN or --token-file")
     if answer.status_code == 404:
         error: BrainformerError = NotFound("such thing", detail)
         error.message = detail
@@ -145,18 +163,3 @@ def _problem(answer: httpx.Response) -> BrainformerError:
     if answer.status_code in (400, 413, 415, 422, 428):
         return InvalidInput(detail)
     return BrainformerError(f"the controller answered {answer.status_code}: {detail}")
-
-
-def _parse_events(lines: Iterator[str]) -> Iterator[dict[str, Any]]:
-    """Yields {"id", "event", "data"} from server-sent lines; comments are skipped."""
-    event: dict[str, Any] = {}
-    for line in lines:
-        if not line:
-            if "data" in event:
-                event["data"] = json.loads(event["data"])
-                yield event
-            event = {}
-        elif not line.startswith(":"):
-            name, _, value = line.partition(":")
-            value = value.removeprefix(" ")
-            event[name] = f"{event[name]}\n{value}" if name in event else value

@@ -6,6 +6,7 @@ from brainformer.search.errors import (
     BrainformerError,
     Conflict,
     InvalidInput,
+    NotAuthorised,
     NotFound,
     StorageError,
 )
@@ -18,12 +19,6 @@ AUTH = 4
 CONFLICT = 5
 SEARCH_FAILED = 6
 INTERRUPTED = 130
-
-
-class NotAuthorised(BrainformerError):
-    """The controller refuses the token, or asks for one."""
-
-    code = "unauthorized"
 
 
 def exit_code(error: BrainformerError) -> int:

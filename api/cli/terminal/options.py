@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from brainformer.api.cli.terminal.address import DEFAULT_URL
 from brainformer.api.cli.terminal.completion import search_names
+from brainformer.search.errors import InvalidInput
 
 if TYPE_CHECKING:
     from brainformer.api.cli.terminal.controller_client import ControllerClient
+
+MOST_TOKEN_FILE_BYTES = 4096
 
 Url = Annotated[
     str,
@@ -21,7 +25,18 @@ Token = Annotated[
     typer.Option(
         "--token",
         envvar="BRAINFORMER_TOKEN",
-        help="A bearer token; not needed by a controller without tokens.",
+        show_envvar=False,
+        help="A bearer token, if the controller asks for one. Better in BRAINFORMER_TOKEN or a "
+        "file: every user of this machine can read a command line.",
+        show_default=False,
+    ),
+]
+TokenFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--token-file",
+        envvar="BRAINFORMER_TOKEN_FILE",
+        help="A file that holds the token.",
         show_default=False,
     ),
 ]
@@ -38,8 +53,35 @@ SearchName = Annotated[
 URL = DEFAULT_URL
 
 
-def connect(url: str, token: str | None) -> ControllerClient:
-    """Returns a client of the controller at `url`."""
+def connect(url: str, token: str | None, token_file: Path | None = None) -> ControllerClient:
+    """Returns a client of the controller at `url`.
+
+    Raises:
+        InvalidInput: the address or the token cannot be one.
+    """
     from brainformer.api.cli.terminal.controller_client import ControllerClient
 
-    return ControllerClient(url, token)
+    return ControllerClient(url, given_token(token, token_file))
+
+
+def given_token(token: str | None, file: Path | None) -> str | None:
+    """Returns the token of the option or variable, else the one in the file; None without either.
+
+    Raises:
+        InvalidInput: the file cannot be read or holds no token.
+    """
+    from brainformer.search.controller_access import bearer_token
+
+    if token is not None and token.strip():
+        return bearer_token(token, "BRAINFORMER_TOKEN or --token")
+    if file is None:
+        return None
+    try:
+        with file.open("rb") as opened:
+            text = opened.read(MOST_TOKEN_FILE_BYTES).decode("ascii", "replace")
+    except OSError as error:
+        raise InvalidInput(f"cannot read the token file {file}: {error.strerror}") from None
+    found = bearer_token(text, f"the token file {file}")
+    if found is None:
+        raise InvalidInput(f"the token file {file} is empty")
+    return found

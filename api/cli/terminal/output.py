@@ -12,10 +12,12 @@ from typing import Any, TextIO
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
+from brainformer.api.cli.terminal.plain_text import visible
 from brainformer.search.errors import EnvironmentProblem
 
-WIDEST = 10_000  # columns of a table that is not on a terminal
+UNCUT_COLUMNS = 100_000  # where there is no terminal, no table is too wide
 
 
 def stdout() -> Console:
@@ -29,10 +31,19 @@ def stderr() -> Console:
 
 
 def _console(file: TextIO) -> Console:
-    """Returns a console; off a terminal nothing is wrapped or cut, whatever its length."""
-    if file.isatty():
-        return Console(file=file, highlight=False)
-    return Console(file=file, highlight=False, soft_wrap=True, width=WIDEST)
+    """Returns a console that takes nobody's text for markup, emoji codes or something to colour.
+
+    Off a terminal it cuts and wraps nothing.
+    """
+    wide = None if file.isatty() else UNCUT_COLUMNS
+    return Console(
+        file=file,
+        highlight=False,
+        markup=False,
+        emoji=False,
+        soft_wrap=wide is not None,
+        width=wide,
+    )
 
 
 def print_json(data: Any) -> None:
@@ -40,19 +51,35 @@ def print_json(data: Any) -> None:
     sys.stdout.write(json.dumps(data) + "\n")
 
 
+def print_line(text: str) -> None:
+    """Writes one line of data to stdout, however long it is."""
+    stdout().print(visible(text), soft_wrap=True)
+
+
+def print_raw(text: str) -> None:
+    """Writes a document to stdout as it is: neither wrapped nor encoded as the terminal likes."""
+    sys.stdout.flush()
+    sys.stdout.buffer.write(text.encode("utf-8"))
+    sys.stdout.buffer.flush()
+
+
 def say(message: str) -> None:
     """Writes one line of progress to stderr."""
-    stderr().print(message, markup=False)
+    stderr().print(visible(message), soft_wrap=True)
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, title: str = "") -> Table:
-    """Returns a plain table; columns whose name ends in ">" are right-aligned."""
+    """Returns a plain table; columns whose name ends in ">" are right-aligned.
+
+    On a terminal what does not fit goes on below, in its own column; elsewhere lines are as long as
+    they need to be.
+    """
     grid = Table(title=title or None, box=None, pad_edge=False, title_justify="left")
     for column in columns:
         right = column.endswith(">")
-        grid.add_column(column.rstrip(">"), justify="right" if right else "left", no_wrap=True)
+        grid.add_column(column.rstrip(">"), justify="right" if right else "left", overflow="fold")
     for row in rows:
-        grid.add_row(*row)
+        grid.add_row(*(Text(visible(cell)) for cell in row))
     return grid
 
 

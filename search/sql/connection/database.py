@@ -32,12 +32,14 @@ from sqlalchemy.sql import Executable
 from brainformer.search.errors import StorageUnavailable
 from brainformer.search.sql.connection.advisory_locks import AdvisoryLock
 from brainformer.search.sql.connection.engine import (
+    has_log,
     is_memory,
     lock_beside,
     make_engine,
     make_file,
     parse_url,
 )
+from brainformer.search.sql.connection.epoch import begin_epoch
 from brainformer.search.sql.connection.outage import Outage
 from brainformer.search.sql.connection.tables import events, workers
 from brainformer.search.sql.connection.troubles import storage_error
@@ -159,11 +161,14 @@ class Database:
     def __init__(self, url: str, *, clock: Clock | None = None, exclusive: bool = True) -> None:
         self.url = parse_url(url)
         self.postgres = self.url.get_backend_name() == "postgresql"
-        self.outage = Outage()
+        self.outage = Outage() if clock is None else Outage(None)
         self._closed = False
         self._writer = threading.RLock()
         self._lock_file: int | None = None
         self._given_clock = clock
+        # Who holds a SQLite file alone begins an epoch with the first thing that it writes.
+        self._epoch_due = exclusive and not (self.postgres or is_memory(self.url))
+        self._crashed = self._epoch_due and has_log(self.url)
         if not self.postgres:
             make_file(self.url)
             if exclusive:
@@ -229,18 +234,32 @@ class Database:
         return wall + time.monotonic() - monotonic
 
     @contextmanager
-    def write(self) -> Iterator[Transaction]:
-        """Yields a transaction that commits at the end, or leaves nothing behind."""
+    def write(self, *, epoch: bool = True) -> Iterator[Transaction]:
+        """Yields a transaction that commits at the end, or leaves nothing behind.
+
+        Args:
+            epoch: Whether the first one begins an epoch, where one is due.
+        """
         try:
             if self.postgres:
                 with self._transaction(self._write_engine) as tx:
                     yield tx
             else:
-                with self._writer, self._transaction(self._write_engine) as tx:
-                    yield tx
+                with self._writer:
+                    due = epoch and self._epoch_due
+                    with self._transaction(self._write_engine) as tx:
+                        if due:
+                            self._begin_epoch(tx)
+                        yield tx
+                    if due:
+                        self._epoch_due = False
         except StorageUnavailable as error:
             self.outage.failed(error)
             raise
+
+    def _begin_epoch(self, tx: Transaction) -> None:
+        reason = "a start after a crash" if self._crashed else "a start"
+        begin_epoch(tx.connection, now=tx.now, reason=reason, lost=self._crashed)
 
     @contextmanager
     def read(self) -> Iterator[Transaction]:

@@ -54,6 +54,11 @@ def is_memory(url: URL) -> bool:
     return url.get_backend_name() == "sqlite" and url.database in {None, "", ":memory:"}
 
 
+def has_log(url: URL) -> bool:
+    """Returns whether a SQLite file has a log beside it: whoever had it open has not closed it."""
+    return not is_memory(url) and Path(f"{Path(str(url.database)).resolve()}-wal").exists()
+
+
 def make_engine(url: URL, *, immediate: bool = False) -> Engine:
     """Returns an engine; `immediate` takes SQLite's write lock when a transaction begins."""
     if url.get_backend_name() == "postgresql":

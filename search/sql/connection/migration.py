@@ -139,7 +139,7 @@ def backup(url: str, path: Path | str) -> None:
     try:
         part.unlink(missing_ok=True)
         part.touch(0o600)
-        _copy(source, part)
+        copy_database(source, part)
         with part.open("rb") as copy:
             os.fsync(copy.fileno())
         os.link(part, target)  # fails if the file exists already
@@ -153,12 +153,13 @@ def backup(url: str, path: Path | str) -> None:
         part.unlink(missing_ok=True)
 
 
-def _copy(source: Path, target: Path) -> None:
+def copy_database(source: Path, target: Path) -> None:
+    """Copies a SQLite file, in use or not, into one file without a log beside it."""
     reader = sqlite3.connect(f"{source.absolute().as_uri()}?mode=ro", uri=True)
     writer = sqlite3.connect(target)
     try:
         reader.backup(writer)
-        writer.execute("PRAGMA journal_mode = DELETE")  # one file, without a log beside it
+        writer.execute("PRAGMA journal_mode = DELETE")
     finally:
         writer.close()
         reader.close()

@@ -151,6 +151,7 @@ trials = Table(
     Column("proxy", Text),
     Column("label", String(64), nullable=False, server_default=""),
     Column("imported", Boolean, nullable=False, server_default=FALSE),
+    Column("lease_key", String(16), nullable=False, server_default=""),
     UniqueConstraint("search_id", "number"),
     Index("ix_trials_seq", "search_id", "seq"),
     Index("ix_trials_fitness", "search_id", "fitness", "number"),
@@ -203,6 +204,7 @@ attempts = Table(
     Column("receipt_fitness", Double),
     Column("started_at", Double, nullable=False),
     Column("finished_at", Double),
+    Column("lease_key", String(16), nullable=False, server_default=""),
     Index("ix_attempts_trial", "trial_id", "attempt"),
     sqlite_autoincrement=True,
 )
@@ -217,6 +219,14 @@ events = Table(
     Column("data", Text, nullable=False),
     Index("ix_events_search", "search_id", "seq"),
     sqlite_autoincrement=True,
+)
+
+epochs = Table(
+    "epochs",
+    metadata,
+    Column("epoch", BigInteger, primary_key=True, autoincrement=False),
+    Column("at", Double, nullable=False),
+    Column("reason", Text, nullable=False),
 )
 
 workers = Table(

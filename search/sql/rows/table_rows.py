@@ -106,6 +106,7 @@ class TrialRow(NamedTuple):
     proxy: str | None
     label: str
     imported: bool
+    lease_key: str
 
 
 class AttemptRow(NamedTuple):
@@ -125,6 +126,7 @@ class AttemptRow(NamedTuple):
     receipt_fitness: float | None
     started_at: float
     finished_at: float | None
+    lease_key: str
 
 
 class EventRow(NamedTuple):
@@ -135,6 +137,14 @@ class EventRow(NamedTuple):
     kind: str
     at: float
     data: str
+
+
+class EpochRow(NamedTuple):
+    """A row of `epochs`: when history began anew, and why."""
+
+    epoch: int
+    at: float
+    reason: str
 
 
 class WorkerRow(NamedTuple):

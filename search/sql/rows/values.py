@@ -10,7 +10,7 @@ from pydantic_core import from_json
 
 from brainformer.search.proxy.proxy import Proxy
 from brainformer.search.space.genome import LAYER_KINDS, Genome, Layer
-from brainformer.search.spec import SearchSpec
+from brainformer.search.spec import Limits, SearchSpec
 from brainformer.search.trials.trial import CurvePoint, Measurements
 
 NO_MEASUREMENTS = Measurements()
@@ -31,6 +31,12 @@ def at(seconds: float) -> datetime:
 def read_spec(text: str) -> SearchSpec:
     """Returns the spec; kept, since every claim needs it."""
     return SearchSpec.model_validate_json(text)
+
+
+@lru_cache(maxsize=8192)
+def read_limits(text: str) -> Limits:
+    """Returns the limits in a stored spec without reading the rest; kept, as the spec is."""
+    return Limits.model_validate(from_json(text)["limits"])
 
 
 @lru_cache(maxsize=256)

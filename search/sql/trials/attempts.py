@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from sqlalchemy import bindparam, func, insert, select, update
 
-from brainformer.search.errors import LeaseLost
-from brainformer.search.sql.connection.database import Transaction
+from brainformer.search.errors import LeaseLost, NotFound
+from brainformer.search.sql.connection.database import Transaction, Values
 from brainformer.search.sql.connection.storable_text import storable
 from brainformer.search.sql.connection.tables import attempts
 from brainformer.search.sql.rows.table_rows import AttemptRow, TrialRow
@@ -20,7 +20,13 @@ HANDED_BACK = "released"  # stands in place of a report's hash
 SAME_REPORT = select(attempts).where(
     attempts.c.trial_id == bindparam("trial"),
     attempts.c.attempt == bindparam("number"),
+    attempts.c.lease_key == bindparam("given"),
     attempts.c.report_hash == bindparam("hash"),
+)
+GRANTED = select(attempts.c.id).where(
+    attempts.c.trial_id == bindparam("trial"),
+    attempts.c.attempt == bindparam("number"),
+    attempts.c.lease_key == bindparam("given"),
 )
 BEGIN = insert(attempts)
 END = update(attempts).where(
@@ -35,6 +41,7 @@ def begin_attempt(tx: Transaction, lease: LeaseId, *, worker_id: str, pool: str)
     values = {
         "trial_id": lease.trial_id,
         "attempt": lease.attempt,
+        "lease_key": lease.key,
         "worker_id": worker_id,
         "pool": pool,
         "started_at": tx.now,
@@ -76,8 +83,23 @@ def end_attempt(
 
 def same_report(tx: Transaction, lease: LeaseId, report: str) -> AttemptRow | None:
     """Returns the attempt's row that this very report has written before, None if none."""
-    values = {"trial": lease.trial_id, "number": lease.attempt, "hash": report}
-    return tx.first(AttemptRow, SAME_REPORT, values)
+    return tx.first(AttemptRow, SAME_REPORT, {**_named(lease), "hash": report})
+
+
+def require_granted(tx: Transaction, row: TrialRow, lease: LeaseId) -> None:
+    """Returns if this database has granted the lease, be it held or lost.
+
+    Raises:
+        NotFound: it has not: the lease is made up, or of a history that was undone since.
+    """
+    if (lease.attempt, lease.key) == (row.attempt, row.lease_key):
+        return
+    if tx.run(GRANTED, _named(lease)).first() is None:
+        raise NotFound("lease", lease)
+
+
+def _named(lease: LeaseId) -> Values:
+    return {"trial": lease.trial_id, "number": lease.attempt, "given": lease.key}
 
 
 def refuse(
@@ -123,6 +145,7 @@ def _keep(
     values = {
         "trial_id": lease.trial_id,
         "attempt": lease.attempt,
+        "lease_key": lease.key,
         "worker_id": first.worker_id,
         "pool": first.pool,
         "outcome": result.outcome.value,

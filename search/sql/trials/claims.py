@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from heapq import heapify, heappop, heappush
 from typing import NamedTuple
 
 import numpy as np
@@ -19,10 +21,10 @@ from brainformer.search.sql.trials.attempts import begin_attempt
 from brainformer.search.sql.trials.baselines import baseline_row, is_complete, open_baseline
 from brainformer.search.sql.trials.completion import advance, limit_reached
 from brainformer.search.sql.trials.creation import new_trial
-from brainformer.search.sql.trials.expiry import reap_held
-from brainformer.search.sql.trials.history import SearchCache, SqlHistory
+from brainformer.search.sql.trials.eligibility import SearchCaches, eligible, wish_of
+from brainformer.search.sql.trials.expiry import due_trials, reap_held
+from brainformer.search.sql.trials.history import SqlHistory
 from brainformer.search.sql.trials.state import (
-    UNFINISHED,
     SearchState,
     lock_unfinished,
     save_all,
@@ -35,7 +37,6 @@ from brainformer.search.trials.lease_messages import ClaimRequest, Lease
 from brainformer.search.trials.trial import TrialKind, TrialStatus
 
 UNTRAINABLE_TRIES = 64
-COUNT_UNFINISHED = select(func.count()).select_from(UNFINISHED.subquery())
 NEXT = (
     select(trials)
     .where(
@@ -51,7 +52,7 @@ START = (  # with the columns that _start gives
     .where(trials.c.id == bindparam("key"), trials.c.status == TrialStatus.QUEUED.value)
     .values(status=TrialStatus.RUNNING.value, outcome=None, message="")
 )
-SearchCaches = dict[str, SearchCache]
+MOST_EMPTY = 64  # searches that one transaction looks at in vain
 
 
 class Started(NamedTuple):
@@ -66,95 +67,90 @@ class Started(NamedTuple):
     proxy: Proxy | None = None
 
 
+class Claimed(NamedTuple):
+    """What a claim has found.
+
+    Attributes:
+        leases: Granted.
+        busy: Searches that another controller held, which may have something.
+        more: Whether there are searches that were not looked at.
+    """
+
+    leases: list[Lease]
+    busy: list[str]
+    more: bool
+
+
 def claim_leases(
-    tx: Transaction, request: ClaimRequest, caches: SearchCaches, *, wait: bool
-) -> tuple[list[Lease], bool]:
+    tx: Transaction,
+    request: ClaimRequest,
+    caches: SearchCaches,
+    *,
+    only: Sequence[str] | None = None,
+) -> Claimed:
     """Grants up to `count` leases, each from the search with the fewest running trials.
 
     Of several with as few, the one that was served longest ago, so that one slot serves them all.
+    Searches are held one by one, as they are looked at, and passed over if somebody holds them.
 
     Args:
         tx: Of the caller.
         request: Who asks, for what pool, with what data.
-        caches: What this process keeps of each search.
-        wait: Whether to wait for searches that another controller holds at the moment.
-
-    Returns:
-        The leases, and whether every search that might serve the worker was looked at.
+        caches: What this process remembers.
+        only: Wait for these, and look at no others.
     """
-    open_before = 0 if wait or not tx.postgres else tx.run(COUNT_UNFINISHED).scalar_one()
-    states = lock_unfinished(tx, skip_locked=not wait)
-    reap_held(tx, states)
-    open_searches = [state for state in states if _serves(tx, state, request, caches)]
+    states = _held_first(tx, only)
+    line = eligible(tx, request, caches)
+    if only is not None:
+        line = [one for one in line if one[-1] in states]
+    heapify(line)
     leases: list[Lease] = []
-    while open_searches and len(leases) < request.count:
-        state = min(
-            open_searches,
-            key=lambda one: (one.running, cache_of(caches, one).served, one.ordinal),
-        )
-        lease = _grant(tx, state, request, caches)
+    busy: list[str] = []
+    empty: list[SearchState] = []
+    while line and len(leases) < request.count and len(empty) < MOST_EMPTY:
+        search_id = heappop(line)[-1]
+        if search_id not in states:
+            held = lock_unfinished(tx, ids=[search_id], skip_locked=True)
+            if not held:
+                busy.append(search_id)
+                continue
+            states[search_id] = held[0]
+        state = states[search_id]
+        lease = _grant(tx, state, request, caches) if _same_data(state, request) else None
         if lease is None:
-            open_searches.remove(state)
             advance(tx, state)
+            empty.append(state)
         else:
             leases.append(lease)
-            cache_of(caches, state).served = 1 + max(
-                one.served
-                for one in list(caches.values())  # other claims may add to it
-            )
+            caches.note_grant(search_id)
+            place = (state.running, caches.served(search_id), state.ordinal, search_id)
+            heappush(line, place)
     tx.saw(request.worker_id, pool=request.pool)
-    save_all(states)
-    all_held = len(states) >= open_before
-    if all_held:
-        _forget_ended(caches, states)
-    return leases, all_held
+    caches.note_nothing(wish_of(request), [state for state in empty if state.unchanged])
+    save_all(list(states.values()))
+    return Claimed(leases, busy, bool(line) and len(leases) < request.count)
 
 
-def _forget_ended(caches: SearchCaches, unfinished: list[SearchState]) -> None:
-    """Drops what is kept of searches that have ended."""
-    for search_id in set(caches) - {state.id for state in unfinished}:
-        caches.pop(search_id, None)
+def _held_first(tx: Transaction, only: Sequence[str] | None) -> dict[str, SearchState]:
+    """Returns the searches to wait for, or those with lapsed leases, reaped."""
+    if only is None:
+        ids = sorted({due.search_id for due in due_trials(tx)})
+        states = lock_unfinished(tx, ids=ids, skip_locked=True) if ids else []
+    else:
+        states = lock_unfinished(tx, ids=only)
+    if states:
+        reap_held(tx, states)
+    return {state.id: state for state in states}
 
 
-def cache_of(caches: SearchCaches, state: SearchState) -> SearchCache:
-    """Returns what this process keeps of the search, made anew when its spec has changed."""
-    cache = caches.get(state.id)
-    if cache is None or cache.spec is not state.spec:
-        cache = caches[state.id] = SearchCache(state.spec)
-    return cache
-
-
-def _serves(
-    tx: Transaction, state: SearchState, request: ClaimRequest, caches: SearchCaches
-) -> bool:
-    """Returns whether this worker may work on the search: status, pool, and the same data."""
-    spec = state.spec
-    if state.status is not SearchStatus.RUNNING:
-        return False
-    if spec.pools and request.pool not in spec.pools:
-        return False
+def _same_data(state: SearchState, request: ClaimRequest) -> bool:
+    """Returns whether the worker's data is the search's; the first worker's becomes it."""
     if request.datasets is None:
         return True
-    name = spec.proxy.dataset
-    expected = state.dataset_hash
-    actual = request.datasets.get(name)
-    if actual is not None and expected is None:
+    actual = request.datasets.get(state.spec.proxy.dataset)
+    if actual is not None and state.dataset_hash is None:
         state.set(dataset_hash=actual)
-        return True
-    if actual == expected and actual is not None:
-        return True
-    refused = cache_of(caches, state).refused
-    if request.worker_id not in refused:  # told once, not with every poll
-        refused.add(request.worker_id)
-        why = "absent" if actual is None else f"hash {actual[:12]}, recorded {str(expected)[:12]}"
-        tx.emit(
-            EventKind.WORKER_REFUSED,
-            state.id,
-            worker_id=request.worker_id,
-            dataset=name,
-            reason=why,
-        )
-    return False
+    return actual is not None and actual == state.dataset_hash
 
 
 def _grant(
@@ -170,7 +166,7 @@ def _grant(
     if baseline is not None and baseline.failure:
         return None
     if baseline is None:
-        if limit_reached(state.spec, state, tx.now):
+        if limit_reached(state.spec.limits, state, tx.now):
             return None  # a pool that comes too late needs no baseline
         open_baseline(tx, state, pool)
     ready = is_complete(baseline)
@@ -178,7 +174,7 @@ def _grant(
         row = tx.first(TrialRow, NEXT, {"search": state.id, "pool": pool})
         if row is not None and (ready or row.kind == TrialKind.BASELINE.value):
             return _start(tx, state, row, request)
-    if not ready or limit_reached(state.spec, state, tx.now):
+    if not ready or limit_reached(state.spec.limits, state, tx.now):
         return None
     proposal = _propose(tx, state, caches)
     return None if proposal is None else _start_new(tx, state, proposal, request)
@@ -186,7 +182,7 @@ def _grant(
 
 def _propose(tx: Transaction, state: SearchState, caches: SearchCaches) -> Proposal | None:
     """Returns a new genome that the proxy can train; None when the space has no more."""
-    cache = cache_of(caches, state)
+    cache = caches.of(state)
     history = SqlHistory(tx, state, cache)
     rng = np.random.default_rng([state.spec.seed, state.next_number])
     try:
@@ -208,6 +204,7 @@ def _start_new(
     tx: Transaction, state: SearchState, proposal: Proposal, request: ClaimRequest
 ) -> Lease:
     seconds = state.spec.lease_seconds
+    key = LeaseId.new_key()
     trial = new_trial(
         tx,
         state,
@@ -219,24 +216,26 @@ def _start_new(
         mutation=proposal.mutation,
         running={
             "attempt": 1,
+            "lease_key": key,
             "tries": 1,
             "worker_id": request.worker_id,
             "started_at": tx.now,
             "lease_expires_at": tx.now + seconds,
         },
     )
-    lease = LeaseId(trial.id, 1)
+    lease = LeaseId(trial.id, 1, key)
     kind, genome = TrialKind.CANDIDATE, proposal.genome
     started = Started(lease, trial.number, kind, genome, trial.seed, seconds)
     return _granted(tx, state, started, request)
 
 
 def _start(tx: Transaction, state: SearchState, row: TrialRow, request: ClaimRequest) -> Lease:
-    attempt = row.attempt + 1
+    lease = LeaseId(row.id, row.attempt + 1, LeaseId.new_key())
     values = {
         "seq": state.take_seq(),
         "pool": request.pool,
-        "attempt": attempt,
+        "attempt": lease.attempt,
+        "lease_key": lease.key,
         "tries": row.tries + 1,
         "worker_id": request.worker_id,
         "started_at": tx.now,
@@ -244,7 +243,6 @@ def _start(tx: Transaction, state: SearchState, row: TrialRow, request: ClaimReq
     }
     tx.run(START, {"key": row.id, **values})
     state.move(TrialStatus.QUEUED, TrialStatus.RUNNING)
-    lease = LeaseId(row.id, attempt)
     kind, genome = TrialKind(row.kind), read_genome(row.genome)
     proxy = None if row.proxy is None else read_proxy(row.proxy)
     started = Started(lease, row.number, kind, genome, row.seed, row.lease_seconds, proxy)

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from sqlalchemy import select
 
 from brainformer.search.estimates.comparison import mean, standard_deviation
-from brainformer.search.spec import SearchSpec
+from brainformer.search.spec import Limits, SearchSpec
 from brainformer.search.sql.connection.database import Transaction
 from brainformer.search.sql.connection.tables import trials
 from brainformer.search.sql.rows.table_rows import BaselineRow, SearchRow, TrialRow
@@ -38,17 +38,16 @@ class Best(NamedTuple):
         return [] if self.finalists is None else self.finalists.race.gains(self.row.number)
 
 
-def limit_reached(spec: SearchSpec, search: SearchRow | SearchState, now: float) -> bool:
+def limit_reached(limits: Limits, search: SearchRow | SearchState, now: float) -> bool:
     """Returns whether no further candidate is to be proposed.
 
     Hours count from the search's creation, pauses included.
 
     Args:
-        spec: Of the search.
+        limits: Of the search.
         search: Its row or its state.
         now: The database's time.
     """
-    limits = spec.limits
     if search.exhausted:
         return True
     if limits.trials is not None and search.candidates_proposed >= limits.trials:
@@ -67,7 +66,7 @@ def advance(tx: Transaction, state: SearchState) -> None:
         return
     if state.status is not SearchStatus.RUNNING or state.candidates_open:
         return
-    if not limit_reached(state.spec, state, tx.now):
+    if not limit_reached(state.spec.limits, state, tx.now):
         return
     if not state.confirming:
         state.set(confirming=True)

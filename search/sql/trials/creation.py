@@ -82,6 +82,7 @@ def new_trial(
         "parent_number": parent,
         "mutation": mutation,
         "attempt": 0,
+        "lease_key": "",
         "tries": 0,
         "seed": seed,
         "parameters": stacked + embedding_parameters(genome, own),

@@ -11,14 +11,13 @@ from typing import NamedTuple
 from sqlalchemy import ColumnElement, and_, bindparam, or_, select
 
 from brainformer.search.sql.connection.database import Transaction
-from brainformer.search.sql.connection.tables import RUNNING, trials
+from brainformer.search.sql.connection.tables import RUNNING, searches, trials
 from brainformer.search.sql.rows.table_rows import SearchRow
-from brainformer.search.sql.rows.values import read_spec
+from brainformer.search.sql.rows.values import read_limits
 from brainformer.search.sql.trials.attempts import end_attempt
 from brainformer.search.sql.trials.completion import advance, limit_reached
 from brainformer.search.sql.trials.endings import finish, settlement
 from brainformer.search.sql.trials.state import (
-    UNFINISHED,
     SearchState,
     lock_unfinished,
     read_trial,
@@ -44,6 +43,13 @@ DUE = (
 )
 
 
+AT_REST = select(searches).where(
+    searches.c.status == SearchStatus.RUNNING.value,
+    searches.c.candidates_open == 0,
+    ~searches.c.confirming,
+)
+
+
 class Due(NamedTuple):
     """A running trial whose lease is to be looked at."""
 
@@ -57,7 +63,7 @@ def reap(tx: Transaction) -> int:
     Ends searches, too, whose hours ran out while no worker asked. What another controller holds
     at the moment is left to it.
     """
-    ids = {due.search_id for due in _due(tx)} | set(_overdue(tx))
+    ids = {due.search_id for due in due_trials(tx)} | set(_overdue(tx))
     if not ids:
         return 0
     states = lock_unfinished(tx, ids=sorted(ids), skip_locked=True)
@@ -68,7 +74,7 @@ def reap_held(tx: Transaction, states: list[SearchState]) -> int:
     """Like `reap`, in searches that the caller holds."""
     held = {state.id: state for state in states}
     count = 0
-    for due in _due(tx):
+    for due in due_trials(tx):
         if due.search_id in held:
             count += _reap_one(tx, held[due.search_id], due.id)
     for state in states:
@@ -77,7 +83,8 @@ def reap_held(tx: Transaction, states: list[SearchState]) -> int:
     return count
 
 
-def _due(tx: Transaction) -> list[Due]:
+def due_trials(tx: Transaction) -> list[Due]:
+    """Returns running trials whose lease is to be looked at, a batch of them."""
     return tx.all(Due, DUE, {"now": tx.now, "served_for": tx.now - tx.serving_since})
 
 
@@ -85,11 +92,8 @@ def _overdue(tx: Transaction) -> list[str]:
     """Returns running searches that have reached their hours and wait for nothing."""
     return [
         row.id
-        for row in tx.all(SearchRow, UNFINISHED)
-        if row.status == SearchStatus.RUNNING.value
-        and not row.candidates_open
-        and not row.confirming
-        and limit_reached(read_spec(row.spec), row, tx.now)
+        for row in tx.all(SearchRow, AT_REST)
+        if limit_reached(read_limits(row.spec), row, tx.now)
     ]
 
 

@@ -10,7 +10,7 @@ from brainformer.search.errors import NotFound
 from brainformer.search.sql.connection.database import Transaction
 from brainformer.search.sql.connection.tables import trials
 from brainformer.search.sql.rows.table_rows import TrialRow
-from brainformer.search.sql.trials.attempts import lease_lost
+from brainformer.search.sql.trials.attempts import lease_lost, require_granted
 from brainformer.search.sql.trials.baselines import pool_baseline
 from brainformer.search.sql.trials.state import TRIAL, SearchState, lock_held_trial
 from brainformer.search.trials.events import EventKind
@@ -25,6 +25,7 @@ BEAT = (
     .where(
         trials.c.id == bindparam("key"),
         trials.c.attempt == bindparam("holder"),
+        trials.c.lease_key == bindparam("given"),
         trials.c.status == TrialStatus.RUNNING.value,
     )
     .values(lease_expires_at=bindparam("now") + trials.c.lease_seconds)
@@ -53,12 +54,18 @@ def record_progress(tx: Transaction, lease: LeaseId, report: Progress) -> Direct
 
 def _beat(tx: Transaction, lease: LeaseId) -> Directive:
     """Extends the lease alone; the search is not held, so that heartbeats wait for nobody."""
-    beat = {"key": lease.trial_id, "holder": lease.attempt, "now": tx.now}
+    beat = {
+        "key": lease.trial_id,
+        "holder": lease.attempt,
+        "given": lease.key,
+        "now": tx.now,
+    }
     extended = tx.run(BEAT, beat).rowcount
     row = tx.first(TrialRow, TRIAL, {"key": lease.trial_id})
     if row is None:
         raise NotFound("trial", lease.trial_id)
     if not extended:
+        require_granted(tx, row, lease)
         return _gone(row, lease)
     tx.saw(row.worker_id)
     return GO_ON
@@ -67,8 +74,6 @@ def _beat(tx: Transaction, lease: LeaseId) -> Directive:
 def _gone(row: TrialRow, lease: LeaseId) -> Directive:
     if row.status == TrialStatus.CANCELLED.value and row.attempt == lease.attempt:
         return Directive.stop(Outcome.CANCELLED, f"cancelled: {row.message}")
-    if lease.attempt > row.attempt:
-        raise NotFound("lease", lease)
     raise lease_lost(row, lease)
 
 

@@ -94,9 +94,7 @@ class SearchCache:
         self.proposer = Proposer(spec)
         self.size = max(MOST_OBSERVATIONS, spec.population_size)
         self.window: list[Observation] = []
-        self.refused: set[str] = set()
         self._added: dict[int, Observation] = {}
-        self.served = 0  # when it was last granted a lease, counted in leases
 
     @property
     def seen(self) -> int:

@@ -17,6 +17,7 @@ from brainformer.search.sql.connection.database import POSTGRES_CLOCK, Transacti
 from brainformer.search.sql.connection.tables import UNENDED, searches, trials
 from brainformer.search.sql.rows.table_rows import SearchRow, TrialRow
 from brainformer.search.sql.rows.values import read_spec
+from brainformer.search.sql.trials.attempts import require_granted
 from brainformer.search.status import SEARCH_TRANSITIONS, SearchStatus
 from brainformer.search.studies.plan import StudyKind
 from brainformer.search.trials.events import EventKind
@@ -88,7 +89,13 @@ class SearchState:
         self.tx = tx
         self.status = SearchStatus(row.status)
         self.spec: SearchSpec = read_spec(row.spec)
+        self.spec_text = row.spec
         self._changed: dict[str, object] = {}
+
+    @property
+    def unchanged(self) -> bool:
+        """Whether there is nothing to save."""
+        return not self._changed
 
     @property
     def is_study(self) -> bool:
@@ -149,7 +156,7 @@ class SearchState:
     def change_spec(self, spec: SearchSpec) -> None:
         """Replaces the spec."""
         self.spec = spec
-        self._changed["spec"] = spec.model_dump_json()
+        self.spec_text = self._changed["spec"] = spec.model_dump_json()
 
     def save(self) -> None:
         """Writes what changed."""
@@ -207,8 +214,7 @@ def lock_held_trial(tx: Transaction, lease: LeaseId) -> HeldTrial:
     row = read_trial(tx, lease.trial_id)
     if row is None:
         raise NotFound("trial", lease.trial_id)
-    if lease.attempt > row.attempt:
-        raise NotFound("lease", lease)
+    require_granted(tx, row, lease)
     held = row.status == TrialStatus.RUNNING.value and row.attempt == lease.attempt
     return HeldTrial(state, row, held)
 

@@ -187,6 +187,35 @@ def test_watch_keeps_one_stream_open_while_trials_complete(
     assert opened == [0]
 
 
+def test_a_search_that_nobody_serves_says_so(
+    site: Site, worker: ScriptedWorker, tmp_path: Path
+) -> None:
+    file = tmp_path / "spec.yaml"
+    file.write_text(SPEC)
+    told = brainformer(site, "search", "create", "-f", str(file)).stderr
+    assert "no worker is here yet; start one with 'brainformer worker'" in told
+    worker.claim()
+    assert "no worker" not in brainformer(site, "search", "show", "small").stderr
+    file.write_text(SPEC.replace("small", "large") + "pools: [h200, v6e-8]\n")
+    brainformer(site, "search", "create", "-f", str(file))
+    told = brainformer(site, "search", "show", "large").stderr
+    assert "no worker serves pool h200 or v6e-8 at present" in told
+    brainformer(site, "search", "pause", "large")
+    assert "no worker" not in brainformer(site, "search", "show", "large").stderr
+
+
+@pytest.mark.parametrize("name", ["x/pause?y=", "../tokens", "a b", "%2e%2e", "small#", "é"])
+def test_a_search_is_named_by_what_was_typed_and_nothing_else(
+    site: Site, spec: str, worker: ScriptedWorker, name: str
+) -> None:
+    brainformer(site, "search", "create", "-f", spec)
+    code = NOT_FOUND if "/" in name else USAGE
+    for words in (["show", name], ["pause", name], ["watch", name], ["pareto", name]):
+        refused(site, code, "search", *words)
+    refused(site, code, "export", name)
+    assert worker.http.get("/searches").json()["items"][0]["status"] == "running"
+
+
 def test_an_export_names_the_trial_and_reads_back(
     site: Site, spec: str, worker: ScriptedWorker, tmp_path: Path
 ) -> None:

@@ -1,10 +1,14 @@
 """Who gets in, and with what: tokens, scopes, hosts, origins, limits, headers, secrets, audit."""
 
 import logging
+import re
 import socket
+import sys
+import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import httpx
 import pytest
 
 from brainformer.api.gate.auth import Authenticator
@@ -14,6 +18,7 @@ from brainformer.api.server import refuse_open_door
 from brainformer.search.errors import EnvironmentProblem, StorageUnavailable
 from brainformer.search.sql.store import open_store
 from brainformer.search.store.contract import Actor
+from tests.api.controller_process import controller_process
 from tests.api.rest_site import (
     ROOT,
     SPEC,
@@ -29,6 +34,7 @@ SCOPE_OF_TAG = {
     "leases": "worker", "access": "admin", "trials": "read", "events": "read", "catalogue": "read",
     "reports": "read", "operation": "read",
 }  # fmt: skip
+OF_ANYBODY = {("GET", f"{ROOT}/session")}  # whoever has a token
 OPEN = {("GET", "/healthz"), ("GET", "/readyz"), ("POST", f"{ROOT}/session"),
         ("DELETE", f"{ROOT}/session")}  # fmt: skip
 ALLOWED = {
@@ -56,6 +62,8 @@ def operations(http) -> list[tuple[str, str, str]]:
             named = named.replace("{lease_id}", "9-1").replace("{token_id}", "999")
             [tag] = operation["tags"]
             scope = SCOPE_OF_TAG.get(tag) or ("read" if method == "get" else "write")
+            if (method.upper(), named) in OF_ANYBODY:
+                scope = "any"
             found.append((method.upper(), named, scope))
     return [one for one in found if one[:2] not in OPEN]
 
@@ -83,10 +91,17 @@ def test_each_scope_opens_its_own_operations_and_no_others(tmp_path, scope):
                 path += "?follow=false"
             body = {} if method in {"POST", "PATCH"} else None
             answer = http.request(method, path, headers=bearer(secret), json=body)
-            if needed in ALLOWED[scope]:
+            if needed == "any" or needed in ALLOWED[scope]:
                 assert answer.status_code not in {401, 403}, (method, path, answer.text)
             else:
                 assert code(answer) == (403, "missing_scope"), (method, path)
+
+
+def test_a_token_knows_itself(tmp_path):
+    secret = token(tmp_path, "worker", name="cluster-a")
+    with client(tmp_path) as http:
+        known = http.get(f"{ROOT}/session", headers=bearer(secret)).json()
+        assert known == {"name": "token:cluster-a", "scopes": ["worker"]}
 
 
 def test_a_controller_on_loopback_without_tokens_is_open_until_the_first_one(tmp_path):
@@ -422,3 +437,69 @@ def test_a_foreign_request_id_is_not_repeated(tmp_path: Path):
             assert answer.headers["x-request-id"] != given
         assert http.get("/healthz", headers={"X-Request-ID": "ab-1"}).headers[
             "x-request-id"] == "ab-1"  # fmt: skip
+
+
+FORGED = "ok\n12:00:00 info    POST /api/v1/tokens who=root\x1b[2J\u2028\u202e"
+
+
+@pytest.mark.parametrize("field", ["path", "who", "message"])
+def test_no_log_line_can_be_forged(field):
+    values = {"path": "/healthz", "who": "nobody", "message": "%s asked", field: FORGED}
+    try:
+        raise ValueError(FORGED)
+    except ValueError:
+        trouble = sys.exc_info()
+    for caught, lines in ((None, 1), (trouble, None)):
+        args = (values["path"],) if values["message"] == "%s asked" else ()
+        record = logging.LogRecord("x", 20, "f", 1, values["message"], args, caught)
+        record.fields = {"who": values["who"]}
+        for text in (TextFormatter().format(record), JsonFormatter().format(record)):
+            assert not re.search("[\x00-\x09\x0b-\x1f\x7f\u2028\u202e]", text)
+        told = TextFormatter().format(record).split("\n")
+        assert lines is None or len(told) == lines
+        assert all(line.startswith("    ") for line in told[1:])
+
+
+def test_a_refused_request_leaves_a_line_with_its_address(tmp_path, caplog):
+    token(tmp_path, "admin")
+    caplog.set_level(logging.INFO)
+    with client(tmp_path) as http:
+        http.get(f"{ROOT}/searches", headers={"Authorization": "Bearer bf_wrong-wrong-wrong"})
+        http.get("/healthz")
+    told = [one.fields for one in caplog.records if one.name == "brainformer.access"]
+    assert [(one["status"], one["client"]) for one in told] == [(401, "testclient")]
+
+
+def test_a_client_that_hangs_up_is_no_failure(tmp_path, caplog):
+    caplog.set_level(logging.INFO)
+    with served(tmp_path) as (http, _server):
+        with socket.create_connection((http.base_url.host, http.base_url.port)) as raw:
+            raw.sendall(
+                f"POST {ROOT}/searches HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+                "Content-Type: application/json\r\nContent-Length: 500\r\n\r\n{".encode()
+            )
+            time.sleep(0.3)
+        end = time.monotonic() + 10
+        while '",status="499"' not in http.get("/metrics").text.replace("route", ""):
+            assert time.monotonic() < end
+            time.sleep(0.05)
+    assert not [one for one in caplog.records if one.exc_info]
+
+
+@pytest.mark.parametrize(("trusted", "slowed"), [("", True), ("127.0.0.1", False)])
+def test_forwarded_addresses_are_believed_of_trusted_proxies_alone(tmp_path, trusted, slowed):
+    token(tmp_path, "admin")
+    with controller_process(
+        f"sqlite:///{tmp_path / 'rest.db'}",
+        trusted_proxies=trusted,
+        failed_logins_per_minute=1,
+    ) as running:
+        codes = set()
+        for number in range(30):
+            headers = {
+                "Authorization": "Bearer bf_wrong-wrong-wrong",
+                "X-Forwarded-For": f"203.0.113.{number}",
+            }
+            url = f"{running.url}{ROOT}/searches"
+            codes.add(httpx.get(url, headers=headers, trust_env=False).status_code)
+    assert codes == ({401, 429} if slowed else {401})

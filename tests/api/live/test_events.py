@@ -25,6 +25,9 @@ from tests.api.rest_site import (
 class FakeStore:
     """Events in memory; `read` counts how often they were asked for."""
 
+    def pulse(self) -> None:
+        pass
+
     def __init__(self) -> None:
         self.kept: list[EventRecord] = []
         self.read = 0
@@ -52,7 +55,13 @@ def with_hub(scenario) -> None:
     async def run() -> None:
         store = FakeStore()
         seen: list[EventRecord] = []
-        hub = EventHub(store, poll_seconds=0.05, reap_seconds=60, on_event=seen.append)
+        hub = EventHub(
+            store,
+            poll_seconds=0.05,
+            reap_seconds=60,
+            on_event=seen.append,
+            on_failure=lambda _name: None,
+        )
         await hub.start()
         try:
             await scenario(hub, store)

@@ -129,3 +129,26 @@ def test_another_address_without_tokens_is_one_sentence(tmp_path):
     assert ended.returncode == 1
     assert "token create" in ended.stderr
     assert "Traceback" not in ended.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("reap_seconds", [0.2, 3600])
+def test_a_frozen_controller_expires_no_lease(tmp_path, reap_seconds):
+    """Whether the reaper or a claim is the first to look afterwards."""
+    with (
+        controller_process(database(tmp_path), reap_seconds=reap_seconds) as running,
+        httpx.Client(base_url=running.url, timeout=20, trust_env=False) as http,
+    ):
+        create(http, lease_seconds=4, max_attempts=1)
+        lease = claim(http)[0]
+        for _ in range(2):
+            time.sleep(1.5)
+            path = f"{ROOT}/leases/{lease['lease_id']}/progress"
+            assert http.post(path, json={}).json()["action"] == "continue"
+            running.process.send_signal(signal.SIGSTOP)
+            time.sleep(6)
+            running.process.send_signal(signal.SIGCONT)
+            assert claim(http) == []  # looks for lapsed leases
+            time.sleep(0.5)
+            assert http.post(path, json={}).json()["action"] == "continue"
+        assert finish(http, lease)["status"] == "completed"

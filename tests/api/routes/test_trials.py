@@ -23,7 +23,7 @@ def site(database_url):
             finish(http, lease, validation_loss=2.4 - 0.01 * (index % 5), step_time_ms=9 + index)
         slow = claim(http)[0]
         finish(http, slow, validation_loss=2.0, step_time_ms=500.0)
-        claim(http)
+        http.app.state.running = claim(http)[0]["lease_id"]
         yield http, f"{ROOT}/searches/{search['id']}"
 
 
@@ -89,8 +89,7 @@ def test_after_seq_gives_what_changed_since(site):
     newest = max(row["seq"] for row in before)
     assert all_pages(http, path, after_seq=newest) == []
     running = next(row for row in before if row["status"] == "running")
-    lease = f"{running['id']}-{running['attempt']}"
-    finish(http, {"lease_id": lease}, validation_loss=2.2)
+    finish(http, {"lease_id": http.app.state.running}, validation_loss=2.2)
     changed = all_pages(http, path, after_seq=newest, limit=1)
     assert [row["number"] for row in changed] == [running["number"]]
     assert changed[0]["seq"] > newest

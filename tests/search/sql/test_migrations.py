@@ -244,7 +244,7 @@ def test_a_backup_that_breaks_off_leaves_nothing_that_looks_like_one(
         target.write_bytes(b"half")
         raise sqlite3.OperationalError("database or disk is full")
 
-    monkeypatch.setattr(migration, "_copy", half)
+    monkeypatch.setattr(migration, "copy_database", half)
     with pytest.raises(EnvironmentProblem, match="disk is full"):
         migration.backup(url(file), tmp_path / "copy.db")
     assert _databases(tmp_path) == {file.name}

@@ -17,6 +17,7 @@ ROWS: dict[str, Any] = {
     "trials": table_rows.TrialRow,
     "attempts": table_rows.AttemptRow,
     "events": table_rows.EventRow,
+    "epochs": table_rows.EpochRow,
     "workers": table_rows.WorkerRow,
     "tokens": table_rows.TokenRow,
     "audit": table_rows.AuditRow,

@@ -152,7 +152,53 @@ def test_a_server_that_is_not_there_is_unreachable() -> None:
     [(StorageBusy("x"), 1.0), (StorageFull("x"), 50.0), (StorageUnavailable("x"), 50.0)],
 )
 def test_a_lost_race_for_a_lock_is_no_outage(error: StorageUnavailable, since: float) -> None:
-    outage = Outage()
+    outage = Outage(None)
     assert outage.served(1.0) == 1.0
     outage.failed(error)
     assert outage.served(50.0) == since
+
+
+class Time:
+    """This machine's time, moved by hand."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_a_process_that_stood_still_was_not_served() -> None:
+    clock = Time()
+    outage = Outage(clock)
+    assert outage.served(1000.0) == 1000.0
+    outage.pulse()
+    for second in range(1, 61):
+        clock.now += 1
+        outage.pulse()
+        assert outage.served(1000.0 + second) == 1000.0
+    clock.now += 120  # frozen; the first to look may be a claim or the pulse
+    assert outage.served(1180.0) == 1180.0
+    clock.now += 60
+    outage.pulse()
+    assert outage.served(1240.0) == 1240.0
+    clock.now += 2  # a pause that is none
+    assert outage.served(1242.0) == 1240.0
+
+
+def test_without_a_pulse_silence_is_no_freeze() -> None:
+    clock = Time()
+    outage = Outage(clock)
+    assert outage.served(1000.0) == 1000.0
+    clock.now += 120
+    assert outage.served(1120.0) == 1000.0
+
+
+def test_a_machine_that_was_suspended_was_not_served() -> None:
+    clock = Time()
+    outage = Outage(clock)
+    assert outage.served(1000.0) == 1000.0
+    clock.now += 1
+    assert outage.served(1121.0) == 1121.0  # the database's time went on without us
+    clock.now += 60
+    assert outage.served(1181.0) == 1121.0

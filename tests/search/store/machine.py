@@ -16,6 +16,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from brainformer.search.errors import IllegalTransition, LeaseLost
 from brainformer.search.status import SEARCH_TRANSITIONS, SearchStatus
 from brainformer.search.store.records import TrialRecord
+from brainformer.search.trials.lease_id import LeaseId
 from brainformer.search.trials.lease_messages import (
     Lease,
     Progress,
@@ -211,9 +212,10 @@ class StoreMachine(RuleBasedStateMachine):
             for trial in all_trials(self.site.store, search_id):
                 self._check_history(trial)
                 if trial.status is TrialStatus.RUNNING:
-                    running.add(f"{trial.id}-{trial.attempt}")
+                    running.add((trial.id, trial.attempt))
         self._forget_cancelled()
-        assert running == set(self.held), "the leases that hold their trials"
+        held = {LeaseId.parse(lease_id)[:2] for lease_id in self.held}
+        assert running == held, "the leases that hold their trials"
 
     def teardown(self) -> None:
         """No trial is stuck: with workers and time, every search comes to its end."""

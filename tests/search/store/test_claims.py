@@ -8,6 +8,7 @@ import pytest
 
 from brainformer.search.errors import LeaseLost, NotFound
 from brainformer.search.status import SearchStatus
+from brainformer.search.trials.lease_id import LeaseId
 from brainformer.search.trials.lease_messages import ClaimRequest
 from brainformer.search.trials.trial import Outcome, TrialKind, TrialStatus
 from tests.search.store.site import ME, Site, failed
@@ -50,7 +51,7 @@ def test_a_claim_is_granted_for_the_searchs_lease_time(site: Site) -> None:
     left = lease.expires_at.timestamp() - site.clock.now
     assert timedelta(seconds=left) == timedelta(seconds=90)
     assert (lease.lease_seconds, lease.attempt) == (90, 1)
-    assert lease.lease_id == f"{lease.trial_id}-1"
+    assert LeaseId.parse(lease.lease_id)[:2] == (lease.trial_id, 1)
 
 
 def test_one_claim_grants_up_to_its_count(site: Site) -> None:

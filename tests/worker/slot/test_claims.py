@@ -4,6 +4,7 @@ from brainformer.worker.settings import WorkerSettings
 from brainformer.worker.slot import claims
 from brainformer.worker.slot.claims import Claims
 from brainformer.worker.slot.controller_client import LeaseClient
+from brainformer.worker.slot.news import News
 from tests.worker.fake_controller import (
     GO_ON,
     NO_LEASES,
@@ -25,12 +26,14 @@ def controller(monkeypatch):
 def open_claims(controller, tmp_path):
     opened = []
 
-    def make(datasets=dict):
+    def make(datasets=dict, news=None):
         settings = WorkerSettings(
             url=controller.url, pool="cpu", worker_id="w", state_folder=tmp_path
         )
         client = LeaseClient(controller.url)
-        opened.append((Claims(settings, client, datasets, first_pause=0.01), client))
+        opened.append(
+            (Claims(settings, client, datasets, news or News(), first_pause=0.01), client)
+        )
         return opened[-1][0]
 
     yield make
@@ -79,6 +82,26 @@ def test_failed_claims_wait_longer_and_longer(controller, open_claims):
     found = open_claims()
     found.take(0.5)
     assert 3 <= len(controller.got("claim")) <= 7  # at 0, 10, 30, 70, 150, 310 ms
+
+
+def test_what_keeps_a_slot_from_claiming_is_told_once_and_so_is_its_end(controller, open_claims):
+    news = News()
+    away = answer({"detail": "restarting"}, 503)
+    controller.say("claim", NO_LEASES, away, away, away, NO_LEASES)
+    open_claims(news=news).take(1.0)
+    told = news.take()["news"].splitlines()
+    assert told[0] == "waiting for work in pool cpu"
+    assert "503: restarting; trying again" in told[1]
+    assert told[2:4] == ["the controller answers again", "waiting for work in pool cpu"]
+    assert news.take() == {}
+
+
+def test_a_refused_token_ends_the_claiming(controller, open_claims):
+    news = News()
+    controller.say("claim", answer({"detail": "the token is revoked"}, 401))
+    open_claims(news=news).take(0.3)
+    assert "the token is revoked" in news.take()["refusal"]
+    assert len(controller.got("claim")) == 1
 
 
 def test_a_lease_claimed_ahead_is_kept_alive(controller, open_claims):

@@ -6,6 +6,7 @@ from brainformer.search.errors import (
     ControllerUnreachable,
     InvalidInput,
     LeaseLost,
+    NotAuthorised,
     VersionSkew,
 )
 from brainformer.search.trials.lease_messages import ClaimRequest, Progress, Result
@@ -49,7 +50,6 @@ def test_claimed_leases_come_back_as_they_were_granted(controller, client):
         (200, b"\xff\xfe"),
         (302, b""),
         (500, b"stack trace"),
-        (401, b'{"detail": "no such token"}'),
         (429, b'{"detail": ["not", "text"]}'),
         (404, b"{}"),
     ],
@@ -70,8 +70,39 @@ def test_a_controller_that_is_not_there_is_unreachable():
 
 @pytest.mark.parametrize("url", ["", "not a url", "http://", "ftp://host", "http://[::1"])
 def test_an_impossible_address_is_named(url):
-    with pytest.raises(ControllerUnreachable, match="no usable answer"):
-        LeaseClient(url).claim(CLAIM)
+    with pytest.raises(InvalidInput, match="a controller's address is"):
+        LeaseClient(url)
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_refused_token_is_told_apart_and_never_repeated(controller, client, status):
+    controller.say("claim", answer({"detail": "the token is revoked"}, status))
+    controller.say("session", answer({"detail": "the token is revoked"}, status))
+    for ask in (lambda: client.claim(CLAIM), client.whoami):
+        with pytest.raises(NotAuthorised, match="the token is revoked") as caught:
+            ask()
+        assert "secret" not in caught.value.message
+
+
+def test_a_slash_behind_the_address_changes_nothing(controller):
+    client = LeaseClient(f" {controller.url}/ ")
+    assert client.whoami().name == "token:w"
+    assert [path for path, _ in controller.asked] == ["/api/v1/session"]
+    client.close()
+
+
+@pytest.mark.parametrize("what", [(404, b"<html>"), (302, b""), (200, b"<html>"), (421, b"{}")])
+def test_what_is_no_controller_is_named(controller, client, what):
+    controller.say("session", what)
+    with pytest.raises(InvalidInput, match="no controller answers there"):
+        client.whoami()
+
+
+@pytest.mark.parametrize("status", [500, 502, 503, 429])
+def test_a_controller_that_comes_later_is_waited_for(controller, client, status):
+    controller.say("session", answer({"detail": "restarting"}, status))
+    with pytest.raises(ControllerUnreachable, match="restarting"):
+        client.whoami()
 
 
 @pytest.mark.parametrize("status", [404, 409, 410])

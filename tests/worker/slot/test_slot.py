@@ -75,7 +75,8 @@ def test_a_turn_ends_after_the_trial_that_outlasts_it(controller, start):
 
 
 def test_a_turn_without_work_ends_in_time(controller, start):
-    assert start(turn_seconds=0.0).wait(30) == (True, {})
+    over, told = start(turn_seconds=0.0).wait(30)
+    assert (over, told) == (True, {"news": "waiting for work in pool cpu"})
 
 
 def test_under_a_logger_every_trial_is_a_turn_that_says_what_it_ran(controller, start):
@@ -91,8 +92,29 @@ def test_under_a_logger_every_trial_is_a_turn_that_says_what_it_ran(controller, 
 def test_a_running_trial_is_known_by_its_lease(controller, start):
     grant(controller, make_lease(proxy={"budget_seconds": 60}))
     slot = start()
-    told = wait_for(lambda: slot.wait(0.0)[1])
-    assert told == {"lease": "1-1", "search": "s"}
+    wait_for(lambda: slot._held)
+    told = slot.wait(0.0)[1]
+    assert told == {
+        "lease": "1-1",
+        "search": "s",
+        "news": "claimed trial 1 of test (candidate, attempt 1)",
+    }
+    assert "news" not in slot.wait(0.0)[1]
+
+
+def test_a_slot_tells_what_it_ran_and_how_it_ended(controller, start):
+    grant(controller, make_lease(trial_number=7))
+    slot = start()
+    results(controller, 1)
+    told = wait_for(lambda: slot.wait(0.0)[1].get("news"))
+    assert told.splitlines()[0] == "claimed trial 7 of test (candidate, attempt 1)"
+    assert "trial 7 of test completed: loss " in told
+
+
+def test_a_slot_tells_that_the_controller_refuses_it(controller, start):
+    controller.say("claim", answer({"detail": "the token is revoked"}, 403))
+    slot = start()
+    assert "the token is revoked" in wait_for(lambda: slot.wait(0.0)[1].get("refusal"))
 
 
 def test_a_closed_slot_hands_its_trial_back_as_preempted(controller, start):

@@ -1,6 +1,7 @@
 """The real thing: a controller and a dispatcher with Ray, as processes of their own."""
 
 import os
+import re
 import signal
 import time
 from collections import Counter
@@ -89,6 +90,11 @@ def test_searches_share_the_slots_and_a_drain_leaves_nothing_running(tmp_path):
         assert code == 0, stack.words("worker")
         assert seconds < 15
         assert running(stack, one) == running(stack, other) == []
+        said = stack.words("worker")
+        assert "answers and knows this worker as local" in said
+        assert re.search(r"claimed trial [0-9]+ of (one|other) \(candidate, attempt 1\)", said)
+        assert re.search(r"trial [0-9]+ of (one|other) completed: loss ", said)
+        assert "drained; nothing runs here any more" in said
 
 
 @pytest.mark.slow
@@ -160,6 +166,17 @@ def test_tensorboard_shows_every_trial_and_no_secret(tmp_path):
     events = list((tmp_path / "worker" / "tune").rglob("events.out.tfevents*"))
     assert len(events) >= 3  # the baseline and two candidates
     assert any(b"validation_loss" in path.read_bytes() for path in events)
+
+
+@pytest.mark.slow
+def test_a_worker_that_is_shut_out_while_it_runs_ends_and_says_why(tmp_path):
+    with Stack(tmp_path, slots=1, runner="sleep") as stack:
+        stack.create(spec("locked", budget_seconds=0.5))
+        wait_for(lambda: "completed: loss" in stack.words("worker"), seconds=60)
+        made = stack.http.post("/tokens", json={"name": "me", "scopes": ["admin"]})
+        assert made.status_code == 201  # from here on nobody gets in without one
+        assert stack.worker.wait(60) == 4
+        assert "this controller wants a token" in stack.words("worker").splitlines()[-1]
 
 
 def test_more_slots_than_cores_are_refused(tmp_path):
