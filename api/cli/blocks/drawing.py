@@ -24,7 +24,8 @@ def drawn(genome: Genome, proxy: Proxy, *, plain: bool = False) -> str:
     costs = layer_costs(genome, proxy)
     most = max(cost.forward_flops for cost in costs)
     width = max(len(fields_of(layer)) for layer in genome.layers)
-    head = f"stream of {genome.model_dim}, {len(genome.layers)} sub-layers, {proxy.blocks} times"
+    stacked = "once" if proxy.blocks == 1 else f"{proxy.blocks} times"
+    head = f"stream of {genome.model_dim}, {len(genome.layers)} sub-layers, stacked {stacked}"
     lines = [f" {head}", f" {mark['stream']}"]
     for layer, cost in zip(genome.layers, costs, strict=True):
         bar = mark["bar"] * max(1, round(BAR * cost.forward_flops / most))

@@ -129,7 +129,8 @@ def test_a_drawing_has_every_sub_layer_and_bars_by_cost() -> None:
     for layer, line, flops in zip(genome.layers, branches, costs, strict=True):
         assert fields_of(layer) in line
         assert line.count("█") == max(1, round(BAR * flops / max(costs)))
-    assert "3 times" in lines[0]
+    for blocks, words in ((1, "stacked once"), (3, "stacked 3 times")):
+        assert words in drawn(genome, proxy.model_copy(update={"blocks": blocks}))
 
 
 def test_where_only_ascii_can_be_written_only_ascii_is_drawn() -> None:
