@@ -19,8 +19,9 @@ serve: $(VENV)/worker.installed ## the controller alone, on http://127.0.0.1:870
 test: $(VENV)/dev.installed browser deploy-tools ## the whole suite but the cases marked slow
 	$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile
 
-test-slow: $(VENV)/dev.installed browser deploy-tools ## the cases marked slow; CI runs them too
-	$(BIN)/python -m pytest -m "slow and not images"
+test-slow: $(VENV)/dev.installed $(VENV)/libtpu.installed browser deploy-tools ## the cases marked slow; CI runs them too
+	TPU_LIBRARY_PATH=$(CURDIR)/$(VENV)/libtpu/libtpu/libtpu.so \
+	  $(BIN)/python -m pytest -m "slow and not images"
 
 test-images: $(VENV)/dev.installed ## build the images and train in them (root on Debian); CI does too
 	@.ci/install-image-tools
@@ -83,3 +84,11 @@ $(VENV)/dev.installed: requirements/dev.txt pyproject.toml | $(VENV)/bin/python
 	@$(PIP) install --require-hashes -r requirements/dev.txt
 	@$(PIP) install --no-deps --no-build-isolation -e . 2>/dev/null || $(PIP) install --no-deps -e .
 	@touch $@ $(VENV)/worker.installed
+
+# Beside the environment, not in it: every jax process would look for a TPU.
+$(VENV)/libtpu.installed: requirements/tpu.txt | $(VENV)/dev.installed
+	@echo "installing the compiler for TPUs (684 MB) ..."
+	@awk '/^[a-z]/ { wanted = /^libtpu==/ } wanted' requirements/tpu.txt > $(VENV)/libtpu.txt
+	@$(PIP) install --no-deps --require-hashes --upgrade --target $(VENV)/libtpu \
+	  -r $(VENV)/libtpu.txt
+	@touch $@

@@ -5,16 +5,19 @@ genome has a true loss, every run adds the noise of a seed. Under the null all g
 baseline; for power one candidate in ten is better by `GAIN`. Claims are verdicts of `best`. Equal
 blocks that the hurdle prunes are counted along the way.
 
-    python -m benchmarks.claims [--searches 2000]
+    python -m benchmarks.claims [--searches 2000] [--processes 2]
 """
 
 from __future__ import annotations
 
 import argparse
-from dataclasses import dataclass
+import multiprocessing
+from dataclasses import asdict, dataclass
+from importlib.resources import files
 from typing import Any
 
 import numpy as np
+import yaml
 
 from benchmarks.report import report
 from brainformer.search.estimates.verdict import Verdict
@@ -36,16 +39,13 @@ COMMON: dict[str, Any] = {
     "screening": "none",
     "step_time_slack": None,
 }
+DEMO = files("brainformer.api.cli.demo") / "demo.yaml"
 SETTINGS: dict[str, dict[str, Any]] = {
     "default, 40 candidates": {"limits": {"trials": 40}},
-    "demo": {
-        "limits": {"trials": 14},
-        "baseline_repeats": 3,
-        "confirmations": 1,
-        "confirmation_repeats": 3,
-    },
+    "demo": yaml.safe_load(DEMO.read_text("utf-8")),
     "100 candidates": {"limits": {"trials": 100}},
 }
+CHUNK = 50  # searches of one store
 
 
 @dataclass
@@ -63,11 +63,12 @@ class Tally:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--searches", type=int, default=2000)
+    parser.add_argument("--processes", type=int, default=2)
     options = parser.parse_args()
     rows: dict[str, Any] = {}
-    for name, changes in SETTINGS.items():
-        null = simulated(changes, options.searches, better_share=0.0)
-        power = simulated(changes, options.searches // 10, better_share=BETTER_SHARE)
+    for name in SETTINGS:
+        null = simulated(name, options.searches, 0.0, options.processes)
+        power = simulated(name, options.searches // 10, BETTER_SHARE, options.processes)
         rows[name] = {
             "claims_under_null": null.claims / null.searches,
             "equal_blocks_pruned": null.pruned / max(1, null.judged),
@@ -89,13 +90,25 @@ def main() -> None:
     )
 
 
-def simulated(changes: dict[str, Any], searches: int, *, better_share: float) -> Tally:
+def simulated(setting: str, searches: int, better_share: float, processes: int) -> Tally:
     """Returns the tally of whole searches, each with seeds of its own."""
+    chunks = [range(at, min(at + CHUNK, searches)) for at in range(0, searches, CHUNK)]
+    whole = Tally()
+    with multiprocessing.get_context("spawn").Pool(processes) as pool:
+        for part in pool.imap_unordered(
+            _chunk, [(setting, chunk, better_share) for chunk in chunks]
+        ):
+            for name, value in asdict(part).items():
+                setattr(whole, name, getattr(whole, name) + value)
+    return whole
+
+
+def _chunk(task: tuple[str, range, float]) -> Tally:
+    setting, chunk, better_share = task
     store, tally = open_store("sqlite://"), Tally()
-    for index in range(searches):
-        seed = [2306, 8, index, round(100 * better_share)]
-        rng = np.random.default_rng(seed)
-        run_search(store, changes, rng, tally, better_share=better_share)
+    for index in chunk:
+        rng = np.random.default_rng([2306, 8, index, round(100 * better_share)])
+        run_search(store, SETTINGS[setting], rng, tally, better_share=better_share)
     store.close()
     return tally
 
@@ -109,7 +122,7 @@ def run_search(
     better_share: float,
 ) -> None:
     """Runs one search to its end and adds to the tally."""
-    spec = SearchSpec.model_validate({**COMMON, "name": "null", **changes})
+    spec = SearchSpec.model_validate({**changes, **COMMON, "name": "null"})
     search = store.create_search(spec, actor=ME)
     gains: dict[str, float] = {}
     while leases := store.claim(ClaimRequest(worker_id="w", pool="cpu", count=2)):

@@ -90,8 +90,9 @@ def our_step() -> tuple[Step, dict[str, np.ndarray]]:
     import jax
 
     from brainformer.model.config import ModelConfig
+    from brainformer.worker.devices.compiler_options import dispatch_in_order
     from brainformer.worker.timing.clock import SystemClock
-    from brainformer.worker.training.program import compile_program, dispatch_in_order
+    from brainformer.worker.training.program import compile_program
 
     dispatch_in_order()
     config = ModelConfig.of_proxy(genome(), PROXY, platform="cpu")

@@ -147,8 +147,9 @@ class Child:
 def serve(blocks: int, way: dict[str, bool]) -> None:
     """Compiles, and takes as many steps as each line of standard input says."""
     from brainformer.model.config import ModelConfig
+    from brainformer.worker.devices.compiler_options import dispatch_in_order
     from brainformer.worker.timing.clock import SystemClock
-    from brainformer.worker.training.program import compile_program, dispatch_in_order, wait
+    from brainformer.worker.training.program import compile_program, wait
 
     dispatch_in_order()
     proxy = PROXY.model_copy(update={"blocks": blocks})

@@ -123,7 +123,7 @@ def chain_seconds(layer: dict[str, Any], repeats: int) -> float:
 
     from brainformer.model.block import Block
     from brainformer.model.config import ModelConfig
-    from brainformer.worker.training.program import COMPILER_OPTIONS
+    from brainformer.worker.devices.compiler_options import COMPILER_OPTIONS
 
     genome = Genome.model_validate({"model_dim": 64, "layers": [layer] * CHAIN})
     config = ModelConfig.of_proxy(genome, PROXY, platform="cpu")

@@ -32,8 +32,9 @@ from brainformer.search.space.genome import Genome
 from brainformer.search.space.space import load_preset
 from brainformer.search.space.zoo import zoo_genome
 from brainformer.worker.process.environment import trial_environment
+from brainformer.worker.training.blueprint import TrainingState
 from brainformer.worker.training.heap import give_back
-from brainformer.worker.training.program import Program, TrainingState, wait
+from brainformer.worker.training.program import Program, wait
 
 TARGET = 0.15
 WARM_UP, BLOCKS, STEPS = 5, 3, 5
@@ -89,8 +90,9 @@ def main() -> None:
 def measure(genome: Genome, proxy: Proxy) -> dict[str, int]:
     """Returns bytes of the compiled step, and what this process held beyond what it keeps."""
     from brainformer.model.config import ModelConfig
+    from brainformer.worker.devices.compiler_options import dispatch_in_order
     from brainformer.worker.timing.clock import SystemClock
-    from brainformer.worker.training.program import compile_program, dispatch_in_order
+    from brainformer.worker.training.program import compile_program
 
     dispatch_in_order()
     config = ModelConfig.of_proxy(genome, proxy, platform="cpu")

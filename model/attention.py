@@ -13,6 +13,7 @@ from jaxtyping import Array, Float
 from brainformer.model.config import ModelConfig
 from brainformer.model.initial import constant, normal
 from brainformer.model.rotary import rotary_table, rotate
+from brainformer.model.surroundings import platform
 from brainformer.search.cost.cost import query_spans
 from brainformer.search.space.genome import Attention
 
@@ -68,7 +69,7 @@ def causal_attention(qkv: Projected) -> Float[Array, "B S H D"]:
 
 def has_flash_kernel(dtype: jnp.dtype, head_dim: int) -> bool:
     """Returns whether the device has cuDNN's kernel for such heads: NVIDIA's, from Ampere on."""
-    if jax.default_backend() != "gpu" or dtype != jnp.bfloat16:
+    if platform() != "gpu" or dtype != jnp.bfloat16:
         return False
     major, _, _ = str(getattr(jax.devices()[0], "compute_capability", "")).partition(".")
     return major.isdigit() and int(major) >= 8 and head_dim % 8 == 0 and head_dim <= 128

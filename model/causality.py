@@ -76,6 +76,7 @@ def probe(
     prefix_lengths: Sequence[int] | None = None,
     batch_size: int = PROBE_ROWS,
     training: bool = False,
+    forward: Forward | None = None,
 ) -> ProbeReport:
     """Returns whether logits of a prefix stay the same when what follows changes.
 
@@ -89,10 +90,11 @@ def probe(
         prefix_lengths: Default: one token, a third, two thirds and all but one.
         batch_size: Rows compared; all change their later tokens.
         training: Whether to test the training rule, which may compare rows, but not look ahead.
+        forward: Tokens to logits, where `forward_function` alone will not do: on a mesh.
     """
     length = min(PROBE_LENGTH, model.config.sequence_length)
     lengths = tuple(prefix_lengths or sorted({1, length // 3 or 1, 2 * length // 3, length - 1}))
-    forward = forward_function(model, training=training)
+    forward = forward or forward_function(model, training=training)
     keys = jax.random.split(key, 2)
     first = _prefix_deviations(forward, model.config, lengths, batch_size, length, keys[0])
     worst = max(first, key=first.__getitem__)

@@ -31,8 +31,7 @@ class ModelConfig:
         compute_dtype: Of matrix products; parameters, router and loss stay float32.
         routing: `causal`, or the paper's leaking rule as a labelled reproduction mode.
         expert_groups: Groups of rows in which training routes apart, each with its share of an
-            expert's places; under a mesh, one for each shard of the batch, so that expert
-            parallelism exchanges a fixed number of tokens. Routing depends on it, devices do not.
+            expert's places. Routing depends on it, and nothing depends on the mesh.
         scan: Whether the stacked blocks are scanned rather than unrolled.
         remat: Whether each block is recomputed in the backward pass.
     """
@@ -71,6 +70,7 @@ class ModelConfig:
             batch_size=proxy.batch_size,
             compute_dtype=auto if proxy.precision == "auto" else proxy.precision,  # type: ignore[arg-type]
             routing=proxy.routing,
+            expert_groups=proxy.routing_groups,
             load_balance_weight=proxy.load_balance_weight,
             router_z_weight=proxy.router_z_weight,
         )

@@ -18,6 +18,7 @@ from brainformer.model.config import ModelConfig
 from brainformer.model.initial import normal
 from brainformer.model.norms import make_norm
 from brainformer.model.routing import RoutingReport, RoutingState
+from brainformer.model.surroundings import platform
 
 State = Any  # flax's generic state: a tree of variables
 
@@ -219,7 +220,7 @@ SavedLoss = tuple[Float[Array, "T V"], Int[Array, " T"], Float[Array, " T"]]
 def _cross_entropy(
     logits: Float[Array, "T V"], targets: Int[Array, " T"]
 ) -> tuple[Float[Array, " T"], SavedLoss]:
-    if jax.default_backend() == "cpu":  # a gather is a kernel of its own
+    if platform() == "cpu":  # a gather is a kernel of its own
         wanted = jnp.arange(logits.shape[-1]) == targets[:, None]
         picked = jnp.sum(jnp.where(wanted, logits, 0.0), axis=-1)
     else:  # a comparison is a pass over all logits

@@ -23,13 +23,11 @@ class Slots(NamedTuple):
     Attributes:
         tokens: Index of the token in each place; 0 where `weights` is 0 for an empty one.
         weights: What the expert's output is multiplied with.
-        experts: The expert of each row of places; None where row i is expert i.
         places: The places that hold each token, -1 for none; None where that is not known.
     """
 
     tokens: Int[Array, "N C"]
     weights: Float[Array, "N C"]
-    experts: Int[Array, " N"] | None = None
     places: Int[Array, "T K"] | None = None
 
 

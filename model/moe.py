@@ -8,21 +8,22 @@ products cost more than the experts themselves for long sequences.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
-from brainformer.model.config import (
-    DATA_AXIS,
-    EXPERT_AXIS,
-    MODEL_AXIS,
-    ModelConfig,
-    partition_spec,
-)
+from brainformer.model.config import ModelConfig
 from brainformer.model.expert_dispatch import Slots, rows_of, weighted_sum
+from brainformer.model.expert_parallel import (
+    Matrices,
+    Placed,
+    Routed,
+    computed_by_gates,
+    routed_in_groups,
+    routed_together,
+)
 from brainformer.model.feed_forward import activate
 from brainformer.model.initial import constant, normal
 from brainformer.model.routing import (
@@ -41,6 +42,7 @@ from brainformer.model.routing import (
     tracked_cutoff,
     turns_with_capacity,
 )
+from brainformer.model.surroundings import on_several_devices, platform
 from brainformer.search.cost.cost import DROPLESS_BLOCK, TOP_K, is_gated
 from brainformer.search.cost.trainable import slots_per_expert
 from brainformer.search.space.genome import MoE
@@ -94,7 +96,7 @@ class MoELayer(nnx.Module):
         balance = load_balance_loss(probabilities, counts, k)
         each = jnp.asarray(float(k))
         report = RoutingReport(balance, z_loss, jnp.zeros(()), each, _load(counts))
-        return self.compute_dropless(x, gates, k), report
+        return self.compute_dropless(x, gates, k, training=training), report
 
     def _has_places(self, *, training: bool) -> bool:
         """Returns whether the rule fills a fixed number of places, not all that it needs."""
@@ -102,88 +104,56 @@ class MoELayer(nnx.Module):
         limited = self.layer.gating == "expert_choice" or self.layer.capacity_factor > 0
         return limited and (training or paper)
 
-    def _in_groups(
-        self, x: Float[Array, "T d"], batch: int
-    ) -> tuple[Float[Array, "T d"], RoutingReport, Float[Array, " E"]]:
+    def _in_groups(self, x: Float[Array, "T d"], batch: int) -> Routed:
         """Returns output, report and admitted shares of a rule with places, by groups of rows."""
         groups = self.config.expert_groups
+        routing, matrices = (self.router[...], self.cutoff[...]), self._matrices()
+        if on_several_devices():
+            if groups == 1:
+                return routed_together(self, routing, matrices, x, batch=batch)
+            return routed_in_groups(self, routing, matrices, x, batch=batch, groups=groups)
+        router, cutoff = routing
+
+        def one(rows: Array) -> Routed:
+            slots, report, admitted = self.place(*scores(router, rows), cutoff, batch // groups)
+            out = self.run(rows_of(rows, slots), matrices)
+            return weighted_sum(out, slots, rows.shape[0]), report, admitted
+
         if groups == 1:
-            slots, report, admitted = self.route(self.router[...], self.cutoff[...], x, batch)
-            return self.compute(x, slots), report, admitted
-        if EXPERT_AXIS in jax.sharding.get_abstract_mesh().axis_names:
-            return self._across_devices(x, batch // groups)
-        shaped = x.reshape(groups, -1, x.shape[-1])
-
-        def one(rows: Array) -> tuple[Array, RoutingReport, Array]:
-            slots, report, admitted = self.route(
-                self.router[...], self.cutoff[...], rows, batch // groups
-            )
-            return self.compute(rows, slots), report, admitted
-
-        out, report, admitted = jax.vmap(one)(shaped)
+            return one(x)
+        out, report, admitted = jax.vmap(one)(x.reshape(groups, -1, x.shape[-1]))
         report, admitted = jax.tree.map(lambda part: part.mean(axis=0), (report, admitted))
         return out.reshape(x.shape), report, admitted
 
-    def _across_devices(
-        self, x: Float[Array, "T d"], rows: int
-    ) -> tuple[Float[Array, "T d"], RoutingReport, Float[Array, " E"]]:
-        """Returns the same on a mesh: each shard routes its rows, experts live on their devices.
-
-        Every shard sends the same number of places to every expert, so one all-to-all of a fixed
-        shape carries tokens there and another carries them back.
-        """
-        tokens = partition_spec((DATA_AXIS, EXPERT_AXIS))
-        columns = partition_spec(EXPERT_AXIS, None, MODEL_AXIS)
-        weights = {"up": self.up[...], "down": self.down[...]}
-        specs = {"up": columns, "down": partition_spec(EXPERT_AXIS, MODEL_AXIS, None)}
-        if is_gated(self.layer.activation):
-            weights["gate"], specs["gate"] = self.gate[...], columns
-
-        def shard(
-            router: Array, cutoff: Array, weights: dict[str, Array], x: Array
-        ) -> tuple[Any, ...]:
-            slots, report, admitted = self.route(router, cutoff, x, rows)
-            sent = _exchange(rows_of(x, slots), 0, 1)
-            out = jax.lax.psum(self._experts(sent, weights), MODEL_AXIS)  # type: ignore[no-untyped-call]
-            out = _exchange(out, 1, 0)
-            report, admitted = jax.tree.map(_mean_over_shards, (report, admitted))
-            return weighted_sum(out, slots, x.shape[0]), report, admitted
-
-        whole = partition_spec()
-        mapped = jax.shard_map(
-            shard, in_specs=(whole, whole, specs, tokens), out_specs=(tokens, whole, whole)
-        )
-        out, report, admitted = mapped(self.router[...], self.cutoff[...], weights, x)
-        return out, report, admitted
-
-    def route(
+    def place(
         self,
-        router: Float[Array, "d E"],
+        probabilities: Float[Array, "T E"],
+        z_loss: Float[Array, ""],
         cutoff: Float[Array, " E"],
-        x: Float[Array, "T d"],
         batch: int,
-    ) -> tuple[Slots, RoutingReport, Float[Array, " E"]]:
+    ) -> Placed:
         """Returns the places that a rule with fixed places fills, a report, and admitted shares.
 
         The last is what each expert's cut-off would admit of these tokens in evaluation.
         """
-        probabilities, z_loss = scores(router, x)
         rule = PLACE_RULES[self.layer.gating]
         slots, report = rule(self.layer, self.config, probabilities, z_loss, batch)
         return slots, report, admitted_share(probabilities, cutoff)
 
-    def compute(self, x: Float[Array, "T d"], slots: Slots) -> Float[Array, "T d"]:
-        """Returns the sum over places of weight x expert(token), each token in its row."""
-        out = self._experts(rows_of(x, slots), self._matrices(slots.experts))
-        return weighted_sum(out, slots, x.shape[0])
-
     def compute_sparse(
         self, x: Float[Array, "T d"], gates: Float[Array, "T E"]
     ) -> Float[Array, "T d"]:
-        """Returns the same for any number of experts a token, without a gradient.
+        """Returns the sum of gate x expert(token), any number of experts a token, no gradient.
 
         Time follows the number of routed tokens: a loop over as many blocks as are needed.
         """
+        if on_several_devices():
+            return computed_by_gates(self._sparse, self._matrices(), x, gates, differentiable=False)
+        return self._sparse(x, gates, self._matrices())
+
+    def _sparse(
+        self, x: Float[Array, "T d"], gates: Float[Array, "T E"], matrices: Matrices
+    ) -> Float[Array, "T d"]:
         tokens, experts = gates.shape
         block = min(_block(), tokens)
         most = experts * -(-tokens // block)
@@ -193,7 +163,7 @@ class MoELayer(nnx.Module):
 
         def add_block(i: Array, total: Array) -> Array:
             token, owner = packed[i], expert[i]
-            out = self._experts(padded_x[token][None], self._matrices(owner[None]))[0]
+            out = self.run(padded_x[token][None], _of_experts(matrices, owner[None]))[0]
             weight = padded_gates[token, owner][:, None].astype(x.dtype)
             return total.at[token].add(out * weight, mode="drop")
 
@@ -201,17 +171,36 @@ class MoELayer(nnx.Module):
         return total
 
     def compute_dropless(
-        self, x: Float[Array, "T d"], gates: Float[Array, "T E"], k: int
+        self, x: Float[Array, "T d"], gates: Float[Array, "T E"], k: int, *, training: bool
     ) -> Float[Array, "T d"]:
-        """Returns the same for exactly k experts a token, with a gradient."""
+        """Returns the same for exactly k experts a token, with a gradient.
+
+        Without one, on a mesh, a device does what its experts are asked for; with one, it is ready
+        for all of its tokens to choose them.
+        """
+        if on_several_devices() and not training:
+            return self.compute_sparse(x, gates)
+
+        def compute(x: Array, gates: Array, matrices: Matrices) -> Array:
+            return self._dropless(x, gates, matrices, k)
+
+        if on_several_devices():
+            return computed_by_gates(compute, self._matrices(), x, gates, differentiable=True)
+        return compute(x, gates, self._matrices())
+
+    def _dropless(
+        self, x: Float[Array, "T d"], gates: Float[Array, "T E"], matrices: Matrices, k: int
+    ) -> Float[Array, "T d"]:
         tokens, experts = gates.shape
         block = min(_block(), tokens)
-        blocks = -(-tokens * k // block) + experts
+        blocks = -(-tokens * min(k, experts) // block) + experts
         packed, expert, _ = pack_blocks(gates > 0, block=block, blocks=blocks)
         empty = packed == tokens
         packed = jnp.where(empty, 0, packed)
         weights = jnp.where(empty, 0.0, gates[packed, expert[:, None]])
-        return self.compute(x, Slots(packed, weights, expert))
+        slots = Slots(packed, weights)
+        out = self.run(rows_of(x, slots), _of_experts(matrices, expert))
+        return weighted_sum(out, slots, tokens)
 
     def observe_admitted(
         self, admitted: Float[Array, " E"], experts_per_token: Float[Array, ""]
@@ -223,17 +212,13 @@ class MoELayer(nnx.Module):
         self.cutoff = RoutingState(tracked_cutoff(self.cutoff[...], admitted, share, steps))
         self.steps = RoutingState(steps + 1.0)
 
-    def _matrices(self, experts: Array | None) -> dict[str, Array]:
-        """Returns the matrices of all experts, or of the expert of each row of places."""
+    def _matrices(self) -> Matrices:
+        """Returns the matrices of all experts by name."""
         names = ("up", "gate", "down") if is_gated(self.layer.activation) else ("up", "down")
-        values = {name: getattr(self, name)[...] for name in names}
-        if experts is None:
-            return values
-        return {name: value[experts] for name, value in values.items()}
+        return {name: getattr(self, name)[...] for name in names}
 
-    def _experts(
-        self, rows: Float[Array, "N C d"], matrices: dict[str, Array]
-    ) -> Float[Array, "N C d"]:
+    def run(self, rows: Float[Array, "N C d"], matrices: Matrices) -> Float[Array, "N C d"]:
+        """Returns what experts make of the rows in their places."""
         cast = {name: value.astype(rows.dtype) for name, value in matrices.items()}
         hidden = jnp.einsum("ncd,ndh->nch", rows, cast["up"])
         gate = jnp.einsum("ncd,ndh->nch", rows, cast["gate"]) if "gate" in cast else None
@@ -241,7 +226,12 @@ class MoELayer(nnx.Module):
         return jnp.einsum("nch,nhd->ncd", hidden, cast["down"])
 
 
-Placed = tuple[Slots, RoutingReport]
+def _of_experts(matrices: Matrices, experts: Array) -> Matrices:
+    """Returns the matrices of the expert of each row of places."""
+    return {name: value[experts] for name, value in matrices.items()}
+
+
+Filled = tuple[Slots, RoutingReport]
 
 
 def _place_top_k(
@@ -250,7 +240,7 @@ def _place_top_k(
     probabilities: Float[Array, "T E"],
     z_loss: Float[Array, ""],
     batch: int,
-) -> Placed:
+) -> Filled:
     """Token choice with a capacity: what finds no room is dropped and counted."""
     count, experts = probabilities.shape
     k = TOP_K[layer.gating]
@@ -274,7 +264,7 @@ def _place_expert_choice(
     probabilities: Float[Array, "T E"],
     z_loss: Float[Array, ""],
     batch: int,
-) -> Placed:
+) -> Filled:
     """Expert choice across the batch, or over the sequence as the paper has it."""
     count, experts = probabilities.shape
     if config.routing == "paper":
@@ -289,23 +279,10 @@ def _place_expert_choice(
     return Slots(choice.tokens, choice.weights), report
 
 
-PLACE_RULES: dict[str, Callable[..., Placed]] = {
+PLACE_RULES: dict[str, Callable[..., Filled]] = {
     **dict.fromkeys(TOP_K, _place_top_k),
     "expert_choice": _place_expert_choice,
 }
-
-
-def _exchange(places: Float[Array, "N C d"], split: int, joined: int) -> Array:
-    """Returns places after each device sent its experts' share along the expert axis."""
-    out: Array = jax.lax.all_to_all(  # type: ignore[no-untyped-call]
-        places, EXPERT_AXIS, split, joined, tiled=True
-    )
-    return out
-
-
-def _mean_over_shards(part: Array) -> Array:
-    mean: Array = jax.lax.pmean(part, (DATA_AXIS, EXPERT_AXIS))  # type: ignore[no-untyped-call]
-    return mean
 
 
 def _load(counts: Array) -> Float[Array, " E"]:
@@ -315,4 +292,4 @@ def _load(counts: Array) -> Float[Array, " E"]:
 
 
 def _block() -> int:
-    return BLOCK["cpu" if jax.default_backend() == "cpu" else "accelerator"]
+    return BLOCK["cpu" if platform() == "cpu" else "accelerator"]

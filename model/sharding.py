@@ -1,8 +1,8 @@
 """A model on a mesh of (data, expert, model) devices.
 
-Rows of the batch are split over data x expert. Experts live on the expert axis and are reached
-by an all-to-all of fixed shape (model/moe.py); widths of attention and feed-forward layers are
-split over the model axis. Everything else is left to the compiler's partitioner.
+Rows of the batch are split over data x expert. Experts live on the expert axis
+(model/expert_parallel.py); widths of attention and feed-forward layers are split over the model
+axis. Everything else is left to the compiler's partitioner.
 """
 
 from __future__ import annotations
@@ -76,9 +76,10 @@ def check_mesh(config: ModelConfig, mesh: Mesh) -> None:
     _divides(config.batch_size, shards, "batch_size", "data x expert")
     if any(layer.kind == "moe" for layer in config.genome.layers):
         _divides(config.experts, expert, "experts", EXPERT_AXIS)
-        if config.expert_groups != shards:
-            rule = f"expert_groups must be data x expert ({shards}), one group of rows a shard"
-            raise InvalidMesh(rule, config.expert_groups, "/expert_groups")
+        if config.expert_groups > 1:
+            rule = f"routing_groups must be 1 or a multiple of data x expert ({shards})"
+            if config.expert_groups % shards:
+                raise InvalidMesh(rule, config.expert_groups, "/routing_groups")
     for index, layer in enumerate(config.genome.layers):
         field = SPLIT_FIELDS[layer.kind]
         _divides(getattr(layer, field), model, f"layers/{index}/{field}", MODEL_AXIS)
@@ -92,12 +93,25 @@ def _divides(value: int, size: int, field: str, axis: str) -> None:
 def model_shardings(config: ModelConfig, mesh: Mesh) -> Any:
     """Returns a sharding per variable of the model, in the shape of its state."""
     abstract = nnx.eval_shape(lambda: build_model(config, key=jax.random.key(0)))
-    kinds: list[str] = [layer.kind for layer in config.genome.layers]
-    state = nnx.state(abstract)
+    return state_shardings(nnx.state(abstract), config, mesh)
 
-    def sharding(path: tuple[Any, ...], _leaf: Any) -> NamedSharding:
+
+def state_shardings(state: Any, config: ModelConfig, mesh: Mesh) -> Any:
+    """Returns a sharding per variable of the model's state, or of a part of it.
+
+    A dimension that its axis does not divide is on every device whole: the inner width of a
+    low-rank projection, for instance.
+    """
+    kinds: list[str] = [layer.kind for layer in config.genome.layers]
+
+    def sharding(path: tuple[Any, ...], leaf: Any) -> NamedSharding:
         names = [getattr(part, "key", getattr(part, "name", part)) for part in path]
-        return NamedSharding(mesh, partition_spec(*_axes(names, kinds, scanned=config.scan)))
+        axes = _axes(names, kinds, scanned=config.scan)
+        divided = [
+            axis if axis is not None and size % mesh.shape[axis] == 0 else None
+            for axis, size in zip(axes, leaf.shape, strict=False)
+        ]
+        return NamedSharding(mesh, partition_spec(*divided))
 
     return jax.tree_util.tree_map_with_path(sharding, state)
 

@@ -13,6 +13,7 @@ EXAMPLES: dict[str, str] = {
     "demo": "brainformer demo --folder demo",
     "certify": "brainformer certify laptop --budget 1 --budget 6 --scale 1",
     "export": "brainformer export laptop --format huggingface -o model",
+    "compile": "brainformer compile glam --target tpu-v6e-8",
     "doctor": "brainformer doctor --json",
     "best": "brainformer best laptop",
     "report": "brainformer report laptop -o report.html",

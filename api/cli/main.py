@@ -12,6 +12,7 @@ import typer
 from brainformer.api.cli.blocks import genome, space, zoo
 from brainformer.api.cli.commands import (
     certify,
+    compilation,
     data,
     db,
     doctor,
@@ -47,6 +48,7 @@ search.app.command("limits")(search_changes.limits)
 app.add_typer(search.app, name="search")
 app.command("certify")(certify.certify)
 app.command("export")(export.export)
+app.command("compile")(compilation.compile_step)
 app.command("best")(results.best)
 app.command("report")(results.report)
 app.add_typer(results.app, name="trial")

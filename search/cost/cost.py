@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from brainformer.search.proxy.mesh import ONE_DEVICE, MeshAxes
 from brainformer.search.proxy.proxy import Proxy
 from brainformer.search.space.genome import (
     Attention,
@@ -52,8 +53,18 @@ SAVED_PER_HIDDEN_GPU = {
     "gated_relu": 2.5,
     "gated_gelu": 3.5,
 }
+# The same on a TPU, whose compiler keeps what the matrices that widen give and nothing else
+# (benchmarks/tpu_compile.py).
+SAVED_PER_HIDDEN_TPU = {
+    "relu": 1.0,
+    "squared_relu": 1.0,
+    "gelu": 1.0,
+    "gated_relu": 2.0,
+    "gated_gelu": 2.0,
+}
 # Per head and pair of positions: exponentials, and some of their gradient while it is computed.
 SAVED_PER_SCORE = 1.25
+SAVED_PER_SCORE_TPU = 1.0
 # Queries of attention from which two halves are faster than one span (model/attention.py).
 SHORTEST_IN_HALVES = 128
 # Places in a block of one expert's tokens, without a capacity; model/moe.py computes by it on CPU.
@@ -71,6 +82,9 @@ class LayerCost:
         saved_floats: A token, kept from the forward pass for the backward pass.
         saved_floats_gpu: The same in bfloat16 on a GPU, whose attention is one kernel and whose
             activations are computed again.
+        saved_floats_tpu: The same in bfloat16 on a TPU.
+        expert_parameters: Of the parameters those that an expert axis splits.
+        whole_floats: Of the saved floats those that a model axis does not split.
     """
 
     parameters: int
@@ -78,6 +92,9 @@ class LayerCost:
     forward_flops: float
     saved_floats: float
     saved_floats_gpu: float
+    saved_floats_tpu: float
+    expert_parameters: int = 0
+    whole_floats: float = 0.0
 
 
 def is_gated(activation: str) -> bool:
@@ -125,8 +142,16 @@ def _attention(layer: Attention, dim: int, proxy: Proxy) -> LayerCost:
     flops = 2.0 * (matrices + convolution) + 2.0 * proxy.sequence_length * width
     saved = 3.0 * dim + 4 * width + (9 * width if layer.conv_width else 0)
     pairs = sum((end - first) * end for first, end in query_spans(proxy.sequence_length))
-    scores = SAVED_PER_SCORE * layer.heads * pairs / proxy.sequence_length
-    return LayerCost(parameters, parameters, flops, saved + scores, saved)
+    scores = layer.heads * pairs / proxy.sequence_length
+    return LayerCost(
+        parameters=parameters,
+        activated=parameters,
+        forward_flops=flops,
+        saved_floats=saved + SAVED_PER_SCORE * scores,
+        saved_floats_gpu=saved,
+        saved_floats_tpu=saved + SAVED_PER_SCORE_TPU * scores,
+        whole_floats=3.0 * dim,
+    )
 
 
 def _feed_forward(layer: FeedForward, dim: int, proxy: Proxy) -> LayerCost:
@@ -143,6 +168,8 @@ def _feed_forward(layer: FeedForward, dim: int, proxy: Proxy) -> LayerCost:
         forward_flops=2.0 * count * matrix,
         saved_floats=saved + per_hidden * layer.hidden_dim,
         saved_floats_gpu=saved + SAVED_PER_HIDDEN_GPU[layer.activation] * layer.hidden_dim,
+        saved_floats_tpu=saved + SAVED_PER_HIDDEN_TPU[layer.activation] * layer.hidden_dim,
+        whole_floats=saved,
     )
 
 
@@ -162,13 +189,20 @@ def _moe(layer: MoE, dim: int, proxy: Proxy) -> LayerCost:
         slots = computed + experts * block / tokens
         copied = slots / block * expert  # every block has its expert's matrices
     hidden = slots * layer.hidden_dim
-    saved = 2 * dim + 3 * experts + slots * 3 * dim + copied
+    shared_floats = 2.0 * dim + 3 * experts
+    saved = shared_floats + slots * 3 * dim + copied
     return LayerCost(
         parameters=experts * expert + shared,
         activated=round(nominal * expert) + shared,
         forward_flops=2.0 * (router + computed * expert),
         saved_floats=saved + SAVED_PER_EXPERT_HIDDEN[layer.activation] * hidden,
         saved_floats_gpu=saved + SAVED_PER_HIDDEN_GPU[layer.activation] * hidden,
+        saved_floats_tpu=shared_floats
+        + slots * dim
+        + copied
+        + SAVED_PER_HIDDEN_TPU[layer.activation] * hidden,
+        expert_parameters=experts * expert,
+        whole_floats=shared_floats + slots * dim,
     )
 
 
@@ -227,27 +261,51 @@ def flops_per_token(genome: Genome, proxy: Proxy) -> float:
     return 3.0 * forward
 
 
-def memory_bytes(genome: Genome, proxy: Proxy, *, platform: str = "cpu") -> int:
+def memory_bytes(
+    genome: Genome, proxy: Proxy, *, platform: str = "cpu", mesh: MeshAxes = ONE_DEVICE
+) -> int:
     """Returns the peak bytes of a training step: parameters, optimiser, gradients, activations.
 
     Every block is unrolled and nothing is recomputed. Measured on CPU
-    (benchmarks/memory_estimate.py) and on one GPU (benchmarks/gpu_step.py, gpu_search.py).
+    (benchmarks/memory_estimate.py) and on one GPU (benchmarks/gpu_step.py, gpu_search.py); on TPUs
+    it follows the compiler's account (benchmarks/tpu_compile.py).
 
     Args:
         genome: The block.
         proxy: What all trials share.
         platform: `cpu` computes in float32 under precision `auto`, accelerators in bfloat16.
+        mesh: Of the devices; the bytes are those of one.
     """
-    tokens = proxy.batch_size * proxy.sequence_length
+    tokens = proxy.batch_size * proxy.sequence_length / mesh.shards
     half = proxy.precision == "bfloat16" or (proxy.precision == "auto" and platform != "cpu")
     activation_bytes = 2 if half else FLOAT32_BYTES
     costs = layer_costs(genome, proxy)
-    fused = half and platform == "gpu"
-    kept = (cost.saved_floats_gpu if fused else cost.saved_floats for cost in costs)
+    kept = sum(_kept(cost, platform if half else "cpu", mesh.model) for cost in costs)
     floats = 1.0 + OPTIMIZER_FLOATS[proxy.optimizer]
     floats += VECTOR_FLOATS[proxy.optimizer] if platform == "cpu" else 0.0
     gradient_bytes = FLOAT32_BYTES if platform == "cpu" else activation_bytes
-    state = parameters(genome, proxy) * (floats * FLOAT32_BYTES + gradient_bytes)
+    state = _parameters_on_one(genome, proxy, mesh) * (floats * FLOAT32_BYTES + gradient_bytes)
     logits = proxy.vocab_size * (FLOAT32_BYTES + activation_bytes)  # and their gradient
     ends = 3.0 * genome.model_dim * activation_bytes + logits
-    return int(state + tokens * (proxy.blocks * sum(kept) * activation_bytes + ends))
+    if mesh.shards > 1 and proxy.routing_groups == 1 and any(c.expert_parameters for c in costs):
+        # All tokens and what they become meet on each device (model/expert_parallel.py).
+        ends += 2.0 * mesh.shards * genome.model_dim * activation_bytes
+    return int(state + tokens * (proxy.blocks * kept * activation_bytes + ends))
+
+
+def _kept(cost: LayerCost, platform: str, model: int) -> float:
+    """Returns the floats a token that a sub-layer keeps where `model` devices split its widths."""
+    by_platform = {"gpu": cost.saved_floats_gpu, "tpu": cost.saved_floats_tpu}
+    kept = by_platform.get(platform, cost.saved_floats)
+    whole = min(kept, cost.whole_floats)
+    return whole + (kept - whole) / model
+
+
+def _parameters_on_one(genome: Genome, proxy: Proxy, mesh: MeshAxes) -> float:
+    """Returns the parameters on one device: experts, heads and widths are split over its mesh."""
+    block = sum(
+        (cost.parameters - cost.expert_parameters + cost.expert_parameters / mesh.expert)
+        / mesh.model
+        for cost in layer_costs(genome, proxy)
+    )
+    return proxy.blocks * block + genome.model_dim + embedding_parameters(genome, proxy)

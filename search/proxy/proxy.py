@@ -7,10 +7,20 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from brainformer.search.proxy.mesh import MeshAxes
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
 PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+def _is_one(value: object) -> bool:
+    return value == 1
+
+
+def _is_auto(value: object) -> bool:
+    return value == "auto"
 
 
 class Proxy(BaseModel):
@@ -25,6 +35,13 @@ class Proxy(BaseModel):
             turns the budget into a number of steps; `auto` is calibrated on a CPU, else wall.
         routing: `causal`; `paper` reproduces the paper's rule, which leaks future tokens.
         peak_learning_rate: Of the schedule over the fraction of the budget spent.
+        routing_groups: Groups of rows in which training routes apart, each with its share of an
+            expert's places. More than one makes experts on many devices cheaper to reach.
+        mesh: Devices along each axis; `auto` follows the rule of docs/devices.md. It changes where
+            things are computed, never what. It and the two beside it are left out of JSON where
+            they have their defaults, so that older readers understand it.
+        remat: Whether blocks are computed again in the backward pass: `always`, so that every
+            trial of the search is measured alike, or only by what would not fit otherwise.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -49,3 +66,30 @@ class Proxy(BaseModel):
     budget_seconds: Annotated[float, Field(gt=0, le=30 * 24 * 3600)] = 600
     clock: Literal["auto", "wall", "calibrated"] = "auto"
     routing: Literal["causal", "paper"] = "causal"
+    routing_groups: Annotated[int, Field(ge=1, le=65_536, exclude_if=_is_one)] = 1
+    mesh: Annotated[Literal["auto"] | MeshAxes, Field(exclude_if=_is_auto)] = "auto"
+    remat: Annotated[Literal["auto", "always"], Field(exclude_if=_is_auto)] = "auto"
+
+    @model_validator(mode="after")
+    def _rows_can_be_split(self) -> Proxy:
+        if self.batch_size % self.routing_groups:
+            raise ValueError(
+                f"routing_groups ({self.routing_groups}) must divide batch_size ({self.batch_size})"
+            )
+        if isinstance(self.mesh, MeshAxes):
+            if self.batch_size % self.mesh.shards:
+                raise ValueError(
+                    f"the mesh's data x expert ({self.mesh.shards}) must divide batch_size "
+                    f"({self.batch_size}), so that every device has as many rows"
+                )
+            if self.experts % self.mesh.expert:
+                raise ValueError(
+                    f"the mesh's expert axis ({self.mesh.expert}) must divide experts "
+                    f"({self.experts})"
+                )
+            if self.routing_groups > 1 and self.routing_groups % self.mesh.shards:
+                raise ValueError(
+                    f"routing_groups ({self.routing_groups}) must be 1 or a multiple of the "
+                    f"mesh's data x expert ({self.mesh.shards})"
+                )
+        return self

@@ -8,6 +8,8 @@ from typing import Annotated
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
+from brainformer.search.proxy.mesh import MeshAxes
+
 LARGEST = 1e30  # so that no sum, difference or square of measurements overflows
 FiniteFloat = Annotated[float, Field(ge=-LARGEST, le=LARGEST, allow_inf_nan=False)]
 NonNegativeFloat = Annotated[float, Field(ge=0, le=LARGEST, allow_inf_nan=False)]
@@ -116,7 +118,11 @@ class CurvePoint(BaseModel):
 
 
 class Measurements(BaseModel):
-    """What one attempt measured. Losses in nats a token; null where it was not reached."""
+    """What one attempt measured. Losses in nats a token; null where it was not reached.
+
+    Memory is that of one device, of the one that needs most; `remat` says whether blocks were
+    computed again in the backward pass.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -143,6 +149,9 @@ class Measurements(BaseModel):
     clock: str | None = None
     platform: str | None = None
     device: str | None = None
+    mesh: MeshAxes | None = None
+    hosts: NonNegativeInt | None = None
+    remat: bool | None = None
     curve: Annotated[tuple[CurvePoint, ...], Field(max_length=256)] = ()
 
 

@@ -51,9 +51,9 @@ MESHES = {
 }
 
 
-def config_of(name: str, shards: int) -> ModelConfig:
+def config_of(name: str, groups: int) -> ModelConfig:
     changes = {"scan": name == "scanned", "remat": name == "rematerialised"}
-    return small_config(*LAYERS[name], batch_size=32, expert_groups=shards, **changes)
+    return small_config(*LAYERS[name], batch_size=64, expert_groups=groups, **changes)
 
 
 def loss_and_gradients(graph: Any, parameters: Any, routing: Any, tokens: Any) -> Any:
@@ -65,11 +65,10 @@ def loss_and_gradients(graph: Any, parameters: Any, routing: Any, tokens: Any) -
     return jax.value_and_grad(loss, has_aux=True)(parameters)
 
 
-def deviation(name: str, mesh_name: str) -> float:
+def deviation(name: str, mesh_name: str, groups: int) -> float:
     """Returns the largest difference of loss, report, cut-offs and gradients, in their spread."""
     sizes = MESHES[mesh_name]
-    shards = sizes.get("data", 1) * sizes.get("expert", 1)
-    config = config_of(name, shards)
+    config = config_of(name, groups)
     model = build_model(config, key=jax.random.key(0))
     tokens = random_tokens(config, extra=1)
     graph, *state = split_parameters(model)
@@ -110,8 +109,8 @@ def initial_deviation() -> dict[str, float]:
 def main() -> None:
     assert len(jax.devices()) == 8
     results: dict[str, Any] = {
-        f"{name}-{mesh}": deviation(name, mesh)
-        for name, mesh in (case.split("-") for case in sys.argv[1:])
+        f"{name}-{mesh}-{groups}": deviation(name, mesh, int(groups))
+        for name, mesh, groups in (case.split("-") for case in sys.argv[1:])
     }
     results["initial"] = initial_deviation()
     sys.stdout.write(json.dumps(results) + "\n")

@@ -37,7 +37,9 @@ def eight_devices(*cases):
 
 
 def test_eight_devices_equal_one():
-    results = eight_devices("attention-all", "expert_choice-all", "feed_forward-all")
+    results = eight_devices(
+        "attention-all-1", "expert_choice-all-1", "expert_choice-all-8", "feed_forward-all-1"
+    )
 
     initial = results.pop("initial")
     assert max(results.values()) < TOLERANCE, results
@@ -49,18 +51,23 @@ def test_eight_devices_equal_one():
 @pytest.mark.timeout(600)
 def test_every_kind_of_sub_layer_is_the_same_on_eight_devices():
     results = eight_devices(
-        "attention_conv-all",
-        "low_rank-all",
-        "layer_norm_post-all",
-        "expert_choice-data",
-        "expert_choice-expert",
-        "expert_choice_gated-all",
-        "top_1-expert",
-        "top_2-all",
-        "top_2_dropless-all",
-        "block-all",
-        "scanned-all",
-        "rematerialised-expert",
+        "attention_conv-all-1",
+        "low_rank-all-1",
+        "layer_norm_post-all-1",
+        "expert_choice-data-1",
+        "expert_choice-data-8",
+        "expert_choice-expert-1",
+        "expert_choice-expert-8",
+        "expert_choice_gated-all-1",
+        "top_1-expert-1",
+        "top_1-expert-16",
+        "top_2-all-1",
+        "top_2-all-4",
+        "top_2_dropless-all-1",
+        "block-all-1",
+        "block-all-8",
+        "scanned-all-1",
+        "rematerialised-expert-8",
     )
 
     del results["initial"]
@@ -79,7 +86,7 @@ class MeshOf:
     [
         ({"batch_size": 9}, {"data": 2}, "/batch_size", ["9", "data x expert axis (2)"]),
         ({"experts": 6, "expert_groups": 4}, {"expert": 4}, "/experts", ["6", "expert axis (4)"]),
-        ({}, {"expert": 2}, "/expert_groups", ["got 1", "(2)"]),
+        ({"expert_groups": 3}, {"expert": 2}, "/routing_groups", ["got 3", "(2)"]),
         ({}, {"model": 4}, "/layers/0/heads", ["2", "model axis (4)"]),
         ({}, {"model": 2}, "/layers/1/hidden_dim", ["25", "model axis (2)"]),
     ],

@@ -21,8 +21,8 @@ def main() -> None:
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     import jax
 
+    from brainformer.worker.devices.device_memory import memory_limit_bytes
     from brainformer.worker.timing.calibration import lower_quartile, reference_kernel
-    from brainformer.worker.training.device_memory import memory_limit_bytes
 
     devices = jax.devices()
     kernel = reference_kernel()

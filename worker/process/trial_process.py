@@ -147,9 +147,9 @@ def _prepare(cache_folder: Path | None) -> None:
     from flax import nnx
 
     from brainformer.model.initial import normal
+    from brainformer.worker.devices.compiler_options import dispatch_in_order, use_compilation_cache
     from brainformer.worker.timing.calibration import reference_kernel
     from brainformer.worker.training import proxy_training  # noqa: F401 (with all that it imports)
-    from brainformer.worker.training.program import dispatch_in_order, use_compilation_cache
 
     dispatch_in_order()
     if cache_folder is not None:

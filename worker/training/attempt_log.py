@@ -9,12 +9,12 @@ import numpy as np
 
 from brainformer.search.trials.lease_messages import Lease, Result
 from brainformer.search.trials.trial import CurvePoint, Measurements, Outcome
+from brainformer.worker.devices.device_memory import peak_memory_bytes
 from brainformer.worker.timing.budget import Budget
 from brainformer.worker.timing.clock import Clock
 from brainformer.worker.timing.step_time import StepTimer
-from brainformer.worker.training.device_memory import peak_memory_bytes
+from brainformer.worker.training.blueprint import StepMetrics
 from brainformer.worker.training.evaluation import bits_per_byte
-from brainformer.worker.training.program import StepMetrics
 
 
 class AttemptLog:
@@ -94,7 +94,7 @@ class AttemptLog:
         self.measured(
             elapsed_seconds=occupied,
             occupied_seconds=occupied,
-            peak_memory_bytes=peak_memory_bytes(self._device),
+            peak_memory_bytes=max(map(peak_memory_bytes, jax.local_devices())),
             curve=tuple(self.curve),
         )
         if budget is not None and timer is not None and timer.steps:

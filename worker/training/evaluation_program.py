@@ -21,7 +21,7 @@ from brainformer.model.block import Block
 from brainformer.model.config import ModelConfig
 from brainformer.model.decoder import build_model, cross_entropy
 from brainformer.search.space.genome import Attention, Genome, MoE
-from brainformer.worker.training.compiler_options import COMPILER_OPTIONS, SMALL_PROGRAM_OPTIONS
+from brainformer.worker.devices.compiler_options import COMPILER_OPTIONS, SMALL_PROGRAM_OPTIONS
 
 Tree: TypeAlias = Any
 Piece: TypeAlias = Callable[..., jax.Array]

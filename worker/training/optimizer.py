@@ -36,10 +36,15 @@ class Optimizer(NamedTuple):
         init: Parameters to state.
         update: (gradients, state, parameters, learning rate) to (parameters, state, gradient
             norm before clipping).
+        apart: (state, parameters) to one state a parameter, whatever `init` has made one of: the
+            form that checkpoints and meshes have in common.
+        together: (states, parameters) back to the state.
     """
 
     init: Callable[[Tree], Tree]
     update: Callable[[Tree, Tree, Tree, jax.Array], tuple[Tree, Tree, jax.Array]]
+    apart: Callable[[Tree, Tree], list[Tree]]
+    together: Callable[[list[Tree], Tree], Tree]
 
 
 def learning_rate(
@@ -82,8 +87,9 @@ def build_optimizer(
             CPU that is faster, and compiles in a tenth of the time: one loop instead of several
             a parameter. It copies the parameters, and would gather them if they were sharded.
     """
-    optimizer = _clipped(_OPTIMIZERS[proxy.optimizer](stacked_axes), proxy.gradient_clip)
-    return _flattened(optimizer) if flatten and proxy.optimizer in ELEMENT_WISE else optimizer
+    if flatten and proxy.optimizer in ELEMENT_WISE:
+        return _flattened(_clipped(_OPTIMIZERS[proxy.optimizer](None), proxy.gradient_clip))
+    return _clipped(_OPTIMIZERS[proxy.optimizer](stacked_axes), proxy.gradient_clip)
 
 
 def _clipped(inner: optax.GradientTransformation, limit: float) -> Optimizer:
@@ -100,7 +106,11 @@ def _clipped(inner: optax.GradientTransformation, limit: float) -> Optimizer:
         moved = jax.tree.map(lambda p, u: (p - rate * u).astype(p.dtype), parameters, directions)
         return moved, state, norm
 
-    return Optimizer(inner.init, update)
+    def whole(state: Tree, parameters: Tree) -> Tree:
+        del parameters
+        return state
+
+    return Optimizer(inner.init, update, apart=whole, together=whole)
 
 
 def _flattened(optimizer: Optimizer) -> Optimizer:
@@ -126,7 +136,35 @@ def _flattened(optimizer: Optimizer) -> Optimizer:
         shapes = jax.eval_shape(optimizer.init, np.zeros(size, np.float32))
         return jax.tree.map(lambda one: on_device(np.zeros(one.shape, one.dtype)), shapes)
 
-    return Optimizer(init, update)
+    return Optimizer(init, update, apart=_cut, together=_joined)
+
+
+def _cut(state: Tree, parameters: Tree) -> list[Tree]:
+    """Returns a state of each parameter; numbers that are common go to all of them."""
+    leaves = jax.tree.leaves(parameters)
+    ends = np.cumsum([leaf.size for leaf in leaves])
+
+    def part(value: Any, end: int, leaf: Any) -> Any:
+        if np.ndim(value) == 0:
+            return value
+        return value[end - leaf.size : end].reshape(leaf.shape)
+
+    return [
+        jax.tree.map(lambda value, end=int(end), leaf=leaf: part(value, end, leaf), state)
+        for end, leaf in zip(ends, leaves, strict=True)
+    ]
+
+
+def _joined(states: list[Tree], parameters: Tree) -> Tree:
+    """Returns the state that `_cut` has cut: vectors joined, what is common once."""
+    del parameters
+
+    def join(*values: Any) -> Any:
+        if np.ndim(values[0]) == 0:
+            return np.asarray(values[0])
+        return np.concatenate([np.asarray(value).reshape(-1) for value in values])
+
+    return jax.tree.map(join, *states)
 
 
 def _starts(leaves: list[jax.Array], norm: jax.Array) -> list[jax.Array]:
@@ -159,8 +197,10 @@ def adafactor_decay(step: jax.Array, beta2: float) -> jax.Array:
 
 
 def _adam(stacked_axes: Tree | None) -> optax.GradientTransformation:
-    del stacked_axes  # Adam works element by element
-    return optax.scale_by_adam(b1=ADAM_BETA1, b2=ADAM_BETA2, eps=ADAM_EPSILON)
+    single = optax.scale_by_adam(b1=ADAM_BETA1, b2=ADAM_BETA2, eps=ADAM_EPSILON)
+    if stacked_axes is None:
+        return single
+    return _mapped(single, jax.tree.map(lambda _: 0, stacked_axes))  # element by element
 
 
 def _adafactor(stacked_axes: Tree | None) -> optax.GradientTransformation:

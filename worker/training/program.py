@@ -11,38 +11,29 @@ import numpy as np
 from flax import nnx
 
 from brainformer.model.config import ModelConfig
-from brainformer.model.decoder import (
-    Decoder,
-    build_model,
-    cross_entropy,
-    next_token_loss,
-)
+from brainformer.model.decoder import Decoder, build_model
 from brainformer.model.initial import on_device
 from brainformer.search.proxy.proxy import Proxy
+from brainformer.worker.devices.compiler_options import (
+    COMPILER_OPTIONS,
+    use_compilation_cache,
+)
+from brainformer.worker.devices.placement import Placement
 from brainformer.worker.timing.clock import Clock
-from brainformer.worker.training.compiler_options import COMPILER_OPTIONS
+from brainformer.worker.training.blueprint import (
+    Blueprint,
+    StepMetrics,
+    TrainingState,
+    compile_step,
+    evaluation_step,
+    lay_out,
+    split_model,
+)
 from brainformer.worker.training.evaluation_program import evaluation_in_pieces
 from brainformer.worker.training.heap import clear_room, give_back, make_room
-from brainformer.worker.training.optimizer import Optimizer, build_optimizer, learning_rate
+from brainformer.worker.training.optimizer import Optimizer
 
 Tree: TypeAlias = Any
-
-
-class TrainingState(NamedTuple):
-    """Everything that a training step changes; its buffers are donated to the next step."""
-
-    parameters: Tree
-    optimizer_state: Tree
-    routing: Tree
-
-
-class StepMetrics(NamedTuple):
-    """Scalars of one step, and the share of tokens that each expert took."""
-
-    cross_entropy: jax.Array
-    gradient_norm: jax.Array
-    drop_fraction: jax.Array
-    expert_load: jax.Array
 
 
 class Program(NamedTuple):
@@ -50,15 +41,19 @@ class Program(NamedTuple):
 
     Attributes:
         shapes: Shapes and types of a state.
-        initial: Returns a fresh initial state, always the same.
+        initial: Returns a fresh initial state, always the same, born where it lies.
         step: (state, tokens [batch, length + 1], fraction of the budget) to (state, metrics).
         evaluate: (state, tokens [batch, length + 1]) to each token's loss [batch, length] in
             nats, under the causal rule of evaluation and export.
         decoder: Merges a state into the model.
-        memory_bytes: What the training step needs by the compiler's own account.
+        portable: A state as checkpoints keep it: the same whatever devices it lies on.
+        portable_shapes: Shapes and types of that, and where each value lies.
+        restored: A state of what checkpoints keep.
+        memory_bytes: What the training step needs of each device by the compiler's own account.
         compile_seconds: From tracing to the loaded programs.
         step_compile_seconds: The part of it that ends with the training step.
         parameters: Number of trained values.
+        placement: The devices.
     """
 
     shapes: TrainingState
@@ -66,10 +61,14 @@ class Program(NamedTuple):
     step: Callable[[TrainingState, Any, Any], tuple[TrainingState, StepMetrics]]
     evaluate: Callable[[TrainingState, Any], jax.Array]
     decoder: Callable[[TrainingState], Decoder]
+    portable: Callable[[TrainingState], TrainingState]
+    portable_shapes: TrainingState
+    restored: Callable[[TrainingState], TrainingState]
     memory_bytes: int
     compile_seconds: float
     step_compile_seconds: float
     parameters: int
+    placement: Placement
 
 
 def compile_program(
@@ -79,6 +78,7 @@ def compile_program(
     seed: int,
     clock: Clock,
     cache_folder: Path | None,
+    placement: Placement | None = None,
     whole_evaluation: bool = False,
 ) -> Program:
     """Traces, lowers and compiles the trial's functions; nothing is allocated for training yet.
@@ -90,51 +90,42 @@ def compile_program(
         clock: Measures the compilation.
         cache_folder: Where compiled programs are kept between processes; a per-user folder,
             since what it holds is run.
+        placement: The devices; jax's default one where none are named.
         whole_evaluation: Whether the evaluation must be one program, as export makes it, so that
             its time is that of inference. On a CPU it otherwise comes in pieces; an accelerator
             would wait between them.
     """
+    placement = placement or Placement()
     if cache_folder is not None:
         use_compilation_cache(cache_folder)
     start = clock.now()
     key = jax.random.key(int(np.random.SeedSequence(seed).generate_state(1)[0]))
-    abstract = nnx.eval_shape(lambda: build_model(config, key=key))
-    graph, parameters, routing = _split(abstract)
-    optimizer = build_optimizer(
-        proxy,
-        stacked_axes=stacked_axes(parameters, config),
-        flatten=jax.default_backend() == "cpu",
-    )
-    shapes = TrainingState(parameters, jax.eval_shape(optimizer.init, parameters), routing)
-    shape = (config.batch_size, config.sequence_length + 1)
-    tokens, fraction = np.zeros(shape, np.int32), np.float32(0.0)
-    options = COMPILER_OPTIONS.get(jax.default_backend())
+    blueprint = lay_out(config, proxy, placement)
+    graph, optimizer, shapes = blueprint.graph, blueprint.optimizer, blueprint.shapes
     clear_room()
-    step = jax.jit(_training_step(graph, optimizer, proxy), donate_argnums=0)
-    compiled_step = step.lower(shapes, tokens, fraction).compile(options)
+    compiled_step = compile_step(blueprint, placement)
     memory: Any = compiled_step.memory_analysis()
     step_seconds = clock.now() - start
     evaluate: Callable[[TrainingState, Any], jax.Array]
-    if whole_evaluation or config.scan or jax.default_backend() != "cpu":
-        evaluate = jax.jit(_evaluation_step(graph)).lower(shapes, tokens).compile(options)
+    if whole_evaluation or config.scan or not placement.on_one_cpu:
+        evaluate = _whole_evaluation(blueprint, placement)
     else:
         evaluate = _evaluation_in_pieces(config, graph, shapes)
 
-    def initial() -> TrainingState:
-        on_cpu = jax.default_backend() == "cpu"
-        if on_cpu:
-            clear_room()
-            give_back()  # what an earlier state and its steps leave
-        _, fresh, rules = _split(build_model(config, key=key))
-        state = TrainingState(fresh, optimizer.init(fresh), rules)
-        if on_cpu:
-            # A step whose inputs are still being copied runs on another thread, and so do all that
-            # follow it at once: two of them may hold their temporaries.
-            wait(state)
-            on_device(np.zeros(1, np.float32))  # jax keeps a host array until the next transfer
-            give_back()  # what drawing leaves in pieces: up to as much again
-            make_room(int(memory.temp_size_in_bytes))
-        return state
+    def fresh() -> TrainingState:
+        _, parameters, rules = split_model(build_model(config, key=key))
+        return TrainingState(parameters, optimizer.init(parameters), rules)
+
+    def portable(state: TrainingState) -> TrainingState:
+        if placement.mesh is None:
+            state = jax.tree.map(np.asarray, state)
+        return state._replace(
+            optimizer_state=optimizer.apart(state.optimizer_state, state.parameters)
+        )
+
+    def restored(saved: TrainingState) -> TrainingState:
+        whole = optimizer.together(saved.optimizer_state, saved.parameters)
+        return saved._replace(optimizer_state=whole)
 
     def decoder(state: TrainingState) -> Decoder:
         merged: Decoder = nnx.merge(graph, state.parameters, state.routing, copy=True)
@@ -142,46 +133,60 @@ def compile_program(
 
     return Program(
         shapes=shapes,
-        initial=initial,
-        step=compiled_step,
+        initial=_initial(fresh, shapes, placement, room_bytes=int(memory.temp_size_in_bytes)),
+        step=_fed(compiled_step, placement),
         evaluate=evaluate,
         decoder=decoder,
-        memory_bytes=_memory_bytes(memory),
+        portable=portable,
+        portable_shapes=portable_shapes(shapes, optimizer),
+        restored=restored,
+        memory_bytes=memory_bytes_of(memory),
         compile_seconds=clock.now() - start,
         step_compile_seconds=step_seconds,
-        parameters=sum(leaf.size for leaf in jax.tree.leaves(parameters)),
+        parameters=sum(leaf.size for leaf in jax.tree.leaves(shapes.parameters)),
+        placement=placement,
     )
 
 
-def use_compilation_cache(folder: Path) -> None:
-    """Keeps compiled programs in `folder` from now on."""
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    jax.config.update("jax_compilation_cache_dir", str(folder))  # type: ignore[no-untyped-call]
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)  # type: ignore[no-untyped-call]
-    jax.config.update("jax_persistent_cache_min_entry_size_bytes", 0)  # type: ignore[no-untyped-call]
+def portable_shapes(shapes: TrainingState, optimizer: Optimizer) -> TrainingState:
+    """Returns the shapes of a state as checkpoints keep it."""
+    if not isinstance(shapes.optimizer_state, list):
+        states = jax.eval_shape(
+            lambda state: optimizer.apart(state, shapes.parameters), shapes.optimizer_state
+        )
+        return shapes._replace(optimizer_state=states)
+    return shapes
 
 
-def dispatch_in_order() -> None:
-    """Has a CPU finish a program before the next is handed over; call before jax's first use.
+def _initial(
+    fresh: Callable[[], TrainingState],
+    shapes: TrainingState,
+    placement: Placement,
+    *,
+    room_bytes: int,
+) -> Callable[[], TrainingState]:
+    """Returns what makes the initial state where it lies, never whole on one of several devices."""
+    if placement.mesh is not None:
+        where = jax.tree.map(lambda one: one.sharding, shapes)
+        with placement.tracing():
+            born = jax.jit(fresh, out_shardings=where).lower().compile()
+        return lambda: born()
+    if placement.platform != "cpu":
+        return fresh
 
-    Otherwise up to three steps hold their temporaries at once: three times what the compiler's
-    account says and a trial is refused by.
-    """
-    jax.config.update("jax_cpu_enable_async_dispatch", False)  # type: ignore[no-untyped-call]
+    def initial() -> TrainingState:
+        clear_room()
+        give_back()  # what an earlier state and its steps leave
+        state = fresh()
+        # A step whose inputs are still being copied runs on another thread, and so do all that
+        # follow it at once: two of them may hold their temporaries.
+        wait(state)
+        on_device(np.zeros(1, np.float32))  # jax keeps a host array until the next transfer
+        give_back()  # what drawing leaves in pieces: up to as much again
+        make_room(room_bytes)
+        return state
 
-
-def stacked_axes(parameters: Tree, config: ModelConfig) -> Tree:
-    """Returns, per parameter, how many leading axes stack alike matrices.
-
-    Experts stack theirs on one leading axis, a scan over blocks adds another.
-    """
-
-    def count(path: tuple[Any, ...], leaf: Any) -> int:
-        names = {str(getattr(part, "key", getattr(part, "name", ""))) for part in path}
-        scanned = 1 if config.scan and "blocks" in names else 0
-        return scanned + max(0, int(leaf.ndim) - scanned - 2)
-
-    return jax.tree_util.tree_map_with_path(count, parameters)
+    return initial
 
 
 def wait(values: Tree) -> None:
@@ -189,52 +194,28 @@ def wait(values: Tree) -> None:
     jax.block_until_ready(values)  # type: ignore[no-untyped-call]
 
 
-def _split(model: Decoder) -> tuple[Any, Tree, Tree]:
-    """Returns the model's structure, its parameters and everything else that it holds."""
-    graph, *states = nnx.split(model, nnx.Param, ...)
-    return graph, states[0], states[1]
+def _whole_evaluation(
+    blueprint: Blueprint, placement: Placement
+) -> Callable[[TrainingState, Any], jax.Array]:
+    """Returns the evaluation as one program; every device gets all losses."""
+    evaluate = jax.jit(evaluation_step(blueprint.graph), out_shardings=placement.everywhere)
+    with placement.tracing():
+        lowered = evaluate.lower(blueprint.shapes, blueprint.tokens)
+        compiled = lowered.compile(COMPILER_OPTIONS.get(placement.platform))
+    fed: Callable[[TrainingState, Any], jax.Array] = _fed(compiled, placement)
+    return fed
 
 
-def _training_step(
-    graph: Any, optimizer: Optimizer, proxy: Proxy
-) -> Callable[..., tuple[TrainingState, StepMetrics]]:
-    def step(
-        state: TrainingState, tokens: jax.Array, fraction: jax.Array
-    ) -> tuple[TrainingState, StepMetrics]:
-        def loss(parameters: Tree) -> tuple[jax.Array, tuple[Any, Tree]]:
-            model = nnx.merge(graph, parameters, state.routing, copy=True)
-            total, report = next_token_loss(model, tokens, training=True)
-            _, _, routing = _split(model)
-            return total, (report, routing)
+def _fed(compiled: Any, placement: Placement) -> Any:
+    """Returns the program, which on a mesh takes batches and numbers from the host."""
+    if placement.mesh is None:
+        return compiled
 
-        gradients, (report, routing) = jax.grad(loss, has_aux=True)(state.parameters)
-        rate = learning_rate(
-            fraction,
-            peak=proxy.peak_learning_rate,
-            warmup_fraction=proxy.warmup_fraction,
-            schedule=proxy.schedule,
-        )
-        parameters, optimizer_state, norm = optimizer.update(
-            gradients, state.optimizer_state, state.parameters, rate
-        )
-        metrics = StepMetrics(
-            cross_entropy=report.cross_entropy,
-            gradient_norm=norm,
-            drop_fraction=report.drop_fraction,
-            expert_load=report.expert_load,
-        )
-        return TrainingState(parameters, optimizer_state, routing), metrics
+    def run(state: TrainingState, tokens: np.ndarray, *numbers: np.float32) -> Any:
+        placed = map(placement.scalar, numbers)
+        return compiled(state, placement.batch(np.asarray(tokens)), *placed)
 
-    return step
-
-
-def _evaluation_step(graph: Any) -> Callable[[TrainingState, jax.Array], jax.Array]:
-    def evaluate(state: TrainingState, tokens: jax.Array) -> jax.Array:
-        model = nnx.merge(graph, state.parameters, state.routing, copy=True)
-        logits, _ = model.flat_logits(tokens[:, :-1], training=False)
-        return cross_entropy(logits, tokens[:, 1:].reshape(-1)).reshape(tokens.shape[0], -1)
-
-    return evaluate
+    return run
 
 
 def _evaluation_in_pieces(
@@ -244,7 +225,8 @@ def _evaluation_in_pieces(
     return lambda state, tokens: pieces(state.parameters, state.routing, tokens)
 
 
-def _memory_bytes(analysis: Any) -> int:
+def memory_bytes_of(analysis: Any) -> int:
+    """Returns what a program needs of each device: arguments, results, temporaries, code."""
     if analysis is None:  # a backend that does not tell
         return 0
     return int(

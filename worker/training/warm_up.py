@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from brainformer.search.proxy.proxy import Proxy
 from brainformer.worker.datasets.dataset import Dataset
+from brainformer.worker.devices.hosts import Hosts, OneHost
 from brainformer.worker.timing.calibration import (
     cores,
     meter,
@@ -61,6 +63,7 @@ def warm_up(
     platform: str,
     cache_folder: Path | None,
     decided: int | None,
+    hosts: Hosts | None = None,
 ) -> WarmUp:
     """Runs the compiled step on dummy data until its time is known; its outcome is thrown away.
 
@@ -74,7 +77,9 @@ def warm_up(
         platform: Of the device.
         cache_folder: Holds the reference speed of this machine.
         decided: The number of steps if it is known already, from a record or a checkpoint.
+        hosts: Of the trial; the first one's clock decides.
     """
+    hosts = hosts or OneHost()
     name = clock_name(proxy, platform)
     make_timer = _timer_maker(name, clock, cache_folder)
     timer = make_timer()
@@ -82,18 +87,23 @@ def warm_up(
     dummy.run(WARM_UP_STEPS)
     needed = MIN_BLOCKS if name == "calibrated" and decided is None else 1
     spendable = min(CALIBRATION_SHARE * proxy.budget_seconds, CALIBRATION_SECONDS)
+
+    def enough(count: int) -> bool:
+        return count >= needed and (needed == 1 or timer.seconds >= spendable)
+
     for count in range(MAX_BLOCKS):
-        if count >= needed and (needed == 1 or timer.seconds >= spendable):
+        if hosts.agree(partial(enough, count)):
             break
         timer.run(lambda: dummy.run(1), 1)
         timer.run_reference()
+    step_seconds = hosts.agree(lambda: timer.step_seconds)
     total = decided
     if name == "calibrated" and decided is None:
-        total = max(1, round(proxy.budget_seconds / timer.step_seconds))
+        total = max(1, round(proxy.budget_seconds / step_seconds))
     return WarmUp(
         clock_name=name,
         timer=make_timer(),
-        step_seconds=timer.step_seconds,
+        step_seconds=step_seconds,
         total_steps=total,
     )
 

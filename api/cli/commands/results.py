@@ -145,6 +145,7 @@ def _show_trial(trial: dict[str, Any]) -> None:
         *((words, number(measured.get(name), digits)) for words, name, digits in FIGURES),
         ("parameters", number(trial["parameters"], 0)),
         ("activated", number(trial["activated_parameters"], 0)),
+        ("mesh", _axes(measured.get("mesh"))),
         ("digest", trial["digest"]),
         ("model dim", str(genome.model_dim)),
     ]
@@ -154,3 +155,8 @@ def _show_trial(trial: dict[str, Any]) -> None:
     for one in trial.get("changes", ()):
         rows.append((one["op"], f"{one['path']}: {one['before']} -> {one['after']}"))
     stdout().print(table(("", ""), rows))
+
+
+def _axes(mesh: dict[str, int] | None) -> str:
+    """Returns the devices along each axis of the mesh that a trial ran on."""
+    return "-" if mesh is None else " x ".join(f"{name} {size}" for name, size in mesh.items())

@@ -41,6 +41,12 @@ export function bytes(value) {
   return `${value} B`;
 }
 
+// The axes of a mesh that have more than one device: "data 2 × expert 4".
+export function mesh(axes) {
+  const shared = ["data", "expert", "model"].filter((axis) => axes[axis] > 1);
+  return shared.map((axis) => `${axis} ${axes[axis]}`).join(" × ") || "one device";
+}
+
 export function percent(fraction, digits = 0) {
   return isNumber(fraction) ? `${fixed(fraction * 100, digits)} %` : NONE;
 }

@@ -24,6 +24,9 @@ const MEASURED = [
   ["Contention", (m) => m.contention, (v) => `${format.fixed(v, 2)}×`],
   ["Clock", (m) => m.clock, String],
   ["Device", (m) => m.device ?? m.platform, String],
+  ["Mesh", (m) => m.mesh, format.mesh],
+  ["Hosts", (m) => (m.hosts > 1 ? m.hosts : null), String],
+  ["Recomputed", (m) => (m.remat ? "blocks, in the backward pass" : null), String],
 ];
 
 export class TrialPanel {

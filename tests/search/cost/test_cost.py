@@ -16,9 +16,11 @@ from brainformer.search.cost.cost import (
 from brainformer.search.cost.trainable import check_trainable
 from brainformer.search.errors import InvalidGenome
 from brainformer.search.proxy.builtin_proxies import load_proxy
+from brainformer.search.proxy.mesh import MeshAxes
 from brainformer.search.proxy.proxy import Proxy
 from brainformer.search.space.genome import parse_genome
-from brainformer.search.space.zoo import ZOO
+from brainformer.search.space.space import load_preset
+from brainformer.search.space.zoo import ZOO, zoo_genome
 from tests.repository import REPOSITORY
 
 RESULTS = REPOSITORY / "benchmarks" / "results"
@@ -104,6 +106,36 @@ def test_memory_on_a_gpu_is_what_was_measured_there(name, gib):
 
     assert memory_bytes(genome, proxy, platform="gpu") / 2**30 == pytest.approx(gib, rel=0.05)
     assert memory_bytes(genome, proxy) > 1.5 * memory_bytes(genome, proxy, platform="gpu")
+
+
+def test_memory_on_tpus_is_what_their_compiler_says():
+    lines = (RESULTS / "tpu-compile.jsonl").read_text("utf-8").splitlines()
+    proxy, space = load_proxy("brainformer-100m32e"), load_preset("brainformer-100m32e")
+    off = {}
+    for details in (json.loads(line)["details"] for line in lines):
+        for name, found in details["blocks"].items():
+            mesh = MeshAxes(**found["mesh"])
+            needed = memory_bytes(zoo_genome(name, space), proxy, platform="tpu", mesh=mesh)
+            off[details["target"], name] = needed / 2**30 / found["memory_gib"] - 1
+
+    assert {"tpu-v6e-1", "tpu-v6e-8"} <= {target for target, _ in off}
+    assert max(map(abs, off.values())) < 0.15, off
+
+
+def test_experts_and_widths_are_shared_by_the_devices_of_a_mesh():
+    genome = zoo_genome("glam", load_preset("brainformer-100m32e"))
+    proxy = load_proxy("brainformer-100m32e")
+
+    def gib(**axes):
+        return memory_bytes(genome, proxy, platform="tpu", mesh=MeshAxes(**axes)) / 2**30
+
+    assert gib(expert=8) < 0.25 * gib()
+    assert gib(expert=8) < gib(data=2, expert=4) < gib(data=8)
+    assert gib(model=2) < gib()
+    assert gib(data=8) > parameters(genome, proxy) * 4 / 2**30  # all experts are on each device
+    groups = proxy.model_copy(update={"routing_groups": 8})
+    eight = MeshAxes(expert=8)
+    assert memory_bytes(genome, groups, mesh=eight) < memory_bytes(genome, proxy, mesh=eight)
 
 
 def test_memory_on_a_gpu_is_what_the_trials_of_two_searches_took_there():

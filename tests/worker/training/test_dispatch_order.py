@@ -5,7 +5,7 @@ import pytest
 
 HANDS_OVER_A_LONG_PROGRAM = """
 import jax, jax.numpy as jnp
-from brainformer.worker.training.program import dispatch_in_order
+from brainformer.worker.devices.compiler_options import dispatch_in_order
 if {in_order}:
     dispatch_in_order()
 long = jax.jit(lambda x: jax.lax.fori_loop(0, 60, lambda _, y: jnp.tanh(y @ y), x))

@@ -14,9 +14,9 @@ from brainformer.search.proxy.builtin_proxies import load_proxy
 from brainformer.search.space.genome import Genome
 from brainformer.search.space.space import load_preset
 from brainformer.search.space.zoo import zoo_genome
+from brainformer.worker.devices.compiler_options import SMALL_PROGRAM_OPTIONS
 from brainformer.worker.timing.clock import SystemClock
 from brainformer.worker.training import evaluation_program
-from brainformer.worker.training.compiler_options import SMALL_PROGRAM_OPTIONS
 from brainformer.worker.training.evaluation_program import forget_pieces
 from brainformer.worker.training.program import compile_program
 

@@ -16,7 +16,8 @@ def memory_limit_bytes(device: jax.Device) -> int:
     """Returns how many bytes a program may need on the device.
 
     An accelerator tells its own limit; on a CPU it is the machine's memory or the control
-    group's limit, whichever is smaller, less a tenth for everything else.
+    group's limit, whichever is smaller, less a tenth for everything else, shared by the devices
+    that a process makes of it.
     """
     stats = device.memory_stats() or {}
     if device.platform != "cpu" and "bytes_limit" in stats:
@@ -27,7 +28,7 @@ def memory_limit_bytes(device: jax.Device) -> int:
             total = min(total, int(Path(path).read_text("ascii")))
         except (OSError, ValueError):
             continue
-    return int(total * USABLE_SHARE)
+    return int(total * USABLE_SHARE) // jax.local_device_count(device.platform)
 
 
 def peak_memory_bytes(device: jax.Device) -> int:

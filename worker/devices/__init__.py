@@ -1,0 +1,1 @@
+"""What a trial runs on: its devices, hosts, memory and compiler."""
