@@ -57,6 +57,7 @@ EXAMPLES: dict[str, str] = {
     "db upgrade": "brainformer db upgrade",
     "db check": "brainformer db check",
     "db backup": "brainformer db backup search-backup.db",
+    "db restore": "brainformer db restore search-backup.db",
 }
 
 
