@@ -110,7 +110,7 @@ Placed = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 def _expert_choice(probabilities: torch.Tensor, layer: dict[str, Any], batch: int) -> Placed:
     """Returns tokens and weights [experts, places] and the balance loss: none.
 
-    Expert choice across the batch at one position, as `brainformer.model.routing` has it.
+    Expert choice across the batch at one position, as `brainformer.model.experts.routing` has it.
     """
     experts = probabilities.shape[1]
     length = probabilities.shape[0] // batch
@@ -123,7 +123,7 @@ def _expert_choice(probabilities: torch.Tensor, layer: dict[str, Any], batch: in
 
 
 def _top_k(probabilities: torch.Tensor, layer: dict[str, Any], batch: int) -> Placed:
-    """Returns the same of token choice; a capacity accrues with the position (model/routing.py)."""
+    """Returns the same of token choice; a capacity accrues with the position."""
     count, experts = probabilities.shape
     length, k = count // batch, {"top_1": 1, "top_2": 2}[layer["gating"]]
     values, chosen = torch.topk(probabilities, k, dim=1)

@@ -12,10 +12,10 @@ from jaxtyping import Array, Float
 
 from brainformer.model.attention import AttentionLayer
 from brainformer.model.config import ModelConfig
+from brainformer.model.experts.moe import MoELayer
+from brainformer.model.experts.routing import RoutingReport, RoutingState
 from brainformer.model.feed_forward import FeedForwardLayer
-from brainformer.model.moe import MoELayer
 from brainformer.model.norms import make_norm
-from brainformer.model.routing import RoutingReport, RoutingState
 
 # One row per kind of sub-layer; costs, mutations and drawings have tables of their own.
 MODULES: dict[str, type[nnx.Module]] = {

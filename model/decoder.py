@@ -15,9 +15,9 @@ from jaxtyping import Array, Float, Int
 
 from brainformer.model.block import Block, RoutingTotals
 from brainformer.model.config import ModelConfig
+from brainformer.model.experts.routing import RoutingReport, RoutingState
 from brainformer.model.initial import normal
 from brainformer.model.norms import make_norm
-from brainformer.model.routing import RoutingReport, RoutingState
 from brainformer.model.surroundings import platform
 
 State = Any  # flax's generic state: a tree of variables

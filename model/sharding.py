@@ -1,8 +1,8 @@
 """A model on a mesh of (data, expert, model) devices.
 
 Rows of the batch are split over data x expert. Experts live on the expert axis
-(model/expert_parallel.py); widths of attention and feed-forward layers are split over the model
-axis. Everything else is left to the compiler's partitioner.
+(model/experts/expert_parallel.py); widths of attention and feed-forward layers are split over the
+model axis. Everything else is left to the compiler's partitioner.
 """
 
 from __future__ import annotations

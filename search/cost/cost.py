@@ -67,7 +67,7 @@ SAVED_PER_SCORE = 1.25
 SAVED_PER_SCORE_TPU = 1.0
 # Queries of attention from which two halves are faster than one span (model/attention.py).
 SHORTEST_IN_HALVES = 128
-# Places in a block of one expert's tokens, without a capacity; model/moe.py computes by it on CPU.
+# Places in a block of one expert's tokens, without a capacity; the model computes by it on CPU.
 DROPLESS_BLOCK = 64
 
 
@@ -288,7 +288,7 @@ def memory_bytes(
     logits = proxy.vocab_size * (FLOAT32_BYTES + activation_bytes)  # and their gradient
     ends = 3.0 * genome.model_dim * activation_bytes + logits
     if mesh.shards > 1 and proxy.routing_groups == 1 and any(c.expert_parameters for c in costs):
-        # All tokens and what they become meet on each device (model/expert_parallel.py).
+        # All tokens and what they become meet on each device (model/experts/expert_parallel.py).
         ends += 2.0 * mesh.shards * genome.model_dim * activation_bytes
     return int(state + tokens * (proxy.blocks * kept * activation_bytes + ends))
 

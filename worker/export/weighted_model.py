@@ -20,7 +20,7 @@ from flax import nnx
 
 from brainformer.model.config import ModelConfig
 from brainformer.model.decoder import Decoder, build_model
-from brainformer.model.routing import RoutingState
+from brainformer.model.experts.routing import RoutingState
 from brainformer.search.errors import InvalidExport
 from brainformer.search.export.provenance import Provenance, versions_of
 from brainformer.search.proxy.proxy import Proxy

@@ -199,7 +199,7 @@ def traced_anew():
 
 @pytest.mark.usefixtures("traced_anew")
 def test_a_leaking_genome_fails_with_the_reason(train, monkeypatch):
-    from brainformer.model import moe, routing
+    from brainformer.model.experts import moe, routing
 
     def within_rows(probabilities, cutoff):
         length = probabilities.shape[0] // 8

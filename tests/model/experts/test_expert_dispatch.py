@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from brainformer.model.expert_dispatch import Slots, rows_of, weighted_sum
+from brainformer.model.experts.expert_dispatch import Slots, rows_of, weighted_sum
 
 TOKENS, EXPERTS, PLACES, DIM, K = 10, 3, 5, 4, 2
 

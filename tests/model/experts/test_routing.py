@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from brainformer.model import routing
 from brainformer.model.decoder import build_model, next_token_loss
-from brainformer.model.moe import MoELayer
-from brainformer.model.routing import (
+from brainformer.model.experts import routing
+from brainformer.model.experts.moe import MoELayer
+from brainformer.model.experts.routing import (
     choose_across_batch,
     pack_blocks,
     paper_expert_choice,

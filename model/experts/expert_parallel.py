@@ -22,8 +22,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from brainformer.model.config import DATA_AXIS, EXPERT_AXIS, MODEL_AXIS, partition_spec
-from brainformer.model.expert_dispatch import Slots, rows_of, weighted_sum
-from brainformer.model.routing import RoutingReport, scores
+from brainformer.model.experts.expert_dispatch import Slots, rows_of, weighted_sum
+from brainformer.model.experts.router import scores
+from brainformer.model.experts.routing import RoutingReport
 from brainformer.model.surroundings import axis_size
 
 ROWS = (DATA_AXIS, EXPERT_AXIS)  # what the rows of a batch are split over

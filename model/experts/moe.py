@@ -15,8 +15,8 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from brainformer.model.config import ModelConfig
-from brainformer.model.expert_dispatch import Slots, rows_of, weighted_sum
-from brainformer.model.expert_parallel import (
+from brainformer.model.experts.expert_dispatch import Slots, rows_of, weighted_sum
+from brainformer.model.experts.expert_parallel import (
     Matrices,
     Placed,
     Routed,
@@ -24,24 +24,26 @@ from brainformer.model.expert_parallel import (
     routed_in_groups,
     routed_together,
 )
-from brainformer.model.feed_forward import activate
-from brainformer.model.initial import constant, normal
-from brainformer.model.routing import (
+from brainformer.model.experts.router import (
+    admitted_share,
+    load_balance_loss,
+    scores,
+    threshold_gates,
+    tracked_cutoff,
+)
+from brainformer.model.experts.routing import (
     RoutingReport,
     RoutingState,
-    admitted_share,
     choose_across_batch,
-    load_balance_loss,
     pack_blocks,
     paper_expert_choice,
     paper_top_k,
     preferences,
-    scores,
-    threshold_gates,
     top_k_gates,
-    tracked_cutoff,
     turns_with_capacity,
 )
+from brainformer.model.feed_forward import activate
+from brainformer.model.initial import constant, normal
 from brainformer.model.surroundings import on_several_devices, platform
 from brainformer.search.cost.cost import DROPLESS_BLOCK, TOP_K, is_gated
 from brainformer.search.cost.trainable import slots_per_expert

@@ -1,0 +1,1 @@
+"""Mixture of experts: routing rules, dispatch, and experts on several devices."""
