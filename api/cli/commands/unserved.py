@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from brainformer.api.cli.terminal.controller_client import ControllerClient
+if TYPE_CHECKING:
+    from brainformer.api.cli.terminal.controller_client import ControllerClient
 
 
 def unserved(client: ControllerClient, record: dict[str, Any]) -> str:

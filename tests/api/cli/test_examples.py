@@ -13,7 +13,17 @@ from brainformer.api.cli.examples import EXAMPLES
 from brainformer.api.cli.main import app
 
 # What runs on, writes files or prints a picture has no JSON to write.
-WITHOUT_JSON = {"serve", "worker", "demo", "export", "report", "open", "genome draw", "db backup"}
+WITHOUT_JSON = {
+    "serve",
+    "worker",
+    "demo",
+    "export",
+    "report",
+    "open",
+    "genome draw",
+    "db backup",
+    "db restore",
+}
 
 
 def commands(command: Any, path: str = "") -> Iterator[tuple[str, Any]]:
