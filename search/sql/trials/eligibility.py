@@ -14,6 +14,7 @@ from typing import NamedTuple, TypeAlias
 from pydantic_core import from_json
 from sqlalchemy import bindparam, select
 
+from brainformer.search.proxy.proxy import Proxy
 from brainformer.search.sql.connection.database import Transaction
 from brainformer.search.sql.connection.tables import searches
 from brainformer.search.sql.trials.history import SearchCache
@@ -24,6 +25,7 @@ from brainformer.search.trials.lease_messages import ClaimRequest
 
 MOST_WISHES = 256  # that are remembered
 READ_TOGETHER = 500
+BUILT_IN = Proxy().dataset
 OFFERS = select(
     searches.c.id,
     searches.c.ordinal,
@@ -119,7 +121,9 @@ class SearchCaches:
             ids = unknown[first : first + READ_TOGETHER]
             for row in tx.all(SpecText, SPECS, {"ids": ids}):
                 spec = from_json(row.spec)
-                needs = Needs(frozenset(spec["pools"]), spec["proxy"]["dataset"])
+                # Specs of earlier versions leave out what had its default.
+                dataset = spec.get("proxy", {}).get("dataset", BUILT_IN)
+                needs = Needs(frozenset(spec.get("pools", ())), dataset)
                 self._needs[row.id] = needs
         return self._needs
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -179,6 +180,10 @@ def test_watch_keeps_one_stream_open_while_trials_complete(
     brainformer(site, "search", "create", "-f", spec)
     with ThreadPoolExecutor(1) as pool:
         watching = pool.submit(brainformer, site, "search", "watch", "small")
+        end = time.monotonic() + 30
+        while not opened:
+            assert time.monotonic() < end
+            time.sleep(0.02)
         worker.finish_next([2.0], kind="baseline")
         worker.finish_candidates([1.9, 1.8])
         watched = watching.result(timeout=30)

@@ -121,7 +121,7 @@ def test_a_difference_tells_every_change(odd: str) -> None:
 
 
 def test_a_drawing_has_every_sub_layer_and_bars_by_cost() -> None:
-    genome, proxy = parse_genome(ODD), load_proxy("nano")
+    genome, proxy = parse_genome(ODD), load_proxy("nano").model_copy(update={"blocks": 3})
     lines = drawn(genome, proxy).splitlines()
     costs = [one.forward_flops for one in cost.layer_costs(genome, proxy)]
     branches = [line for line in lines if "▶" in line]
