@@ -56,7 +56,6 @@ EXAMPLES: dict[str, str] = {
     "token revoke": "brainformer token revoke 3",
     "db upgrade": "brainformer db upgrade",
     "db check": "brainformer db check",
-    "db restore": "brainformer db restore search-backup.db",
     "db backup": "brainformer db backup search-backup.db",
     "db restore": "brainformer db restore search-backup.db",
 }
