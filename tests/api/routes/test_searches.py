@@ -249,7 +249,7 @@ def test_a_name_of_two_unfinished_searches_is_not_guessed(tmp_path):
         create(http)
         create(http)
         answer = http.get(f"{SEARCHES}/laptop")
-        assert answer.status_code == 404
+        assert answer.status_code == 409
         assert "use the id" in answer.json()["detail"]
 
 
