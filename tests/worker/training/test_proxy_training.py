@@ -199,7 +199,7 @@ def traced_anew():
 
 @pytest.mark.usefixtures("traced_anew")
 def test_a_leaking_genome_fails_with_the_reason(train, monkeypatch):
-    from brainformer.model.experts import moe, routing
+    from brainformer.model.experts import moe, router
 
     def within_rows(probabilities, cutoff):
         length = probabilities.shape[0] // 8
@@ -207,7 +207,7 @@ def test_a_leaking_genome_fails_with_the_reason(train, monkeypatch):
         best = jax.numpy.max(rows, axis=1, keepdims=True)  # looks at later tokens of the row
         return jax.numpy.where(rows == best, rows, 0.0).reshape(probabilities.shape)
 
-    assert routing.threshold_gates is moe.threshold_gates
+    assert router.threshold_gates is moe.threshold_gates
     monkeypatch.setattr(moe, "threshold_gates", within_rows)
     result = train(recorded_steps=20)
     assert result.outcome is Outcome.LEAKS_FUTURE
