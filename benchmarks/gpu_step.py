@@ -28,12 +28,8 @@ import numpy as np
 
 # Dense bfloat16 products, FLOPs a second, by what the device calls itself; the first that fits.
 PEAK_FLOPS = {
-    "H100 PCIe": 756e12,
-    "H100": 989e12,
-    "H200": 989e12,
-    "A100": 312e12,
-    "L40S": 362e12,
-}
+    "H100 PCIe": 756e12, "H100": 989e12, "H200": 989e12, "A100": 312e12, "L40S": 362e12,
+}  # fmt: skip
 TARGETS = {"dense_transformer": 0.40, "glam": 0.25, "brainformer_1_approximation": 0.25}
 # Which packages a peer needs, and which of the models it trains.
 NEEDS = {
@@ -45,14 +41,9 @@ NEEDS = {
 TRAINS = {peer: tuple(TARGETS) for peer in NEEDS} | {"transformers": ("glam",)}
 MODEL_DIM, SMALL_DIM = 768, 16
 SMALL = {
-    "blocks": 1,
-    "experts": 4,
-    "sequence_length": 16,
-    "vocab_size": 64,
-    "head_dim": 8,
-    "batch_size": 4,
-    "precision": "float32",
-}
+    "blocks": 1, "experts": 4, "sequence_length": 16, "vocab_size": 64, "head_dim": 8,
+    "batch_size": 4, "precision": "float32",
+}  # fmt: skip
 RATE, BETAS, EPSILON = 1e-3, (0.9, 0.98), 1e-9  # of Adam, as in worker/training/optimizer.py
 WARM_UP = 4
 # Steps between two looks at the loss, about half a second: as a trial trains on accelerators

@@ -11,23 +11,19 @@ import typer
 
 from brainformer.api.cli.blocks import genome, space, zoo
 from brainformer.api.cli.commands import (
-    certify,
     compilation,
     data,
     db,
     doctor,
-    export,
     fleet,
     pool,
-    results,
-    search,
-    search_changes,
     serve,
     token,
     worker,
 )
 from brainformer.api.cli.demo import demo
 from brainformer.api.cli.examples import show_examples
+from brainformer.api.cli.searches import certify, export, results, search, search_changes
 from brainformer.api.cli.terminal.exit_codes import ERROR, INTERRUPTED, exit_code
 from brainformer.api.cli.terminal.output import say
 from brainformer.search.errors import BrainformerError

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from brainformer.api.cli.commands.export import export_of
+from brainformer.api.cli.searches.export import export_of
 from brainformer.api.cli.terminal.controller_client import ControllerClient
 from brainformer.api.cli.terminal.output import write_atomically
 from brainformer.api.client.frame import frame_of

@@ -36,7 +36,7 @@ def create_certificate(
     Returns the study that runs them; it is paused, resumed, stopped and cancelled like a search.
     """
     plan = CertificateRequest.model_validate(wanted.model_dump(exclude={"pool"}))
-    record = parts.store.create_certificate(search_id, plan, pool=wanted.pool, actor=actor)
+    record = parts.store.studies.create_certificate(search_id, plan, pool=wanted.pool, actor=actor)
     parts.hub.poke()
     return tagged(record, status=201, location=str(request.url.path))
 
@@ -44,4 +44,4 @@ def create_certificate(
 @router.get("", response_model=Certificates, responses=problems(404, 409), dependencies=[Reads])
 def list_certificates(parts: Parts, search_id: SearchId) -> Response:
     """Returns the search's certificates, newest first, with what they show so far."""
-    return answer(Certificates(items=tuple(parts.store.certificates(search_id))))
+    return answer(Certificates(items=tuple(parts.store.studies.certificates(search_id))))

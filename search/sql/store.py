@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Sequence
 from contextlib import suppress
 
@@ -10,7 +9,7 @@ from typing_extensions import override
 
 from brainformer.search.errors import LeaseLost, NotFound, StorageUnavailable
 from brainformer.search.spec import Limits, SearchSpec, resolve_spec
-from brainformer.search.sql import searches, studies, tokens
+from brainformer.search.sql import searches, tokens
 from brainformer.search.sql.connection.database import Clock, Database
 from brainformer.search.sql.connection.migration import check_connection, prepare
 from brainformer.search.sql.pool_store import SqlPools
@@ -18,6 +17,7 @@ from brainformer.search.sql.reading import activity, listings
 from brainformer.search.sql.reading.best import best_record
 from brainformer.search.sql.rows.records import trial_record, youngest_outside
 from brainformer.search.sql.rows.values import read_spec
+from brainformer.search.sql.study_store import SqlStudies
 from brainformer.search.sql.trials import claims, completion, endings, expiry, heartbeats
 from brainformer.search.sql.trials.eligibility import SearchCaches
 from brainformer.search.status import SearchStatus
@@ -27,7 +27,6 @@ from brainformer.search.store.records import (
     AuditRecord,
     BaselineSummary,
     BestRecord,
-    CertificateRecord,
     EventRecord,
     Page,
     SearchRecord,
@@ -35,7 +34,6 @@ from brainformer.search.store.records import (
     TrialRecord,
     WorkerRecord,
 )
-from brainformer.search.studies.certificate import CertificateRequest
 from brainformer.search.studies.plan import StudyKind
 from brainformer.search.trials.lease_id import LeaseId
 from brainformer.search.trials.lease_messages import (
@@ -47,7 +45,6 @@ from brainformer.search.trials.lease_messages import (
     Result,
 )
 
-TOUCH_SECONDS = 60.0  # how often the use of a token is written down
 MAX_PAGE = 1000
 
 
@@ -75,8 +72,8 @@ class SqlStore(SearchStore):
         self._database = database
         self._caches = SearchCaches()
         self.pools: SqlPools = SqlPools(database)
-        self._touched: dict[int, float] = {}
-        self._touch_lock = threading.Lock()
+        self.studies: SqlStudies = SqlStudies(database)
+        self._token_uses = tokens.TokenUses()
         try:
             prepare(database.engine)
             database.set_clock()
@@ -206,18 +203,6 @@ class SqlStore(SearchStore):
             return best_record(best, trial_record(best.row, youngest_outside(search)))
 
     @override
-    def create_certificate(
-        self, search_id: str, request: CertificateRequest, *, pool: str | None, actor: Actor
-    ) -> SearchRecord:
-        with self._database.write() as tx:
-            return studies.create_certificate(tx, search_id, request, pool=pool, actor=actor)
-
-    @override
-    def certificates(self, search_id: str) -> list[CertificateRecord]:
-        with self._database.read() as tx:
-            return studies.certificates_of(tx, search_id)
-
-    @override
     def baselines(self, search_id: str) -> list[BaselineSummary]:
         with self._database.read() as tx:
             return searches.summaries_of(tx, searches.find(tx, search_id).id)
@@ -310,20 +295,11 @@ class SqlStore(SearchStore):
         with self._database.read() as tx:
             found = tokens.find_token(tx, secret)
             now = tx.now
-        if found is not None and self._due(found.id, now):
+        if found is not None and self._token_uses.due(found.id, now):
             # Who reads must be let in though nothing can be written.
             with suppress(StorageUnavailable), self._database.write() as tx:
                 tokens.touch_token(tx, found.id)
         return found
-
-    def _due(self, token_id: int, now: float) -> bool:
-        """Returns whether the use of a token is to be written: once a minute at most."""
-        with self._touch_lock:
-            last = self._touched.get(token_id)
-            if last is not None and 0 <= now - last < TOUCH_SECONDS:
-                return False
-            self._touched[token_id] = now
-            return True
 
     @override
     def list_tokens(self) -> list[TokenRecord]:

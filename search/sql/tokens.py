@@ -6,6 +6,7 @@ import hashlib
 import hmac
 import re
 import secrets
+import threading
 from collections.abc import Sequence
 
 from sqlalchemy import insert, select
@@ -23,6 +24,24 @@ from brainformer.search.store.scopes import SCOPES
 PREFIX = "bf_"
 SHOWN = 9  # characters of a secret that may be shown
 ADOPTABLE = re.compile(r"bf_[A-Za-z0-9_-]{43,200}")  # 43 characters hold 256 bits
+TOUCH_SECONDS = 60.0  # how often the use of a token is written down
+
+
+class TokenUses:
+    """Which uses of tokens are worth writing down: one a minute of each."""
+
+    def __init__(self) -> None:
+        self._written: dict[int, float] = {}
+        self._lock = threading.Lock()
+
+    def due(self, token_id: int, now: float) -> bool:
+        """Returns whether the use of a token at this time is to be written."""
+        with self._lock:
+            last = self._written.get(token_id)
+            if last is not None and 0 <= now - last < TOUCH_SECONDS:
+                return False
+            self._written[token_id] = now
+            return True
 
 
 def create_token(

@@ -19,7 +19,6 @@ from brainformer.search.store.records import (
     AuditRecord,
     BaselineSummary,
     BestRecord,
-    CertificateRecord,
     EventRecord,
     Page,
     SearchRecord,
@@ -27,7 +26,7 @@ from brainformer.search.store.records import (
     TrialRecord,
     WorkerRecord,
 )
-from brainformer.search.studies.certificate import CertificateRequest
+from brainformer.search.store.study_store import StudyStore
 from brainformer.search.studies.plan import StudyKind
 from brainformer.search.trials.lease_messages import (
     ClaimRequest,
@@ -76,6 +75,7 @@ class SearchStore(ABC):
     """
 
     pools: PoolStore
+    studies: StudyStore
 
     # Searches
 
@@ -200,27 +200,6 @@ class SearchStore(ABC):
         Raises:
             NotFound: no candidate has completed yet.
         """
-
-    @abstractmethod
-    def create_certificate(
-        self, search_id: str, request: CertificateRequest, *, pool: str | None, actor: Actor
-    ) -> SearchRecord:
-        """Creates a certificate of the search's proxy and queues its runs.
-
-        Args:
-            search_id: Of the search, which may have ended.
-            request: How many blocks, seeds, budgets and widths.
-            pool: Where it runs; the search's first by default.
-            actor: Who asks.
-
-        Raises:
-            Conflict: no pool has a complete baseline, or not the one named.
-            InvalidSpec: the search has too few completed candidates.
-        """
-
-    @abstractmethod
-    def certificates(self, search_id: str) -> list[CertificateRecord]:
-        """Returns the search's certificates, newest first, with what they show so far."""
 
     @abstractmethod
     def baselines(self, search_id: str) -> list[BaselineSummary]:

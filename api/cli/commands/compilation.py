@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from brainformer.api.cli.commands.worker_packages import require_worker_packages
 from brainformer.api.cli.terminal.exit_codes import ERROR
 from brainformer.api.cli.terminal.options import (
     URL,
@@ -23,6 +22,7 @@ from brainformer.api.cli.terminal.output import (
     stdout,
     table,
 )
+from brainformer.api.cli.terminal.worker_packages import require_worker_packages
 from brainformer.search.errors import InvalidMesh
 
 if TYPE_CHECKING:
@@ -147,7 +147,7 @@ def _block(
 ) -> tuple[Genome, Proxy]:
     """Returns the genome and its proxy: of a file, of the zoo, or of a search."""
     from brainformer.api.cli.blocks.given import genome_given
-    from brainformer.api.cli.commands.export import fetch_export
+    from brainformer.api.cli.searches.export import fetch_export
     from brainformer.search.export.genome_file import read_export
     from brainformer.search.proxy.builtin_proxies import load_proxy
     from brainformer.search.space.space import load_preset

@@ -7,7 +7,6 @@ from typing import Annotated
 
 import typer
 
-from brainformer.api.cli.commands.worker_packages import require_worker_packages
 from brainformer.api.cli.terminal.options import AsJson
 from brainformer.api.cli.terminal.output import (
     print_json,
@@ -16,6 +15,7 @@ from brainformer.api.cli.terminal.output import (
     stdout,
     table,
 )
+from brainformer.api.cli.terminal.worker_packages import require_worker_packages
 from brainformer.worker.datasets.readers.limits import DOCUMENT_BYTES, MEBIBYTE
 from brainformer.worker.datasets.readers.sources import Format
 

@@ -8,7 +8,6 @@ from typing import Annotated
 
 import typer
 
-from brainformer.api.cli.commands.worker_packages import require_worker_packages
 from brainformer.api.cli.terminal.exit_codes import ERROR
 from brainformer.api.cli.terminal.options import AsJson
 from brainformer.api.cli.terminal.output import (
@@ -17,6 +16,7 @@ from brainformer.api.cli.terminal.output import (
     stdout,
     table,
 )
+from brainformer.api.cli.terminal.worker_packages import require_worker_packages
 
 
 def doctor(

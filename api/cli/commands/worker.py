@@ -10,9 +10,9 @@ from typing import Annotated
 
 import typer
 
-from brainformer.api.cli.commands.worker_packages import require_worker_packages
 from brainformer.api.cli.terminal.options import URL, Token, TokenFile, Url, given_token
 from brainformer.api.cli.terminal.output import say
+from brainformer.api.cli.terminal.worker_packages import require_worker_packages
 from brainformer.search.errors import InvalidSpec
 from brainformer.search.user_folders import ensure_home
 

@@ -14,10 +14,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from brainformer.api.cli.commands.export import fetch_export
-from brainformer.api.cli.commands.search import read_spec
-from brainformer.api.cli.commands.worker_packages import require_worker_packages
 from brainformer.api.cli.demo.processes import Family
+from brainformer.api.cli.searches.export import fetch_export
+from brainformer.api.cli.searches.search import read_spec
 from brainformer.api.cli.terminal.address import DEFAULT_URL
 from brainformer.api.cli.terminal.exit_codes import SEARCH_FAILED
 from brainformer.api.cli.terminal.output import (
@@ -27,6 +26,7 @@ from brainformer.api.cli.terminal.output import (
     table,
     write_atomically,
 )
+from brainformer.api.cli.terminal.worker_packages import require_worker_packages
 from brainformer.api.report.certainty import verdict_sentence
 from brainformer.search.errors import ControllerUnreachable, EnvironmentProblem
 from brainformer.search.status import SearchStatus

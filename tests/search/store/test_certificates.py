@@ -25,7 +25,7 @@ def searched(site: Site, candidates: int = 12, **changes: object) -> str:
 
 
 def certify(site: Site, search_id: str, request: CertificateRequest = REQUEST) -> SearchRecord:
-    return site.store.create_certificate(search_id, request, pool=None, actor=ME)
+    return site.store.studies.create_certificate(search_id, request, pool=None, actor=ME)
 
 
 def loss_of(lease: Lease, at_proxy: dict[str, float], budget: float) -> float:
@@ -57,7 +57,7 @@ def test_a_certificate_runs_every_block_at_every_budget_and_ends(site: Site) -> 
         seeds[lease.genome.digest, lease.proxy.budget_seconds].add(lease.seed)
     assert len({frozenset(pair) for pair in seeds.values()}) == 1  # repeats are paired
     assert site.status(study.id) is SearchStatus.COMPLETED
-    certificate = site.store.certificates(search_id)[0]
+    certificate = site.store.studies.certificates(search_id)[0]
     assert certificate.result.finished == certificate.result.planned == 36
     row = certificate.result.rows[0]
     assert (row.budget, row.target_budget, row.blocks) == (1.0, 4.0, 8)
@@ -77,7 +77,7 @@ def test_ranks_that_turn_round_are_seen(site: Site) -> None:
         lease = site.claim_one()
         cheap = loss.get(lease.genome.digest, 2.5)
         site.finish(lease, 4.0 - cheap if lease.proxy.budget_seconds > budget else cheap)
-    result = site.store.certificates(search_id)[0].result
+    result = site.store.studies.certificates(search_id)[0].result
     assert result.rows[0].tau.value == pytest.approx(-1.0)
     assert result.rows[0].regret.value > 0.03
     # Only the target's own budget names its best block.
@@ -100,7 +100,7 @@ def test_a_run_that_fails_is_left_out_and_one_that_diverges_ranks_last(site: Sit
         else:
             site.finish(lease, 2.0 + (lease.trial_number % 9) / 50)
     assert site.status(study.id) is SearchStatus.COMPLETED
-    result = site.store.certificates(search_id)[0].result
+    result = site.store.studies.certificates(search_id)[0].result
     assert result.rows[0].blocks == 7
     assert result.finished == 36
 
@@ -109,7 +109,7 @@ def test_too_few_candidates_are_refused_and_nothing_is_created(site: Site) -> No
     search_id = searched(site, candidates=5)
     with pytest.raises(InvalidSpec, match="needs as many completed candidates; the search has 5"):
         certify(site, search_id)
-    assert not site.store.certificates(search_id)
+    assert not site.store.studies.certificates(search_id)
 
 
 def test_a_search_without_a_baseline_cannot_be_certified(site: Site) -> None:
@@ -121,7 +121,7 @@ def test_a_search_without_a_baseline_cannot_be_certified(site: Site) -> None:
 def test_a_pool_that_the_search_does_not_know_is_refused(site: Site) -> None:
     search_id = searched(site)
     with pytest.raises(Conflict, match="no baseline on pool tpu; it has on cpu"):
-        site.store.create_certificate(search_id, REQUEST, pool="tpu", actor=ME)
+        site.store.studies.create_certificate(search_id, REQUEST, pool="tpu", actor=ME)
 
 
 @pytest.mark.parametrize("budgets", [(2.0, 4.0), (1.0, 1.0)])

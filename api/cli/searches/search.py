@@ -5,13 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from brainformer.api.cli.commands.unserved import unserved
+from brainformer.api.cli.searches.events import ends_search, print_event
+from brainformer.api.cli.searches.unserved import unserved
 from brainformer.api.cli.terminal.address import search_path
 from brainformer.api.cli.terminal.exit_codes import SEARCH_FAILED
 from brainformer.api.cli.terminal.options import (
@@ -34,13 +34,9 @@ from brainformer.api.cli.terminal.output import (
 from brainformer.api.report.certainty import verdict_sentence
 from brainformer.search.errors import ControllerUnreachable, InvalidSpec
 from brainformer.search.status import SearchStatus
-from brainformer.search.trials.events import EventKind
 
 if TYPE_CHECKING:
     from brainformer.api.cli.terminal.controller_client import ControllerClient
-
-# Of an event, said elsewhere on its line or of use to programs alone.
-UNTOLD = frozenset({"seq", "search_id", "at", "attempt"})
 
 app = typer.Typer(no_args_is_help=True, help="Launch searches and look after them.")
 
@@ -82,7 +78,7 @@ def create(
 
     Seeds are proposed first: the spec's own, then those of the options, in the order of this page.
     """
-    from brainformer.api.cli.commands.seeds import with_seeds
+    from brainformer.api.cli.searches.seeds import with_seeds
     from brainformer.search.spec import parse_spec
 
     client = connect(url, token, token_file)
@@ -208,8 +204,8 @@ def watch(
             for event in client.events(record["id"], after=seen):
                 seen = int(event.get("id", seen))
                 failures = 0
-                _print_event(event, as_json=as_json)
-                if _ends_search(event):
+                print_event(event, as_json=as_json)
+                if ends_search(event):
                     break
             record = client.get(f"/searches/{record['id']}")
         except ControllerUnreachable:
@@ -334,26 +330,3 @@ def _progress(record: dict[str, Any]) -> str:
     limit = record["spec"]["limits"].get("trials")
     done = record["candidates_finished"]
     return f"{done}/{limit}" if limit else str(done)
-
-
-def _ends_search(event: dict[str, Any]) -> bool:
-    return (
-        event.get("event") == EventKind.SEARCH_STATUS
-        and SearchStatus(event["data"]["status"]).ended
-    )
-
-
-def _print_event(event: dict[str, Any], *, as_json: bool) -> None:
-    data = event["data"]
-    if as_json:
-        print_json({"id": event.get("id"), "event": event.get("event"), "data": data})
-        return
-    at = datetime.fromisoformat(data["at"]).astimezone()
-    told = {name: value for name, value in data.items() if name not in UNTOLD}
-    words = " ".join(f"{name}={_short(value)}" for name, value in told.items() if value is not None)
-    kind = event.get("event", "event")
-    print_line(f"{at:%H:%M:%S}  {kind:<18} {words}")
-
-
-def _short(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value).replace("\n", "\\n")

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from brainformer.api.cli.commands.worker_packages import require_worker_packages
 from brainformer.api.cli.terminal.address import search_path
 from brainformer.api.cli.terminal.options import (
     URL,
@@ -20,6 +19,7 @@ from brainformer.api.cli.terminal.options import (
     given_token,
 )
 from brainformer.api.cli.terminal.output import print_raw, say, write_atomically
+from brainformer.api.cli.terminal.worker_packages import require_worker_packages
 from brainformer.search.errors import InvalidInput
 
 if TYPE_CHECKING:
