@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import TypeAlias
 
-from sqlalchemy import bindparam, exists, select
+from sqlalchemy import bindparam, exists, func, select
 
 from brainformer.search.errors import NotFound
 from brainformer.search.sql.connection.database import Transaction
@@ -26,6 +26,7 @@ NEWS = (
     .where(events.c.search_id.is_(None), events.c.seq > bindparam("after"))
     .order_by(events.c.seq)
 )
+NEWEST = select(func.max(events.c.seq))
 KNOWN = select(exists().where(workers.c.pool == bindparam("pool")))
 PoolChange: TypeAlias = Callable[[Transaction, str, Mapping[str, float], Actor], None]
 
@@ -41,12 +42,17 @@ class DrainedPools:
     def now(self, tx: Transaction) -> Mapping[str, float]:
         """Returns the drained pools, each with the time since when."""
         with self._lock:
+            newest = tx.run(NEWEST).scalar_one() or 0
+            if newest <= self._read:
+                return dict(self._since)
+            # What has been read is never read again: a planner that knows its statistics goes
+            # through all events rather than use the index of the few that have no search.
             for row in tx.all(EventRow, NEWS, {"after": self._read}):
-                self._read = row.seq
                 if row.kind == EventKind.POOL_DRAINED:
                     self._since.setdefault(json.loads(row.data)["pool"], row.at)
                 elif row.kind == EventKind.POOL_RESUMED:
                     self._since.pop(json.loads(row.data)["pool"], None)
+            self._read = newest
             return dict(self._since)
 
 

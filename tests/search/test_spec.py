@@ -12,16 +12,16 @@ from brainformer.search.status import SEARCH_TRANSITIONS, SearchStatus
 MINIMAL = "name: a\nspace: nano\nlimits: {trials: 3}\n"
 
 
-def test_a_minimal_spec_gets_the_papers_proxy() -> None:
+def test_a_minimal_spec_gets_the_proxy_of_its_space() -> None:
     spec = parse_spec(MINIMAL)
-    assert (spec.proxy.blocks, spec.baseline, spec.proxy.routing) == (3, "glam", "causal")
+    assert (spec.proxy.blocks, spec.baseline, spec.proxy.routing) == (1, "glam", "causal")
     assert spec.resolved_space() == load_preset("nano")
 
 
 @pytest.mark.parametrize(
     ("proxy", "experts", "seconds"),
     [
-        ("", 8, 10),
+        ("", 8, 20),
         ("proxy: brainformer-100m32e\n", 32, 600),
         ("proxy: {budget_seconds: 3}\n", 8, 3),
         ("proxy: {preset: brainformer-100m32e, budget_seconds: 3}\n", 32, 3),

@@ -29,8 +29,11 @@ def test_the_laptop_example_is_the_nano_proxy():
     assert ours == PROXIES["nano"]
 
 
-def test_proxies_have_the_paper_s_three_blocks():
-    assert all(proxy.blocks == 3 for proxy in PROXIES.values())
+def test_the_papers_proxy_has_three_blocks_and_nano_one():
+    assert {name: proxy.blocks for name, proxy in PROXIES.items()} == {
+        "brainformer-100m32e": 3,
+        "nano": 1,
+    }
     assert load_proxy("brainformer-100m32e").experts == 32
     assert isinstance(load_proxy("nano"), Proxy)
 

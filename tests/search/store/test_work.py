@@ -61,7 +61,7 @@ def calls(site: Site, search_id: str) -> Calls:
         "all events": lambda: store.events(after=middle),
         "last_event": lambda: store.last_event(search_id),
         "workers": store.workers,
-        "pools": store.pools,
+        "pools": store.pools.list_all,
         "statistics": store.statistics,
         "audit": store.audit,
         "reap": store.reap,
