@@ -28,7 +28,8 @@ from brainformer.api.live.waiting_claims import WaitingClaims
 from brainformer.api.logs import request_id
 from brainformer.api.problems.problem import HttpProblem
 from brainformer.api.settings import Settings
-from brainformer.search.store.contract import Actor, SearchStore
+from brainformer.search.store.actor import Actor
+from brainformer.search.store.contract import SearchStore
 from brainformer.search.store.scopes import Scope
 from brainformer.search.trials.lease_id import LEASE_ID_PATTERN
 

@@ -27,7 +27,7 @@ from sqlalchemy import create_engine, make_url
 from benchmarks.large_search import build
 from benchmarks.report import report
 from brainformer.search.sql.store import open_store
-from brainformer.search.store.contract import Actor
+from brainformer.search.store.actor import Actor
 from tests.api.controller_process import controller_process
 from tests.postgres import postgres_server
 

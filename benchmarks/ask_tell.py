@@ -37,7 +37,7 @@ from brainformer.search.space.genome import Genome
 from brainformer.search.spec import Limits, Screening, SearchSpec
 from brainformer.search.sql.store import open_store
 from brainformer.search.sql.trials.endings import record_result
-from brainformer.search.store.contract import Actor
+from brainformer.search.store.actor import Actor
 from brainformer.search.trials.lease_id import LeaseId
 from brainformer.search.trials.lease_messages import ClaimRequest, Lease, Result
 from brainformer.search.trials.trial import Measurements, Outcome

@@ -23,7 +23,8 @@ from benchmarks.report import report
 from brainformer.search.estimates.verdict import Verdict
 from brainformer.search.spec import SearchSpec
 from brainformer.search.sql.store import SqlStore, open_store
-from brainformer.search.store.contract import Actor, TrialFilter
+from brainformer.search.store.actor import Actor
+from brainformer.search.store.contract import TrialFilter
 from brainformer.search.trials.lease_messages import ClaimRequest, Lease, Progress, Result
 from brainformer.search.trials.trial import CurvePoint, Measurements, Outcome, TrialKind
 

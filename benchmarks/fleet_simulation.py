@@ -34,7 +34,7 @@ from benchmarks.report import report
 from brainformer.search.spec import SearchSpec
 from brainformer.search.sql.connection.tables import searches, trials
 from brainformer.search.sql.store import SqlStore, open_store
-from brainformer.search.store.contract import Actor
+from brainformer.search.store.actor import Actor
 from brainformer.search.trials.lease_messages import ClaimRequest, Result
 from brainformer.search.trials.trial import CurvePoint, Measurements, Outcome
 from tests.api.controller_process import ControllerProcess, controller_process

@@ -29,7 +29,8 @@ from brainformer.search.sql.connection.tables import (
 )
 from brainformer.search.sql.store import open_store
 from brainformer.search.status import SearchStatus
-from brainformer.search.store.contract import Actor, TrialFilter
+from brainformer.search.store.actor import Actor
+from brainformer.search.store.contract import TrialFilter
 from brainformer.search.trials.events import EventKind
 from brainformer.search.trials.lease_messages import ClaimRequest, Result
 from brainformer.search.trials.trial import CurvePoint, Measurements, Outcome

@@ -16,7 +16,8 @@ from starlette.requests import HTTPConnection
 from brainformer.api.gate.rate_limit import RateLimit
 from brainformer.api.problems.problem import HttpProblem
 from brainformer.search.errors import StorageError, StorageUnavailable
-from brainformer.search.store.contract import Actor, SearchStore
+from brainformer.search.store.actor import Actor
+from brainformer.search.store.contract import SearchStore
 from brainformer.search.store.records import TokenRecord
 from brainformer.search.store.scopes import SCOPES, Scope, scopes_of
 

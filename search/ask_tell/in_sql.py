@@ -37,7 +37,7 @@ from brainformer.search.sql.trials.front import FRONT
 from brainformer.search.sql.trials.history import SearchCache, SqlHistory
 from brainformer.search.sql.trials.state import SearchState, lock_search
 from brainformer.search.status import SearchStatus
-from brainformer.search.store.contract import Actor
+from brainformer.search.store.actor import Actor
 from brainformer.search.trials.history import Observation, Proposal
 from brainformer.search.trials.lease_rules import Settlement
 from brainformer.search.trials.reward import Baseline

@@ -13,7 +13,7 @@ from brainformer.search.sql.pools import (
     resume_pool,
 )
 from brainformer.search.sql.reading.pools import list_pools, show_pool
-from brainformer.search.store.contract import Actor
+from brainformer.search.store.actor import Actor
 from brainformer.search.store.pool_store import PoolStore
 from brainformer.search.store.records import PoolDetail, PoolRecord
 

@@ -18,7 +18,7 @@ from brainformer.search.sql.connection.database import Transaction
 from brainformer.search.sql.connection.tables import events, workers
 from brainformer.search.sql.rows.table_rows import EventRow
 from brainformer.search.sql.tokens import audit_action
-from brainformer.search.store.contract import Actor
+from brainformer.search.store.actor import Actor
 from brainformer.search.trials.events import EventKind
 
 NEWS = (

@@ -30,7 +30,7 @@ from brainformer.search.sql.trials.cancellation import cancel_open
 from brainformer.search.sql.trials.completion import advance, limit_reached
 from brainformer.search.sql.trials.state import BY_ID, SearchState, lock_search
 from brainformer.search.status import SEARCH_TRANSITIONS, SearchStatus
-from brainformer.search.store.contract import Actor
+from brainformer.search.store.actor import Actor
 from brainformer.search.store.records import BaselineSummary, Page, SearchRecord
 from brainformer.search.studies.plan import StudyKind
 from brainformer.search.trials.events import EventKind

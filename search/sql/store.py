@@ -21,7 +21,8 @@ from brainformer.search.sql.study_store import SqlStudies
 from brainformer.search.sql.trials import claims, completion, endings, expiry, heartbeats
 from brainformer.search.sql.trials.eligibility import SearchCaches
 from brainformer.search.status import SearchStatus
-from brainformer.search.store.contract import Actor, SearchStore, TrialFilter
+from brainformer.search.store.actor import Actor
+from brainformer.search.store.contract import SearchStore, TrialFilter
 from brainformer.search.store.records import (
     AttemptRecord,
     AuditRecord,

@@ -19,7 +19,7 @@ from brainformer.search.sql.trials.completion import best_candidates
 from brainformer.search.sql.trials.creation import new_trial
 from brainformer.search.sql.trials.finalists import DIVERGED
 from brainformer.search.sql.trials.state import lock_search
-from brainformer.search.store.contract import Actor
+from brainformer.search.store.actor import Actor
 from brainformer.search.store.records import CertificateRecord, SearchRecord
 from brainformer.search.studies.certificate import (
     CertificatePlan,

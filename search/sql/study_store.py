@@ -6,7 +6,7 @@ from typing_extensions import override
 
 from brainformer.search.sql import studies
 from brainformer.search.sql.connection.database import Database
-from brainformer.search.store.contract import Actor
+from brainformer.search.store.actor import Actor
 from brainformer.search.store.records import CertificateRecord, SearchRecord
 from brainformer.search.store.study_store import StudyStore
 from brainformer.search.studies.certificate import CertificateRequest

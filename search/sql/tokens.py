@@ -17,7 +17,7 @@ from brainformer.search.sql.connection.storable_text import storable
 from brainformer.search.sql.connection.tables import audit, tokens
 from brainformer.search.sql.rows.table_rows import AuditRow, TokenRow
 from brainformer.search.sql.rows.values import at, when
-from brainformer.search.store.contract import Actor
+from brainformer.search.store.actor import Actor
 from brainformer.search.store.records import AuditRecord, Page, TokenRecord
 from brainformer.search.store.scopes import SCOPES
 

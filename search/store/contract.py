@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from brainformer.search.spec import Limits, SearchSpec
 from brainformer.search.status import SearchStatus
+from brainformer.search.store.actor import Actor
 from brainformer.search.store.pool_store import PoolStore
 from brainformer.search.store.records import (
     AttemptRecord,
@@ -37,14 +38,6 @@ from brainformer.search.trials.lease_messages import (
     Result,
 )
 from brainformer.search.trials.trial import TrialKind, TrialStatus
-
-
-@dataclass(frozen=True)
-class Actor:
-    """Who asks, for the audit trail; never holds a secret."""
-
-    name: str
-    request_id: str = ""
 
 
 @dataclass(frozen=True)

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING
 
+from brainformer.search.store.actor import Actor
 from brainformer.search.store.records import PoolDetail, PoolRecord
-
-if TYPE_CHECKING:
-    from brainformer.search.store.contract import Actor
 
 
 class PoolStore(ABC):

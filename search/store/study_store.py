@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING
 
+from brainformer.search.store.actor import Actor
 from brainformer.search.store.records import CertificateRecord, SearchRecord
 from brainformer.search.studies.certificate import CertificateRequest
-
-if TYPE_CHECKING:
-    from brainformer.search.store.contract import Actor
 
 
 class StudyStore(ABC):

@@ -17,7 +17,7 @@ from brainformer.api.app import create_app
 from brainformer.api.server import Server
 from brainformer.api.settings import Settings, load_settings
 from brainformer.search.sql.store import open_store
-from brainformer.search.store.contract import Actor
+from brainformer.search.store.actor import Actor
 
 ROOT = "/api/v1"
 BASE = "http://127.0.0.1"

@@ -13,7 +13,7 @@ from pathlib import Path
 from sqlalchemy import create_engine, text
 
 from brainformer.search.sql.store import open_store
-from brainformer.search.store.contract import Actor
+from brainformer.search.store.actor import Actor
 from tests.api.controller_process import controller_process
 
 TOKEN_ID = 1_987_654_321

@@ -20,7 +20,8 @@ from brainformer.api.cli.terminal.output import (
 from brainformer.search.errors import InvalidInput
 
 if TYPE_CHECKING:
-    from brainformer.search.store.contract import Actor, SearchStore
+    from brainformer.search.store.actor import Actor
+    from brainformer.search.store.contract import SearchStore
 
 app = typer.Typer(no_args_is_help=True, help="Tokens for the REST interface.")
 
@@ -122,7 +123,7 @@ def revoke(
 
 def operator() -> Actor:
     """Returns who the audit trail says it was."""
-    from brainformer.search.store.contract import Actor
+    from brainformer.search.store.actor import Actor
 
     return Actor(name="command-line")
 

@@ -9,7 +9,7 @@ from brainformer.api.gate.rate_limit import RateLimit
 from brainformer.api.server import refuse_open_door
 from brainformer.search.errors import EnvironmentProblem, StorageUnavailable
 from brainformer.search.sql.store import open_store
-from brainformer.search.store.contract import Actor
+from brainformer.search.store.actor import Actor
 from tests.api.rest_site import (
     ROOT,
     SPEC,

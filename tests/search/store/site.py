@@ -9,7 +9,8 @@ from typing import Any
 from brainformer.search.spec import SearchSpec
 from brainformer.search.sql.store import SqlStore, open_store
 from brainformer.search.status import SearchStatus
-from brainformer.search.store.contract import Actor, TrialFilter
+from brainformer.search.store.actor import Actor
+from brainformer.search.store.contract import TrialFilter
 from brainformer.search.store.records import SearchRecord, TrialRecord
 from brainformer.search.trials.lease_messages import (
     ClaimRequest,

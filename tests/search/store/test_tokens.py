@@ -7,7 +7,7 @@ import pytest
 from brainformer.search.errors import Conflict, InvalidInput, NotFound, StorageUnavailable
 from brainformer.search.spec import Limits
 from brainformer.search.status import SearchStatus
-from brainformer.search.store.contract import Actor
+from brainformer.search.store.actor import Actor
 from tests.search.store.site import ME, Site, spec
 
 
