@@ -170,9 +170,8 @@ def _report_end(client: ControllerClient, record: dict[str, Any], folder: Path) 
 
 def _comparison(client: ControllerClient, record: dict[str, Any], best: dict[str, Any]) -> Any:
     """Returns the table baseline against best."""
-    trials = client.get(f"/searches/{record['id']}/trials", kind="baseline", limit=1)["items"]
     base, trial = best["baseline"] or {}, best["trial"]
-    measured, parameters = trial["measurements"], trials[0] if trials else {}
+    measured, parameters = trial["measurements"], _rival_size(client, record, base)
     loss = base.get("validation_loss")
     gain = best["mean_fitness"]
     fresh = None if loss is None or gain is None else loss - gain
@@ -189,6 +188,26 @@ def _comparison(client: ControllerClient, record: dict[str, Any], best: dict[str
     ]
     cells = [(name, number(a, digits), number(b, digits)) for name, a, b, digits in rows]
     return table(("", f"{_rival_name(base)}>", f"best (trial {trial['number']})>"), cells)
+
+
+def _rival_size(
+    client: ControllerClient, record: dict[str, Any], baseline: dict[str, Any]
+) -> dict[str, Any]:
+    """Returns the parameters of the block that the pool's repeats are of: not any family member."""
+    if baseline.get("rival") is None:
+        path = f"/searches/{record['id']}/trials"
+        trials = client.get(path, kind="baseline", limit=1)["items"]
+        return dict(trials[0]) if trials else {}
+    from brainformer.search.cost import cost
+    from brainformer.search.proxy.proxy import Proxy
+    from brainformer.search.space.genome import parse_genome
+
+    rival = parse_genome(baseline["rival"])
+    proxy = Proxy.model_validate(record["spec"]["proxy"])
+    return {
+        "parameters": cost.parameters(rival, proxy),
+        "activated_parameters": cost.activated_parameters(rival, proxy),
+    }
 
 
 def _rival_name(baseline: dict[str, Any]) -> str:
