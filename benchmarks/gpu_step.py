@@ -72,7 +72,7 @@ def stand_ins() -> None:
     """Puts empty modules where packages are missing that this benchmark never calls."""
     names = ("Array", "Bool", "Float", "Int", "PRNGKeyArray")
     missing = {
-        "yaml": {"safe_load": None, "YAMLError": ValueError, "SafeDumper": _Dumper},
+        "yaml": {"SafeLoader": None, "YAMLError": ValueError, "SafeDumper": _Dumper},
         "jaxtyping": dict.fromkeys(names, _Shaped),
     }
     for package, contents in missing.items():

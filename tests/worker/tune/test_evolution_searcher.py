@@ -140,4 +140,4 @@ def test_a_real_tune_run_is_told_whatever_was_reported(small_cluster: None, tmp_
     told = search.best(100)
     assert len(told) == 8
     for one in told:
-        assert one.mean_fitness == _experts({"genome": one.genome.canonical()})
+        assert one.fitness == _experts({"genome": one.genome.canonical()})
