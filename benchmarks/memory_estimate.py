@@ -32,8 +32,8 @@ from brainformer.search.space.genome import Genome
 from brainformer.search.space.space import load_preset
 from brainformer.search.space.zoo import zoo_genome
 from brainformer.worker.process.environment import trial_environment
-from brainformer.worker.training.blueprint import TrainingState
 from brainformer.worker.training.heap import give_back
+from brainformer.worker.training.layout import TrainingState
 from brainformer.worker.training.program import Program, wait
 
 TARGET = 0.15

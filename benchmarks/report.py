@@ -32,7 +32,7 @@ def report(
 
     Args:
         name: The benchmark's name, also the result file's.
-        value: The figure that the issue asks for; None or "not run" where it could not be taken.
+        value: The figure that the benchmark is for; None or "not run" where it could not be taken.
         unit: Its unit.
         target: The bar, in words.
         ok: Whether the bar was reached; None when not run.

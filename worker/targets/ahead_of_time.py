@@ -109,7 +109,7 @@ def compile_here(request: CompileRequest) -> Account:
     from brainformer.model.config import ModelConfig
     from brainformer.model.sharding import make_mesh
     from brainformer.worker.devices.placement import Placement
-    from brainformer.worker.training.blueprint import compile_step, lay_out
+    from brainformer.worker.training.layout import compile_step, lay_out
     from brainformer.worker.training.program import memory_bytes_of
 
     axes = request.mesh

@@ -13,8 +13,8 @@ from brainformer.worker.devices.device_memory import peak_memory_bytes
 from brainformer.worker.timing.budget import Budget
 from brainformer.worker.timing.clock import Clock
 from brainformer.worker.timing.step_time import StepTimer
-from brainformer.worker.training.blueprint import StepMetrics
 from brainformer.worker.training.evaluation import bits_per_byte
+from brainformer.worker.training.layout import StepMetrics
 
 
 class AttemptLog:

@@ -20,8 +20,10 @@ from brainformer.worker.devices.compiler_options import (
 )
 from brainformer.worker.devices.placement import Placement
 from brainformer.worker.timing.clock import Clock
-from brainformer.worker.training.blueprint import (
-    Blueprint,
+from brainformer.worker.training.evaluation_program import evaluation_in_pieces
+from brainformer.worker.training.heap import clear_room, give_back, make_room
+from brainformer.worker.training.layout import (
+    Layout,
     StepMetrics,
     TrainingState,
     compile_step,
@@ -29,8 +31,6 @@ from brainformer.worker.training.blueprint import (
     lay_out,
     split_model,
 )
-from brainformer.worker.training.evaluation_program import evaluation_in_pieces
-from brainformer.worker.training.heap import clear_room, give_back, make_room
 from brainformer.worker.training.optimizer import Optimizer
 
 Tree: TypeAlias = Any
@@ -100,15 +100,15 @@ def compile_program(
         use_compilation_cache(cache_folder)
     start = clock.now()
     key = jax.random.key(int(np.random.SeedSequence(seed).generate_state(1)[0]))
-    blueprint = lay_out(config, proxy, placement)
-    graph, optimizer, shapes = blueprint.graph, blueprint.optimizer, blueprint.shapes
+    layout = lay_out(config, proxy, placement)
+    graph, optimizer, shapes = layout.graph, layout.optimizer, layout.shapes
     clear_room()
-    compiled_step = compile_step(blueprint, placement)
+    compiled_step = compile_step(layout, placement)
     memory: Any = compiled_step.memory_analysis()
     step_seconds = clock.now() - start
     evaluate: Callable[[TrainingState, Any], jax.Array]
     if whole_evaluation or config.scan or not placement.on_one_cpu:
-        evaluate = _whole_evaluation(blueprint, placement)
+        evaluate = _whole_evaluation(layout, placement)
     else:
         evaluate = _evaluation_in_pieces(config, graph, shapes)
 
@@ -195,12 +195,12 @@ def wait(values: Tree) -> None:
 
 
 def _whole_evaluation(
-    blueprint: Blueprint, placement: Placement
+    layout: Layout, placement: Placement
 ) -> Callable[[TrainingState, Any], jax.Array]:
     """Returns the evaluation as one program; every device gets all losses."""
-    evaluate = jax.jit(evaluation_step(blueprint.graph), out_shardings=placement.everywhere)
+    evaluate = jax.jit(evaluation_step(layout.graph), out_shardings=placement.everywhere)
     with placement.tracing():
-        lowered = evaluate.lower(blueprint.shapes, blueprint.tokens)
+        lowered = evaluate.lower(layout.shapes, layout.tokens)
         compiled = lowered.compile(COMPILER_OPTIONS.get(placement.platform))
     fed: Callable[[TrainingState, Any], jax.Array] = _fed(compiled, placement)
     return fed

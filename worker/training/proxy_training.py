@@ -36,7 +36,6 @@ from brainformer.worker.devices.placement import Placement
 from brainformer.worker.timing.budget import Budget, StepBudget, WallBudget
 from brainformer.worker.timing.clock import Clock, SystemClock
 from brainformer.worker.training.attempt_log import AttemptLog
-from brainformer.worker.training.blueprint import TrainingState
 from brainformer.worker.training.checkpoint import (
     SavedProgress,
     SavingTimes,
@@ -45,6 +44,7 @@ from brainformer.worker.training.checkpoint import (
     restore_state,
 )
 from brainformer.worker.training.evaluation import ValidationSet
+from brainformer.worker.training.layout import TrainingState
 from brainformer.worker.training.program import Program, compile_program, wait
 from brainformer.worker.training.training_loop import Ended, TrainingLoop
 from brainformer.worker.training.warm_up import WarmUp, warm_up

@@ -21,7 +21,6 @@ from brainformer.worker.timing.budget import Budget
 from brainformer.worker.timing.clock import Clock
 from brainformer.worker.timing.step_time import StepTimer
 from brainformer.worker.training.attempt_log import AttemptLog
-from brainformer.worker.training.blueprint import StepMetrics, TrainingState
 from brainformer.worker.training.checkpoint import SavedProgress, SavingTimes, save_checkpoint
 from brainformer.worker.training.evaluation import (
     FRACTIONS,
@@ -29,6 +28,7 @@ from brainformer.worker.training.evaluation import (
     ValidationSet,
     prefix_move,
 )
+from brainformer.worker.training.layout import StepMetrics, TrainingState
 from brainformer.worker.training.program import Program, wait
 
 REFERENCE_EVERY = 0.04  # of the budget

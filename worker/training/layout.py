@@ -44,7 +44,7 @@ class StepMetrics(NamedTuple):
     expert_load: jax.Array
 
 
-class Blueprint(NamedTuple):
+class Layout(NamedTuple):
     """A trial's functions before they are compiled.
 
     Attributes:
@@ -64,7 +64,7 @@ class Blueprint(NamedTuple):
     fraction: jax.ShapeDtypeStruct
 
 
-def lay_out(config: ModelConfig, proxy: Proxy, placement: Placement) -> Blueprint:
+def lay_out(config: ModelConfig, proxy: Proxy, placement: Placement) -> Layout:
     """Returns what would be compiled: nothing is, and the devices need not be there."""
     abstract = nnx.eval_shape(lambda: build_model(config, key=jax.random.key(0)))
     graph, parameters, routing = split_model(abstract)
@@ -78,7 +78,7 @@ def lay_out(config: ModelConfig, proxy: Proxy, placement: Placement) -> Blueprin
         placement.shaped(routing, placement.variables(routing, config)),
     )
     batch = (config.batch_size, config.sequence_length + 1)
-    return Blueprint(
+    return Layout(
         graph=graph,
         optimizer=optimizer,
         shapes=shapes,
@@ -88,16 +88,16 @@ def lay_out(config: ModelConfig, proxy: Proxy, placement: Placement) -> Blueprin
     )
 
 
-def compile_step(blueprint: Blueprint, placement: Placement) -> Any:
+def compile_step(layout: Layout, placement: Placement) -> Any:
     """Returns the compiled training step; its state's buffers are donated."""
     outputs = None
     if placement.mesh is not None:
-        where = jax.tree.map(lambda one: one.sharding, blueprint.shapes)
+        where = jax.tree.map(lambda one: one.sharding, layout.shapes)
         outputs = (where, placement.everywhere)
     elsewhere = placement.platform != jax.default_backend()
     with placement.tracing():
-        step = jax.jit(blueprint.step, donate_argnums=0, out_shardings=outputs)
-        traced = step.trace(blueprint.shapes, blueprint.tokens, blueprint.fraction)
+        step = jax.jit(layout.step, donate_argnums=0, out_shardings=outputs)
+        traced = step.trace(layout.shapes, layout.tokens, layout.fraction)
         lowered = traced.lower(lowering_platforms=(placement.platform,) if elsewhere else None)
         return lowered.compile(COMPILER_OPTIONS.get(placement.platform))
 
