@@ -1,4 +1,4 @@
-"""A fresh database of either kind for a test of the REST interface."""
+"""What tests of the controller share: a database of either kind, a controller, a worker."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.api.dashboard.site import ScriptedWorker, Site
 from tests.postgres import PostgresServer
 
 
@@ -22,3 +23,19 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str
         yield url
     finally:
         server.drop(url)
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[Site]:
+    """A controller on a SQLite file of its own."""
+    found = Site(tmp_path)
+    yield found
+    found.stop()
+
+
+@pytest.fixture
+def worker(site: Site) -> Iterator[ScriptedWorker]:
+    """A worker of that controller, whose results the test decides."""
+    found = ScriptedWorker(site)
+    yield found
+    found.http.close()

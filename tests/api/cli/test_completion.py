@@ -5,20 +5,9 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
-from pathlib import Path
-
-import pytest
 
 from brainformer.search.space.zoo import zoo_names
 from tests.api.dashboard.site import ScriptedWorker, Site
-
-
-@pytest.fixture
-def site(tmp_path: Path) -> Iterator[Site]:
-    found = Site(tmp_path)
-    yield found
-    found.stop()
 
 
 def offered(line: str, url: str = "http://127.0.0.1:9") -> list[str]:

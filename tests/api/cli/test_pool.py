@@ -3,23 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from pathlib import Path
 
 import httpx
-import pytest
 from typer.testing import CliRunner, Result
 
 from brainformer.api.cli.main import app
 from tests.api.dashboard.site import Site
 from tests.api.rest_site import claim, create
-
-
-@pytest.fixture
-def site(tmp_path: Path) -> Iterator[Site]:
-    found = Site(tmp_path)
-    yield found
-    found.stop()
 
 
 def brainformer(site: Site, *arguments: str) -> Result:

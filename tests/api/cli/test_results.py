@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import webbrowser
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,20 +15,6 @@ from brainformer.api.cli.terminal.id_prefix import SHORTEST, whole_path
 from brainformer.search.errors import InvalidInput
 from tests.api.cli.test_search import SPEC, brainformer, refused
 from tests.api.dashboard.site import ScriptedWorker, Site
-
-
-@pytest.fixture
-def site(tmp_path: Path) -> Iterator[Site]:
-    found = Site(tmp_path)
-    yield found
-    found.stop()
-
-
-@pytest.fixture
-def worker(site: Site) -> Iterator[ScriptedWorker]:
-    found = ScriptedWorker(site)
-    yield found
-    found.http.close()
 
 
 @pytest.fixture

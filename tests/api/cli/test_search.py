@@ -34,20 +34,6 @@ confirmations: 0
 
 
 @pytest.fixture
-def site(tmp_path: Path) -> Iterator[Site]:
-    found = Site(tmp_path)
-    yield found
-    found.stop()
-
-
-@pytest.fixture
-def worker(site: Site) -> Iterator[ScriptedWorker]:
-    found = ScriptedWorker(site)
-    yield found
-    found.http.close()
-
-
-@pytest.fixture
 def spec(tmp_path: Path) -> str:
     file = tmp_path / "spec.yaml"
     file.write_text(SPEC)

@@ -41,20 +41,6 @@ SPEC: dict[str, Any] = {
 
 
 @pytest.fixture
-def site(tmp_path: Path) -> Iterator[Site]:
-    found = Site(tmp_path)
-    yield found
-    found.stop()
-
-
-@pytest.fixture
-def worker(site: Site) -> Iterator[ScriptedWorker]:
-    found = ScriptedWorker(site)
-    yield found
-    found.http.close()
-
-
-@pytest.fixture
 def client(site: Site) -> Iterator[Client]:
     with Client(site.url) as found:
         yield found

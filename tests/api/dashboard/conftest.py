@@ -6,8 +6,6 @@ import pytest
 
 from tests.api.dashboard.pages import Feed
 from tests.api.dashboard.site import (
-    ScriptedWorker,
-    Site,
     Watched,
     open_browser,
 )
@@ -17,20 +15,6 @@ from tests.api.dashboard.site import (
 def browser():
     with open_browser() as found:
         yield found
-
-
-@pytest.fixture
-def site(tmp_path):
-    found = Site(tmp_path)
-    yield found
-    found.stop()
-
-
-@pytest.fixture
-def worker(site):
-    found = ScriptedWorker(site)
-    yield found
-    found.http.close()
 
 
 @pytest.fixture
