@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, TypeAlias
 
 from pydantic import (
@@ -243,6 +244,20 @@ def parse_spec(data: object, *, limit_bytes: int = LIMIT_BYTES) -> SearchSpec:
         return checked(SearchSpec, data)
     except BrokenRules as broken:
         raise broken.as_error(InvalidSpec, lines) from None
+
+
+def read_spec_file(file: Path) -> str:
+    """Returns the text of a spec file.
+
+    Raises:
+        InvalidSpec: it cannot be read.
+    """
+    try:
+        return file.read_text("utf-8-sig")
+    except OSError as error:
+        raise InvalidSpec(f"cannot read the spec {file}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise InvalidSpec(f"the spec {file} is not UTF-8 text") from None
 
 
 class ResolvedSpec(NamedTuple):

@@ -12,8 +12,7 @@ from typing import Any, Self
 from brainformer.api.cli.terminal.address import DEFAULT_URL
 from brainformer.api.cli.terminal.controller_client import ControllerClient
 from brainformer.api.client.search import Search
-from brainformer.search.errors import InvalidSpec
-from brainformer.search.spec import SearchSpec, parse_spec
+from brainformer.search.spec import SearchSpec, parse_spec, read_spec_file
 from brainformer.search.store.records import PoolRecord, SearchRecord, WorkerRecord
 
 PAGE = 100
@@ -109,14 +108,5 @@ def _spec_of(given: SearchSpec | Mapping[str, Any] | str | Path) -> SearchSpec:
     if isinstance(given, SearchSpec):
         return given
     if isinstance(given, Path):
-        return parse_spec(_text_of(given))
+        return parse_spec(read_spec_file(given))
     return parse_spec(dict(given) if isinstance(given, Mapping) else given)
-
-
-def _text_of(path: Path) -> str:
-    try:
-        return path.read_text("utf-8")
-    except OSError as error:
-        raise InvalidSpec(f"cannot read the spec {path}: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise InvalidSpec(f"the spec {path} is not UTF-8 text") from None

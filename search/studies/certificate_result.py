@@ -4,25 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import asdict
 from functools import lru_cache
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-from brainformer.search.estimates.fidelity import Fidelity, Interval, Losses, fidelity
+from brainformer.search.estimates.fidelity import Interval, Losses, fidelity
 from brainformer.search.studies.certificate import CertificatePlan
 
 MADE_FROM = 2306_00008  # seeds the resamples, so that the same losses give the same intervals
-
-
-class Bounds(BaseModel):
-    """An estimate with its two-sided 95% bootstrap interval."""
-
-    model_config = ConfigDict(frozen=True)
-
-    value: float
-    low: float
-    high: float
 
 
 class FidelityRow(BaseModel):
@@ -42,11 +33,11 @@ class FidelityRow(BaseModel):
     target_budget: float
     target_scale: float
     blocks: int
-    tau: Bounds
-    tau_top: Bounds
-    ceiling: Bounds | None = None
-    ceiling_top: Bounds | None = None
-    regret: Bounds
+    tau: Interval
+    tau_top: Interval
+    ceiling: Interval | None = None
+    ceiling_top: Interval | None = None
+    regret: Interval
     agreement: float | None = None
     partial_tau: float | None = None
     sufficient: bool
@@ -154,12 +145,13 @@ def _row(
         rng=np.random.default_rng(MADE_FROM),
     )
     request = plan.request
-    return _as_row(
-        found,
+    return FidelityRow(
         budget=request.budgets[budget],
         target_budget=max(request.budgets),
         target_scale=request.scales[target[1]],
         blocks=int(known.sum()),
+        sufficient=found.sufficient,
+        **asdict(found),
     )
 
 
@@ -168,29 +160,6 @@ def _finite(losses: Losses) -> Losses:
     sound = losses[np.isfinite(losses)]
     worst = float(sound.max()) + 1.0 if len(sound) else 0.0
     return np.where(np.isfinite(losses), losses, worst)
-
-
-def _as_row(
-    found: Fidelity, *, budget: float, target_budget: float, target_scale: float, blocks: int
-) -> FidelityRow:
-    return FidelityRow(
-        budget=budget,
-        target_budget=target_budget,
-        target_scale=target_scale,
-        blocks=blocks,
-        tau=_bounds(found.tau),
-        tau_top=_bounds(found.tau_top),
-        ceiling=None if found.ceiling is None else _bounds(found.ceiling),
-        ceiling_top=None if found.ceiling_top is None else _bounds(found.ceiling_top),
-        regret=_bounds(found.regret),
-        agreement=found.agreement,
-        partial_tau=found.partial_tau,
-        sufficient=found.sufficient,
-    )
-
-
-def _bounds(interval: Interval) -> Bounds:
-    return Bounds(value=interval.value, low=interval.low, high=interval.high)
 
 
 def _noise(proxy: Losses) -> float | None:

@@ -16,7 +16,6 @@ import typer
 
 from brainformer.api.cli.demo.processes import Family
 from brainformer.api.cli.searches.export import fetch_export
-from brainformer.api.cli.searches.search import read_spec
 from brainformer.api.cli.terminal.address import DEFAULT_URL
 from brainformer.api.cli.terminal.exit_codes import SEARCH_FAILED
 from brainformer.api.cli.terminal.output import (
@@ -51,9 +50,9 @@ def demo(
 
     Running it again continues the same search; remove the folder to start over.
     """
-    from brainformer.search.spec import parse_spec
+    from brainformer.search.spec import parse_spec, read_spec_file
 
-    wanted = parse_spec(_default_spec() if spec is None else read_spec(spec))
+    wanted = parse_spec(_default_spec() if spec is None else read_spec_file(spec))
     _check_ready(folder)
     family = Family(folder / "logs")
     with _stopped_at_the_end(family):

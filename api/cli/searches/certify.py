@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -19,6 +19,9 @@ from brainformer.api.cli.terminal.options import (
 )
 from brainformer.api.cli.terminal.output import print_json, say, stdout, table, write_atomically
 from brainformer.search.errors import NotFound
+
+if TYPE_CHECKING:
+    from brainformer.search.estimates.fidelity import Interval
 
 COLUMNS = ("ranked at", "for", "blocks>", "tau-b", "tau-b, top 8", "noise ceiling", "regret, nats")
 
@@ -80,6 +83,7 @@ def certify(
 
 def _show(item: dict[str, Any], plot: Path | None, *, as_json: bool) -> None:
     from brainformer.api.report.certificate import certificate_plot
+    from brainformer.search.estimates.fidelity import SUFFICIENT_REGRET
     from brainformer.search.store.records import CertificateRecord
 
     certificate = CertificateRecord.model_validate(item)
@@ -104,23 +108,26 @@ def _show(item: dict[str, Any], plot: Path | None, *, as_json: bool) -> None:
             f"budget x{row.budget:g}",
             f"x{row.target_budget:g}, width x{row.target_scale:g}",
             str(row.blocks),
-            _bounds(row.tau.model_dump(), 2),
-            _bounds(row.tau_top.model_dump(), 2),
-            "-" if row.ceiling_top is None else _bounds(row.ceiling_top.model_dump(), 2),
-            _bounds(row.regret.model_dump(), 3),
+            _told(row.tau, 2),
+            _told(row.tau_top, 2),
+            "-" if row.ceiling_top is None else _told(row.ceiling_top, 2),
+            _told(row.regret, 3),
         )
         for row in result.rows
     ]
     stdout().print(table(COLUMNS, rows))
     if result.sufficient_budget is None:
-        say("no budget suffices: the winner may be more than 0.03 nats from the best (95%)")
+        say(
+            f"no budget suffices: the winner may be more than {SUFFICIENT_REGRET:g} nats from the "
+            "best (95%)"
+        )
     else:
         say(
             f"cheapest sufficient budget: x{result.sufficient_budget:g} (its winner is within "
-            "0.03 nats of the best, 95%)"
+            f"{SUFFICIENT_REGRET:g} nats of the best, 95%)"
         )
 
 
-def _bounds(interval: dict[str, float], digits: int) -> str:
-    value, low, high = (f"{interval[name]:.{digits}f}" for name in ("value", "low", "high"))
-    return f"{value} [{low}, {high}]"
+def _told(interval: Interval, digits: int) -> str:
+    value, low, high = interval.value, interval.low, interval.high
+    return f"{value:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"

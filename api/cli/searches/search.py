@@ -32,7 +32,7 @@ from brainformer.api.cli.terminal.output import (
     table,
 )
 from brainformer.api.report.certainty import verdict_sentence
-from brainformer.search.errors import ControllerUnreachable, InvalidSpec
+from brainformer.search.errors import ControllerUnreachable
 from brainformer.search.status import SearchStatus
 
 if TYPE_CHECKING:
@@ -79,11 +79,11 @@ def create(
     Seeds are proposed first: the spec's own, then those of the options, in the order of this page.
     """
     from brainformer.api.cli.searches.seeds import with_seeds
-    from brainformer.search.spec import parse_spec
+    from brainformer.search.spec import parse_spec, read_spec_file
 
     client = connect(url, token, token_file)
     wanted = with_seeds(
-        parse_spec(read_spec(file)),
+        parse_spec(read_spec_file(file)),
         client,
         zoo=seed_zoo or (),
         searches=seed_search or (),
@@ -265,20 +265,6 @@ def cancel(
 ) -> None:
     """End at once; running trials are given up."""
     _act(connect(url, token, token_file), search, "cancel", as_json=as_json)
-
-
-def read_spec(file: Path) -> str:
-    """Returns the text of a spec file.
-
-    Raises:
-        InvalidSpec: it cannot be read.
-    """
-    try:
-        return file.read_text("utf-8-sig")
-    except OSError as error:
-        raise InvalidSpec(f"cannot read the spec {file}: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise InvalidSpec(f"the spec {file} is not UTF-8 text") from None
 
 
 def _tell_unserved(client: ControllerClient, record: dict[str, Any]) -> None:

@@ -51,8 +51,3 @@ def begin_epoch(
         gap = {"version": searches.c.version + GAP, "trial_seq": searches.c.trial_seq + GAP}
         connection.execute(update(searches).values(gap))
     return epoch
-
-
-def newest_epoch(connection: Connection) -> int:
-    """Returns the present epoch; 0 before the first."""
-    return connection.execute(select(func.max(epochs.c.epoch))).scalar() or 0

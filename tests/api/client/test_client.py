@@ -175,17 +175,19 @@ def test_workers_and_pools_are_listed(client: Client, worker: ScriptedWorker) ->
     assert [one.pool for one in client.pools()] == ["cpu"]
 
 
-@pytest.mark.parametrize("form", ["fields", "spec", "text", "path"])
+@pytest.mark.parametrize("form", ["fields", "spec", "text", "path", "marked"])
 def test_a_spec_may_be_fields_a_spec_text_or_a_file(
     form: str, client: Client, tmp_path: Path
 ) -> None:
     text = "name: small\nspace: nano\nlimits: {trials: 2}\n"
     (tmp_path / "spec.yaml").write_text(text)
+    (tmp_path / "marked.yaml").write_text(text, "utf-8-sig")  # as some editors save it
     forms: dict[str, Any] = {
         "fields": {"name": "small", "space": "nano", "limits": {"trials": 2}},
         "spec": parse_spec(text),
         "text": text,
         "path": tmp_path / "spec.yaml",
+        "marked": tmp_path / "marked.yaml",
     }
     assert client.create(forms[form]).record.spec == parse_spec(text)
 
