@@ -46,13 +46,13 @@ def main() -> None:
     ]
     cheap = _known(base, options)
     pace = {run.genome.digest: one["step_time_ms"] for run, one in zip(base, cheap, strict=True)}
-    dear_runs = [
+    costly_runs = [
         Run(block, _longer(proxy, last), seed, round(1000 * last / pace[block.digest]))
         for seed in range(1, seeds[last] + 1)
         for block in blocks
     ]
-    dear = _known(dear_runs, options)
-    _judge(blocks, cheap, dear, options)
+    costly = _known(costly_runs, options)
+    _judge(blocks, cheap, costly, options)
 
 
 def _options() -> argparse.Namespace:
@@ -112,10 +112,10 @@ def _key_of(run: Run) -> tuple[str, float, int]:
 def _judge(
     blocks: list[Genome],
     cheap: list[dict[str, Any]],
-    dear: list[dict[str, Any]],
+    costly: list[dict[str, Any]],
     options: argparse.Namespace,
 ) -> None:
-    proxy, target = _table(blocks, cheap), _table(blocks, dear)
+    proxy, target = _table(blocks, cheap), _table(blocks, costly)
     steps = np.array([one["steps"] for one in cheap[: len(blocks)]], np.float64)
     found = fidelity(proxy, target, steps=steps, rng=np.random.default_rng(2306_00008))
     noise = float(np.sqrt(proxy.var(axis=1, ddof=1).mean())) if proxy.shape[1] > 1 else None

@@ -68,7 +68,7 @@ class Asset:
 
 @router.api_route("/", methods=["GET", "HEAD"], name="dashboard")
 def page(request: Request) -> Response:
-    """Returns the page, checked anew at every visit, so that an upgrade is seen at once."""
+    """Returns the page, checked again at every visit, so that an upgrade is seen at once."""
     headers = {
         "Cache-Control": "no-cache",
         "Content-Security-Policy": CONTENT_SECURITY_POLICY,

@@ -74,7 +74,7 @@ def fidelity(
         rival: The rival's mean loss at the proxy and at the target.
         rng: Draws the resamples.
     """
-    cheap, dear = proxy.mean(axis=1), target.mean(axis=1)
+    cheap, costly = proxy.mean(axis=1), target.mean(axis=1)
     pair = proxy[:, :2] if proxy.shape[1] >= 2 else None
     return Fidelity(
         tau=_interval(lambda p, t: tau_b(p.mean(axis=1), t.mean(axis=1)), proxy, target, rng),
@@ -84,8 +84,8 @@ def fidelity(
         else _interval(lambda p, _t: tau_b(p[:, 0], p[:, 1]), pair, target, rng),
         ceiling_top=None if pair is None else _interval(_ceiling_among_top, pair, target, rng),
         regret=_interval(_regret, proxy, target, rng),
-        agreement=None if rival is None else _agreement(cheap, dear, rival),
-        partial_tau=None if steps is None else _partial_tau(cheap, dear, steps),
+        agreement=None if rival is None else _agreement(cheap, costly, rival),
+        partial_tau=None if steps is None else _partial_tau(cheap, costly, steps),
     )
 
 
@@ -117,16 +117,16 @@ def _ceiling_among_top(proxy: Losses, _target: Losses) -> float:
 
 
 def _regret(proxy: Losses, target: Losses) -> float:
-    dear = target.mean(axis=1)
-    return float(dear[int(np.argmin(proxy.mean(axis=1)))] - dear.min())
+    costly = target.mean(axis=1)
+    return float(costly[int(np.argmin(proxy.mean(axis=1)))] - costly.min())
 
 
-def _agreement(cheap: Vector, dear: Vector, rival: tuple[float, float]) -> float:
-    return float(np.mean((cheap < rival[0]) == (dear < rival[1])))
+def _agreement(cheap: Vector, costly: Vector, rival: tuple[float, float]) -> float:
+    return float(np.mean((cheap < rival[0]) == (costly < rival[1])))
 
 
-def _partial_tau(cheap: Vector, dear: Vector, steps: Vector) -> float | None:
-    both, first, second = tau_b(cheap, dear), tau_b(cheap, steps), tau_b(dear, steps)
+def _partial_tau(cheap: Vector, costly: Vector, steps: Vector) -> float | None:
+    both, first, second = tau_b(cheap, costly), tau_b(cheap, steps), tau_b(costly, steps)
     left = (1 - first**2) * (1 - second**2)
     return float((both - first * second) / np.sqrt(left)) if left > 0 else None
 
@@ -142,8 +142,8 @@ def _interval(
     for index in range(RESAMPLES):
         blocks = rng.integers(0, len(proxy), len(proxy))
         cheap = proxy[blocks][:, _resampled(proxy.shape[1], rng)]
-        dear = target[blocks][:, _resampled(target.shape[1], rng)]
-        drawn[index] = statistic(cheap, dear)
+        costly = target[blocks][:, _resampled(target.shape[1], rng)]
+        drawn[index] = statistic(cheap, costly)
     low, high = np.quantile(drawn, [0.025, 0.975])
     return Interval(statistic(proxy, target), float(low), float(high))
 

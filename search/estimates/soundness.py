@@ -29,7 +29,7 @@ def tokens_per_parameter(tokens: float, genome: Genome, proxy: Proxy) -> float:
 
 
 def edges(genome: Genome, space: Space) -> list[str]:
-    """Returns where a genome lies on an edge of its space, in words, widest matters first.
+    """Returns where a genome lies on an edge of its space, in words, the block as a whole first.
 
     Numeric fields with at least three choices count; a sub-layer's field only where all the
     sub-layers that have it are at the same end.

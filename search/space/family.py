@@ -8,7 +8,7 @@ seldom the best one.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -20,6 +20,7 @@ from brainformer.search.validation import DEFINITION, NAME, NAME_OR_DEFINITION
 
 SHORTHAND = "*"  # "glam*": the family of that block, at its default depths and widths
 MOST_WIDTHS = 5
+Item = TypeVar("Item")
 Multiple = Annotated[float, Field(gt=0, le=1000, allow_inf_nan=False)]
 
 
@@ -82,8 +83,8 @@ def default_depths(length: int, space: Space) -> tuple[int, ...]:
     return tuple(depths)
 
 
-def spread(values: Sequence[int], most: int) -> tuple[int, ...]:
-    """Returns at most so many of the values, evenly spaced, both ends among them."""
+def spread(values: Sequence[Item], most: int) -> tuple[Item, ...]:
+    """Returns at most so many of the values (two or more), evenly spaced, both ends among them."""
     if len(values) <= most:
         return tuple(values)
     return tuple(values[round(at * (len(values) - 1) / (most - 1))] for at in range(most))

@@ -65,7 +65,7 @@ def _pool(parent: SearchRow, ready: Iterable[str], wanted: str | None) -> str:
         return known[0]
     if wanted not in known:
         raise Conflict(
-            f"search {parent.id} has no baseline on pool {wanted}; it has on {', '.join(known)}"
+            f"search {parent.id} has no baseline on pool {wanted}; it has one on {', '.join(known)}"
         )
     return wanted
 

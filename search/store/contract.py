@@ -286,7 +286,7 @@ class SearchStore(ABC):
         """Returns the token of a secret that was made elsewhere, created unless it is there.
 
         Raises:
-            InvalidInput: the secret has not the form of ours, so it may be guessable.
+            InvalidInput: the secret does not have the form of our own, so it may be guessable.
             Conflict: it is that of a token with other scopes, or of a revoked one.
         """
 
@@ -317,7 +317,7 @@ class SearchStore(ABC):
         """Says that this process is serving requests.
 
         Whoever says so once must go on every second: a pause is a time in which no worker could be
-        heard, so no lease lapses for it.
+        heard, so no lease expires because of it.
         """
 
     @abstractmethod

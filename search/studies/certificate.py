@@ -16,6 +16,7 @@ from brainformer.search.cost.scaling import ScaleModelDim
 from brainformer.search.cost.trainable import check_trainable
 from brainformer.search.errors import InvalidGenome, InvalidSpec
 from brainformer.search.proxy.proxy import Proxy
+from brainformer.search.space.family import spread
 from brainformer.search.space.genome import Genome
 from brainformer.search.studies.plan import PlannedRun
 
@@ -147,7 +148,4 @@ def _wider(genome: Genome, factor: float, proxy: Proxy) -> Genome:
 def spread_over(candidates: Sequence[tuple[int, Genome]], count: int) -> list[tuple[int, Genome]]:
     """Returns the best half, and as many more evenly spaced over the ranks below."""
     best = list(candidates[: count - count // 2])
-    rest = candidates[len(best) :]
-    wanted = count - len(best)
-    step = (len(rest) - 1) / max(1, wanted - 1)
-    return best + [rest[round(at * step)] for at in range(wanted)]
+    return best + list(spread(candidates[len(best) :], count - len(best)))

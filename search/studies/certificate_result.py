@@ -130,16 +130,16 @@ def _row(
     own_scale: int,
 ) -> FidelityRow | None:
     """Returns the fidelity of one budget for one target; None while fewer than four blocks ran."""
-    proxy, dear = table[:, budget, own_scale], table[:, target[0], target[1]]
-    known = np.asarray(~(np.isnan(proxy).any(axis=1) | np.isnan(dear).any(axis=1)))
-    rival = (float(proxy[-1].mean()), float(dear[-1].mean())) if known[-1] else None
+    proxy, costly = table[:, budget, own_scale], table[:, target[0], target[1]]
+    known = np.asarray(~(np.isnan(proxy).any(axis=1) | np.isnan(costly).any(axis=1)))
+    rival = (float(proxy[-1].mean()), float(costly[-1].mean())) if known[-1] else None
     known[-1] = False
     if known.sum() < 4:
         return None
     counted = steps[known, budget, own_scale].mean(axis=1)
     found = fidelity(
         _finite(proxy[known]),
-        _finite(dear[known]),
+        _finite(costly[known]),
         steps=None if np.isnan(counted).any() else counted,
         rival=rival,
         rng=np.random.default_rng(MADE_FROM),

@@ -236,7 +236,7 @@ class _Window:
         return _Outlook(posterior, known, detailed=detailed)
 
     def _follow(self, observations: Sequence[Observation]) -> None:
-        """Takes up what is new; anew from the first if these do not continue what is known."""
+        """Takes up what is new; starts over if these do not continue what is known."""
         numbers = [seen.number for seen in observations]
         if self._numbers != numbers[: len(self._numbers)]:
             self._points, self._numbers = self._features([]), []

@@ -17,7 +17,7 @@ FRESH_SECONDS = 30.0
 
 
 class DatasetHashes:
-    """The hash of every data set at hand, looked up anew twice a minute."""
+    """The hash of every data set at hand, looked up twice a minute."""
 
     def __init__(self, folder: Path | None, now: Callable[[], float] = time.monotonic) -> None:
         self._folder = folder

@@ -162,7 +162,7 @@ def _data(folder: Path | None) -> list[Finding]:
         open_dataset(BUILT_IN, folder)
         names = [manifest.id for manifest in list_datasets(folder)]
     except BrainformerError as error:
-        return [Finding("data", error.message, False, "remove the data set, it is made anew")]
+        return [Finding("data", error.message, False, "remove the data set; it is made again")]
     for name in names:
         try:
             manifest = open_dataset(name, folder).manifest

@@ -36,7 +36,7 @@ from brainformer.worker.training.failures import failed_result
 
 PR_SET_PDEATHSIG = 1
 COLLECT_AFTER = 100_000  # objects: tracing makes many, and next to none of them are garbage
-FORGET_EVERY = 10  # trials; more often would load the operations of the start anew each time
+FORGET_EVERY = 10  # trials; more often would load the operations of the start again each time
 LAST_SECONDS = 10.0  # from SIGTERM to the end, whatever the trial does
 
 
@@ -46,8 +46,8 @@ class Channel:
     A thread reads them, so that `stop` arrives while the main thread trains.
 
     Attributes:
-        stop: Set while the running trial shall save itself and end.
-        ending: Set once the process shall end, after the running trial.
+        stop: Set while the running trial should save itself and end.
+        ending: Set once the process should end, after the running trial.
     """
 
     def __init__(self, reader: IO[str], writer: IO[str]) -> None:

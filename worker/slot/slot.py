@@ -121,7 +121,7 @@ class Slot:
             with self._changed:
                 self._changed.wait(LOOK_SECONDS)
         elif self._process.ready(LOOK_SECONDS) and self._ahead.done(LOOK_SECONDS):
-            # To wait for what is half compiled was never longer than to compile it anew.
+            # Waiting for what is half compiled never took longer than compiling it again.
             lease = self._claims.take(LOOK_SECONDS)
             if lease is not None:
                 self._begin(lease)

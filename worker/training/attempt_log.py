@@ -108,6 +108,6 @@ class AttemptLog:
                 contention=timer.contention,
                 utilisation=min(2.0, budget.training_seconds / occupied) if occupied else None,
             )
-        # Validated anew, so that no NaN or negative number leaves as a measurement.
+        # Validated again, so that no NaN or negative number leaves as a measurement.
         measurements = Measurements.model_validate(self.measurements.model_dump())
         return Result(outcome=outcome, measurements=measurements, message=message[:2000])

@@ -1,4 +1,4 @@
-"""The dispatcher: one per Ray cluster, a Tune run fed by leases, bounded and then begun anew."""
+"""The dispatcher: one per Ray cluster, a Tune run fed by leases, bounded and then started again."""
 
 from __future__ import annotations
 

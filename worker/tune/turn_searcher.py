@@ -13,7 +13,7 @@ class TurnSearcher(Searcher):  # type: ignore[misc]
     """Suggests turns until the run has lasted long enough; what a turn runs, its actor claims.
 
     Args:
-        left: Returns the seconds that the run shall still last.
+        left: Returns the seconds that the run should still last.
         on_death: Told of the search and the lease that a dead actor ran.
         tell: Told what the slots have to tell, sentence by sentence.
         refuse: Told why the controller no longer takes this worker.

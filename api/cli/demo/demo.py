@@ -164,7 +164,7 @@ def _report_end(client: ControllerClient, record: dict[str, Any], folder: Path) 
     say(f"the best block {verdict_sentence(best)}")
     file = folder / "best-block.json"
     write_atomically(file, fetch_export(client, record["id"], None).to_json())
-    say(f"exported {file}; to search anew, remove the folder {folder}")
+    say(f"exported {file}; to start a new search, remove the folder {folder}")
 
 
 def _comparison(client: ControllerClient, record: dict[str, Any], best: dict[str, Any]) -> Any:

@@ -1,6 +1,6 @@
 """Outages: while the database cannot be written, no heartbeat arrives, so no silence counts.
 
-A lease lapses only when its worker had a whole lease's time to be heard in: since the controller
+A lease expires only when its worker had a whole lease's time to be heard in: since the controller
 started, since the database came back, and since the controller was last frozen. A process that was
 stopped, or a machine that was suspended, hears nobody; the first to look afterwards sees that
 nothing has moved for a while, or that the database's time has run ahead of this machine's.

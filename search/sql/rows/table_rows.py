@@ -140,7 +140,7 @@ class EventRow(NamedTuple):
 
 
 class EpochRow(NamedTuple):
-    """A row of `epochs`: when history began anew, and why."""
+    """A row of `epochs`: when history began again, and why."""
 
     epoch: int
     at: float

@@ -194,7 +194,7 @@ def _give_up_pool(tx: Transaction, state: SearchState, pool: str, reason: str) -
 
 
 def _refresh(tx: Transaction, state: SearchState, pool: str) -> None:
-    """Computes the pool's figures anew from its completed repeats."""
+    """Recomputes the pool's figures from its completed repeats."""
     rows = tx.all(TrialRow, OF_BASELINE, {"search": state.id, "pool": pool})
     repeats = [row for row in rows if row.origin != FAMILY]
     completed = [row for row in repeats if row.status == TrialStatus.COMPLETED.value]

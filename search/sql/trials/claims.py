@@ -132,7 +132,7 @@ def claim_leases(
 
 
 def _held_first(tx: Transaction, only: Sequence[str] | None) -> dict[str, SearchState]:
-    """Returns the searches to wait for, or those with lapsed leases, reaped."""
+    """Returns the searches to wait for, or those with expired leases, reaped."""
     if only is None:
         ids = sorted({due.search_id for due in due_trials(tx)})
         states = lock_unfinished(tx, ids=ids, skip_locked=True) if ids else []

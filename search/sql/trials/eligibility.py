@@ -80,7 +80,7 @@ class SearchCaches:
         return search_id in self._caches
 
     def of(self, state: SearchState) -> SearchCache:
-        """Returns the proposer and window of a search, made anew when its spec has changed."""
+        """Returns the proposer and window of a search, new if its spec has changed."""
         cache = self._caches.get(state.id)
         if cache is None or self._texts.get(state.id) != state.spec_text:
             cache = self._caches[state.id] = SearchCache(state.spec)

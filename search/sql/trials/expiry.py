@@ -1,4 +1,4 @@
-"""Leases that lapse: requeued or failed by whoever looks next, without a leader.
+"""Leases that expire: requeued or failed by whoever looks next, without a leader.
 
 Every claim looks, and every controller from time to time. Looking twice finds nothing the second
 time.
@@ -58,7 +58,7 @@ class Due(NamedTuple):
 
 
 def reap(tx: Transaction) -> int:
-    """Requeues or fails trials whose lease has lapsed; returns how many.
+    """Requeues or fails trials whose lease has expired; returns how many.
 
     Ends searches, too, whose hours ran out while no worker asked. What another controller holds
     at the moment is left to it.

@@ -120,7 +120,7 @@ def test_a_search_without_a_baseline_cannot_be_certified(site: Site) -> None:
 
 def test_a_pool_that_the_search_does_not_know_is_refused(site: Site) -> None:
     search_id = searched(site)
-    with pytest.raises(Conflict, match="no baseline on pool tpu; it has on cpu"):
+    with pytest.raises(Conflict, match="no baseline on pool tpu; it has one on cpu"):
         site.store.studies.create_certificate(search_id, REQUEST, pool="tpu", actor=ME)
 
 
