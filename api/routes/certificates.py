@@ -38,7 +38,8 @@ def create_certificate(
     plan = CertificateRequest.model_validate(wanted.model_dump(exclude={"pool"}))
     record = parts.store.studies.create_certificate(search_id, plan, pool=wanted.pool, actor=actor)
     parts.hub.poke()
-    return tagged(record, status=201, location=str(request.url.path))
+    study = request.url_for("get_search", search_id=record.id).path
+    return tagged(record, status=201, location=study)
 
 
 @router.get("", response_model=Certificates, responses=problems(404, 409), dependencies=[Reads])

@@ -36,6 +36,7 @@ def test_a_certificate_is_made_read_and_kept_out_of_the_list_of_searches(tmp_pat
         made = http.post(f"{ROOT}/searches/{search}/certificates", json=WANTED)
         assert made.status_code == 201, made.text
         assert made.json()["parent_id"] == search
+        assert http.get(made.headers["Location"]).json()["id"] == made.json()["id"]
         run_all(http, 18)
         (found,) = http.get(f"{ROOT}/searches/{search}/certificates").json()["items"]
         assert found["result"]["finished"] == found["result"]["planned"] == 18
