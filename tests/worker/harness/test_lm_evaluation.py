@@ -8,7 +8,6 @@ import os
 import site
 import subprocess
 import sys
-import venv
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ import pytest
 
 from brainformer.worker.export.model_folders import write_huggingface
 from brainformer.worker.harness.language_model import LanguageModel
-from tests.worker.export.clean_environment import environments_folder
+from tests.worker.export.clean_environment import clean_environment, environments_folder
 from tests.worker.export.training import trained
 
 VERSION = "0.4.13"
@@ -57,17 +56,19 @@ target_delimiter: ""
 
 
 def harness() -> Path:
-    """Returns the Python of an environment with the harness beside all that is installed here."""
-    place = environments_folder() / f"lm-eval-{VERSION}-py{sys.version_info.minor}"
-    if not (place / "ready").exists():
-        venv.create(place, with_pip=True, clear=True)
-        library = next(place.glob("lib/python*/site-packages"))
-        here = "; ".join(f"site.addsitedir({folder!r})" for folder in site.getsitepackages())
-        (library / "host.pth").write_text(f"import site; {here}\n")
-        install = [str(place / "bin/python"), "-m", "pip", "install", "-q", f"lm_eval=={VERSION}"]
-        subprocess.run(install, check=True, timeout=1200, capture_output=True)
-        (place / "ready").touch()
-    return place / "bin" / "python"
+    """Returns the Python of an environment with the harness and, after it, all that is here.
+
+    The harness is installed alone, and what is here is named at each use: an environment outlives
+    the folders of the run that made it.
+    """
+    place = environments_folder() / f"harness-{VERSION}-py{sys.version_info.minor}"
+    python = clean_environment(place, f"lm_eval=={VERSION}")
+    library = next(place.glob("lib/python*/site-packages"))
+    here = "; ".join(f"site.addsitedir({folder!r})" for folder in site.getsitepackages())
+    fresh = library / f"host.{os.getpid()}"
+    fresh.write_text(f"import site; {here}\n")
+    fresh.replace(library / "host.pth")
+    return python
 
 
 def evaluated(folder: Path, place: Path) -> dict[str, Any]:
