@@ -211,7 +211,6 @@ class Promotions(Answer):
     """The baseline and the best blocks at a larger scale."""
 
     target_parameters: int
-    factor: float
     items: tuple[Promotion, ...]
 
 

@@ -15,6 +15,7 @@ from brainformer.api.client.waiting import Progress, telling
 from brainformer.search.errors import ControllerUnreachable
 from brainformer.search.export.flax_source import flax_source
 from brainformer.search.export.genome_file import GenomeExport, scale_export
+from brainformer.search.scaling.target import Target
 from brainformer.search.spec import Limits
 from brainformer.search.status import SearchStatus
 from brainformer.search.store.records import BestRecord, SearchRecord, TrialRecord
@@ -162,7 +163,7 @@ class Search:
         *,
         trial: int | None = None,
         format: Literal["genome", "flax"] = "genome",  # noqa: A002 (the command line's word)
-        target_params: int | None = None,
+        target_params: int | Target | None = None,
     ) -> GenomeExport:
         """Returns a block with where it came from, checked by its digest; writes it to `path`.
 
@@ -171,7 +172,7 @@ class Search:
             trial: A trial's number; None takes the best.
             format: Of the file: `genome`, JSON with its measurements, or `flax`, source that
                 needs only jax and flax. `brainformer export` writes folders with weights.
-            target_params: Activated parameters to scale the block to.
+            target_params: Activated parameters to scale the block to, or a whole target.
 
         Raises:
             NotFound: there is no such trial, or no candidate has completed.
@@ -182,7 +183,7 @@ class Search:
         row = best["trial"] if trial is None else self._rest.get(f"{base}/trials/{trial}")
         document = export_of(self._rest.get(base), row, best)
         if target_params is not None:
-            document = scale_export(document, target_params)
+            document, _ = scale_export(document, target_params)
         if path is not None:
             write_atomically(Path(path), WRITERS[format](document))
         return document

@@ -48,18 +48,11 @@ def list_promotions(
         int,
         Query(ge=1, le=10**13, description="Activated parameters wanted, embeddings apart."),
     ] = BILLION,
-    factor: Annotated[
-        float, Query(gt=0, le=64, description="Widens model dim, hidden dims, ranks and heads.")
-    ] = 2,
     top: Annotated[int, Query(ge=1, le=50, description="How many of the best blocks.")] = 5,
 ) -> Response:
     """Returns the baseline and the best blocks widened and stacked to a target size.
 
     Nothing is trained: each item is a genome and a proxy to train or export at that scale.
     """
-    found = promotions(
-        parts.store, search_id, target_parameters=target_parameters, factor=factor, top=top
-    )
-    return answer(
-        Promotions(target_parameters=target_parameters, factor=factor, items=tuple(found))
-    )
+    found = promotions(parts.store, search_id, target_parameters=target_parameters, top=top)
+    return answer(Promotions(target_parameters=target_parameters, items=tuple(found)))

@@ -1,1 +1,1 @@
-"""What a genome costs under a proxy: parameters, FLOPs, memory; and how it is scaled."""
+"""What a genome costs under a proxy: parameters, FLOPs, memory, meshes."""

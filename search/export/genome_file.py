@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import json
-import math
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from brainformer.search.cost.cost import activated_parameters
-from brainformer.search.cost.scaling import ScaleModelDim, StackNTimes
 from brainformer.search.errors import InvalidExport, NotFound
 from brainformer.search.export.manifest import (
     check_schema_version,
@@ -19,6 +16,8 @@ from brainformer.search.export.manifest import (
 )
 from brainformer.search.export.provenance import Digest, Provenance
 from brainformer.search.proxy.proxy import Proxy
+from brainformer.search.scaling.solving import Scaled, scaled_to
+from brainformer.search.scaling.target import Target, target_of_size
 from brainformer.search.space.genome import Genome
 from brainformer.search.trials.trial import Measurements
 from brainformer.search.validation import first_problem
@@ -71,28 +70,24 @@ class GenomeExport(BaseModel):
         )
 
 
-def scale_export(export: GenomeExport, target_parameters: int) -> GenomeExport:
-    """Returns the block wider and stacked so often that it comes nearest to the target.
-
-    Widths grow by the power of two nearest to the cube root of the growth wanted, as the paper's
-    1B and 8B models do (x2 and x4); the number of blocks makes up the rest.
+def scale_export(export: GenomeExport, target: Target | int) -> tuple[GenomeExport, Scaled]:
+    """Returns the block at a target, and how near it comes.
 
     Args:
         export: The block as it was found.
-        target_parameters: Activated a token, embeddings apart.
+        target: What is wanted; a number is a usual target of so many activated parameters.
 
     Raises:
-        InvalidGenome: a width leaves its range.
-        InvalidSpec: the target is not positive, or needs too many blocks.
+        InvalidGenome: the scaled block cannot be trained at the target.
+        InvalidSpec: nothing within the target's bounds comes within 5% of it.
     """
-    found = activated_parameters(export.genome, export.proxy)
-    doublings = round(math.log2(max(1, target_parameters) / found) / 3)
-    genome = ScaleModelDim(2.0**doublings)(export.genome)
-    return export.model_copy(
+    wanted = target_of_size(target) if isinstance(target, int) else target
+    scaled = scaled_to(export.genome, export.proxy, wanted)
+    written = export.model_copy(
         update={
-            "genome": genome,
-            "digest": genome.digest,
-            "proxy": StackNTimes(target_parameters)(genome, export.proxy),
+            "genome": scaled.genome,
+            "digest": scaled.genome.digest,
+            "proxy": scaled.proxy,
             "scaled_from": export.digest,
             "fitness": None,
             "confidence": None,
@@ -100,6 +95,7 @@ def scale_export(export: GenomeExport, target_parameters: int) -> GenomeExport:
             "baseline": None,
         }
     )
+    return written, scaled
 
 
 def read_export(path: Path) -> GenomeExport:

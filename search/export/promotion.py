@@ -11,10 +11,10 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field
 
 from brainformer.search.cost import cost
-from brainformer.search.cost.scaling import ScaleModelDim, StackNTimes
-from brainformer.search.cost.trainable import check_trainable
 from brainformer.search.errors import InvalidGenome, InvalidSpec, NotFound
 from brainformer.search.proxy.proxy import Proxy
+from brainformer.search.scaling.solving import scaled_to
+from brainformer.search.scaling.target import target_of_size
 from brainformer.search.space.genome import Genome
 from brainformer.search.store.contract import SearchStore, TrialFilter
 from brainformer.search.store.records import SearchRecord, TrialRecord
@@ -39,7 +39,7 @@ class Promotion(BaseModel):
 
 
 def promotions(
-    store: SearchStore, search_id: str, *, target_parameters: int, factor: float, top: int
+    store: SearchStore, search_id: str, *, target_parameters: int, top: int
 ) -> list[Promotion]:
     """Returns the baseline and the best blocks, scaled; the best one first after the baseline.
 
@@ -47,7 +47,6 @@ def promotions(
         store: Where the search is.
         search_id: Its id or name.
         target_parameters: Activated parameters wanted, embeddings apart.
-        factor: Of model dim, hidden dims, ranks and heads; 2 and 4 in the paper.
         top: How many of the best blocks.
 
     Raises:
@@ -61,8 +60,8 @@ def promotions(
     if not best:
         raise NotFound("completed candidate in search", search.id)
     genome = _rival(store, search)
-    scaled = [_scaled(search, None, genome, target_parameters, factor)]
-    return scaled + [_scaled(search, t, t.genome, target_parameters, factor) for t in best]
+    scaled = [_scaled(search, None, genome, target_parameters)]
+    return scaled + [_scaled(search, t, t.genome, target_parameters) for t in best]
 
 
 def _rival(store: SearchStore, search: SearchRecord) -> Genome:
@@ -72,17 +71,15 @@ def _rival(store: SearchStore, search: SearchRecord) -> Genome:
 
 
 def _scaled(
-    search: SearchRecord, trial: TrialRecord | None, genome: Genome, target: int, factor: float
+    search: SearchRecord, trial: TrialRecord | None, genome: Genome, target: int
 ) -> Promotion:
     number = None if trial is None else trial.number
     fitness = None if trial is None else trial.fitness
     try:
-        wider = ScaleModelDim(factor)(genome)
-        proxy = StackNTimes(target)(wider, search.spec.proxy)
-        check_trainable(wider, proxy)
+        scaled = scaled_to(genome, search.spec.proxy, target_of_size(target))
     except (InvalidGenome, InvalidSpec) as error:
         return Promotion(trial_number=number, fitness=fitness, reason=error.message)
-    return Promotion(trial_number=number, fitness=fitness, **_costs(wider, proxy))
+    return Promotion(trial_number=number, fitness=fitness, **_costs(scaled.genome, scaled.proxy))
 
 
 def _costs(genome: Genome, proxy: Proxy) -> dict[str, object]:

@@ -12,10 +12,10 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from brainformer.search.cost.scaling import ScaleModelDim
 from brainformer.search.cost.trainable import check_trainable
 from brainformer.search.errors import InvalidGenome, InvalidSpec
 from brainformer.search.proxy.proxy import Proxy
+from brainformer.search.scaling.widths import ScaleModelDim
 from brainformer.search.space.family import spread
 from brainformer.search.space.genome import Genome
 from brainformer.search.studies.plan import PlannedRun

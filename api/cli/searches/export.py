@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from brainformer.api.cli.searches.targets import target_given
 from brainformer.api.cli.terminal.address import search_path
 from brainformer.api.cli.terminal.options import (
     URL,
@@ -25,10 +25,8 @@ from brainformer.search.errors import InvalidInput
 if TYPE_CHECKING:
     from brainformer.api.cli.terminal.controller_client import ControllerClient
     from brainformer.search.export.genome_file import GenomeExport
+    from brainformer.search.scaling.target import Target
     from brainformer.worker.export.weighted_model import WeightedModel
-
-COUNT = re.compile(r"([0-9]{1,12}(?:\.[0-9]{1,12})?)([kKmMbB]?)")
-POWERS = {"": 1.0, "K": 1e3, "M": 1e6, "B": 1e9}
 
 
 class Kind(StrEnum):
@@ -76,7 +74,11 @@ def export(
     ] = Kind.GENOME,
     target_params: Annotated[
         str | None,
-        typer.Option(help="Scale to so many activated parameters: 1B, 300M.", show_default=False),
+        typer.Option(
+            help="Scale to so many activated parameters: 1B, 300M; or to the target in a YAML "
+            "file.",
+            show_default=False,
+        ),
     ] = None,
     tokenizer: Annotated[
         str | None,
@@ -99,7 +101,7 @@ def export(
 
     From a search or a genome file the weights are initial ones; from an exported folder, its own.
     """
-    target = None if target_params is None else parse_count(target_params)
+    target = None if target_params is None else target_given(target_params)
     known = given_token(token, token_file)
     folder = Path(source)
     has_weights = folder.is_dir() and (folder / "export.json").is_file()
@@ -133,18 +135,6 @@ def _text(kind: Kind, document: GenomeExport) -> str:
     from brainformer.search.export.flax_source import flax_source
 
     return flax_source(document) if kind is Kind.FLAX else document.to_json()
-
-
-def parse_count(text: str) -> int:
-    """Returns the number that "1B", "300M", "20k" or "1000" stands for.
-
-    Raises:
-        InvalidInput: it is none of these.
-    """
-    match = COUNT.fullmatch(text.strip())
-    if match is None or not float(match[1]):
-        raise InvalidInput("a count is a number above 0 with K, M or B behind it", text)
-    return round(float(match[1]) * POWERS[match[2].upper()])
 
 
 def fetch_export(client: ControllerClient, search: str, trial: int | None) -> GenomeExport:
@@ -196,7 +186,7 @@ def export_of(record: dict[str, Any], row: dict[str, Any], best: dict[str, Any])
 
 
 def _block(
-    source: str, trial: int | None, target: int | None, url: str, token: str | None
+    source: str, trial: int | None, target: Target | None, url: str, token: str | None
 ) -> GenomeExport:
     """Returns the block of a genome file or of a search, scaled if that is wanted."""
     from brainformer.search.export.genome_file import read_export, scale_export
@@ -207,7 +197,11 @@ def _block(
         if path.is_file() or path.suffix == ".json"
         else fetch_export(connect(url, token), source, trial)
     )
-    return found if target is None else scale_export(found, target)
+    if target is None:
+        return found
+    scaled, shape = scale_export(found, target)
+    say(f"scaled to {shape}; learning rate {shape.proxy.peak_learning_rate:.3g}")
+    return scaled
 
 
 def _model(folder: Path, block: GenomeExport | None, seed: int) -> WeightedModel:

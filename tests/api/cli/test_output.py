@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from brainformer.api.cli.demo.processes import Family
 from brainformer.api.cli.demo.progress import DemoProgress
 from brainformer.api.cli.main import app
-from brainformer.api.cli.searches.export import parse_count
+from brainformer.api.cli.searches.targets import parse_count
 from brainformer.api.cli.terminal.event_lines import parse_events
 from brainformer.api.cli.terminal.exit_codes import exit_code
 from brainformer.api.cli.terminal.output import (

@@ -72,21 +72,22 @@ def test_what_is_no_export_is_refused(tmp_path: Path) -> None:
         read_export(path)
 
 
-@pytest.mark.parametrize("growth", [1, 8, 60])
-def test_a_scaled_export_comes_near_the_target_and_says_what_it_was(growth: int) -> None:
+@pytest.mark.parametrize("target", [3_000_000, 100_000_000, 10**9])
+def test_a_scaled_export_comes_near_the_target_and_says_what_it_was(target: int) -> None:
     export = _export()
-    target = growth * activated_parameters(export.genome, export.proxy)
-    scaled = scale_export(export, target)
+    scaled, shape = scale_export(export, target)
     reached = activated_parameters(scaled.genome, scaled.proxy)
-    one_block = reached / scaled.proxy.blocks
-    assert abs(reached - target) <= one_block
+    assert abs(reached / target - 1) == pytest.approx(abs(shape.missed))
+    assert abs(shape.missed) <= 0.05
     assert scaled.scaled_from == export.digest
     assert scaled.digest == scaled.genome.digest
     assert scaled.fitness is None
 
 
-def test_the_paper_s_targets_take_its_width_factors() -> None:
-    export = _export()
-    found = activated_parameters(export.genome, export.proxy)
-    widths = [scale_export(export, found * growth).genome.model_dim for growth in (1, 10, 80)]
-    assert [width // export.genome.model_dim for width in widths] == [1, 2, 4]
+def test_a_nano_block_at_a_billion_is_a_usual_model() -> None:
+    scaled, shape = scale_export(_export(), 10**9)
+    assert 32 <= shape.aspect_ratio <= 256
+    assert scaled.proxy.blocks * len(scaled.genome.layers) < 100
+    assert scaled.genome.model_dim % 128 == 0
+    assert (scaled.proxy.sequence_length, scaled.proxy.vocab_size) == (1024, 32_768)
+    assert scaled.proxy.peak_learning_rate < 6e-4
