@@ -29,6 +29,7 @@ from brainformer.api.routes import (
     leases,
     operation,
     pools,
+    promotions,
     reports,
     searches,
     session,
@@ -85,6 +86,7 @@ def create_app(settings: Settings, *, store: SearchStore | None = None) -> FastA
         leases,
         catalogue,
         pools,
+        promotions,
         tokens,
         session,
     ):

@@ -7,7 +7,6 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from brainformer.search.export.promotion import Promotion
 from brainformer.search.proxy.proxy import Name, Proxy
 from brainformer.search.space.difference import Change
 from brainformer.search.space.genome import Genome
@@ -19,6 +18,7 @@ from brainformer.search.store.records import (
     BaselineSummary,
     CertificateRecord,
     PoolRecord,
+    PromotionRecord,
     SearchRecord,
     TokenRecord,
     TrialRecord,
@@ -26,6 +26,7 @@ from brainformer.search.store.records import (
 )
 from brainformer.search.store.scopes import Scope
 from brainformer.search.studies.certificate import CertificateRequest
+from brainformer.search.studies.promotion import PromotionRequest
 
 
 class Body(BaseModel):
@@ -57,6 +58,18 @@ class Certificates(Answer):
     """Certificates of a search, newest first."""
 
     items: tuple[CertificateRecord, ...]
+
+
+class PromotionBody(PromotionRequest):
+    """A promotion that is wanted; without a pool, it runs on that of the search's best block."""
+
+    pool: Name | None = None
+
+
+class Promotions(Answer):
+    """Promotions of a search, newest first."""
+
+    items: tuple[PromotionRecord, ...]
 
 
 class TrialPage(Answer):
@@ -205,13 +218,6 @@ class GenomeFacts(Answer):
     memory_bytes: int
     trainable: bool
     reason: Annotated[str, Field(description="Why it cannot train here; empty if it can.")] = ""
-
-
-class Promotions(Answer):
-    """The baseline and the best blocks at a larger scale."""
-
-    target_parameters: int
-    items: tuple[Promotion, ...]
 
 
 class Event(Answer):

@@ -157,7 +157,7 @@ class Target:
             "get_best": lambda: f"{at}/best",
             "get_baselines": lambda: f"{at}/baselines",
             "get_report": lambda: f"{at}/report",
-            "list_promotions": lambda: f"{at}/promotions?target_parameters=10000000",
+            "list_promotions": lambda: f"{at}/promotions",
             "list_spaces": lambda: f"{ROOT}/spaces",
             "list_zoo": lambda: f"{ROOT}/zoo",
             "list_datasets": lambda: f"{ROOT}/datasets",

@@ -12,6 +12,7 @@ EXAMPLES: dict[str, str] = {
     "worker": "brainformer worker --pool cpu --slots 2 --url http://controller:8700",
     "demo": "brainformer demo --folder demo",
     "certify": "brainformer certify laptop --budget 1 --budget 6 --scale 1",
+    "promote": "brainformer promote laptop --top 3 --scales 1x,2x,4x --budget 2h",
     "export": "brainformer export laptop --format huggingface -o model",
     "compile": "brainformer compile glam --target tpu-v6e-8",
     "doctor": "brainformer doctor --json",

@@ -23,7 +23,14 @@ from brainformer.api.cli.commands import (
 )
 from brainformer.api.cli.demo import demo
 from brainformer.api.cli.examples import show_examples
-from brainformer.api.cli.searches import certify, export, results, search, search_changes
+from brainformer.api.cli.searches import (
+    certify,
+    export,
+    promote,
+    results,
+    search,
+    search_changes,
+)
 from brainformer.api.cli.terminal.exit_codes import ERROR, INTERRUPTED, exit_code
 from brainformer.api.cli.terminal.output import say
 from brainformer.search.errors import BrainformerError
@@ -43,6 +50,7 @@ search.app.command("delete")(search_changes.delete)
 search.app.command("limits")(search_changes.limits)
 app.add_typer(search.app, name="search")
 app.command("certify")(certify.certify)
+app.command("promote")(promote.promote)
 app.command("export")(export.export)
 app.command("compile")(compilation.compile_step)
 app.command("best")(results.best)

@@ -18,7 +18,13 @@ from brainformer.search.export.genome_file import GenomeExport, scale_export
 from brainformer.search.scaling.target import Target
 from brainformer.search.spec import Limits
 from brainformer.search.status import SearchStatus
-from brainformer.search.store.records import BestRecord, SearchRecord, TrialRecord
+from brainformer.search.store.records import (
+    BestRecord,
+    PromotionRecord,
+    SearchRecord,
+    TrialRecord,
+)
+from brainformer.search.studies.promotion import checked_request
 from brainformer.search.trials.trial import TrialKind, TrialStatus
 
 if TYPE_CHECKING:
@@ -187,6 +193,30 @@ class Search:
         if path is not None:
             write_atomically(Path(path), WRITERS[format](document))
         return document
+
+    def promote(self, *, pool: str | None = None, **wanted: Any) -> Search:
+        """Starts a promotion of the best blocks; returns the study that runs it.
+
+        The study is waited for, paused and cancelled like a search.
+
+        Args:
+            pool: Where it runs; the best block's own by default.
+            **wanted: Fields of a `PromotionRequest`: `scales`, `targets`, `budget_seconds`, `top`,
+                `repeats` ...
+
+        Raises:
+            InvalidInput: a field breaks a rule, or there is nothing to promote.
+            Conflict: nobody works on the pool, or it has no baseline of this search.
+        """
+        body = checked_request(wanted).model_dump(mode="json", exclude_unset=True)
+        body |= {} if pool is None else {"pool": pool}
+        made = self._rest.post(f"/searches/{self.id}/promotions", body)
+        return Search(self._rest, SearchRecord.model_validate(made))
+
+    def promotions(self) -> list[PromotionRecord]:
+        """Returns the promotions, newest first, with what they show so far."""
+        found = self._rest.get(f"/searches/{self.id}/promotions")["items"]
+        return [PromotionRecord.model_validate(one) for one in found]
 
     def report(self, path: Path | str | None = None) -> str:
         """Returns the report, one HTML page that stands alone; writes it to `path`."""

@@ -67,6 +67,12 @@ BODIES: Mapping[str, dict[str, Any]] = MappingProxyType(
         "create_search": SPEC,
         "change_search": {"limits": {"trials": 80, "hours": 12}},
         "create_certificate": {"blocks": 16, "repeats": 2, "budgets": [1, 3, 6], "scales": [1, 2]},
+        "create_promotion": {
+            "top": 3,
+            "scales": [1, 2, 4],
+            "budget_seconds": [7200],
+            "repeats": 5,
+        },
         "claim_leases": {"worker_id": "laptop-7f3a", "pool": "cpu", "count": 2, "wait_seconds": 20},
         "report_progress": {"point": POINT, "step_time_ms": 41.5, "phase": "training"},
         "report_result": {

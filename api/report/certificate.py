@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-from brainformer.api.report.svg_scatter import Point, scatter
+from brainformer.api.report.svg_scatter import Point, scatter, standing_alone
 from brainformer.search.errors import NotFound
 from brainformer.search.store.records import CertificateRecord
-
-STYLE = (
-    "<style>text{font:12px system-ui,sans-serif;fill:currentColor}.axis{stroke:currentColor}"
-    ".dot{fill:#1f77b4}.rival{fill:#d62728}</style>"
-)
 
 
 def certificate_plot(certificate: CertificateRecord) -> str:
@@ -36,8 +31,7 @@ def certificate_plot(certificate: CertificateRecord) -> str:
         x_label="validation loss at the proxy's budget, nats",
         y_label=f"at {max(request.budgets):g} times the budget, nats",
     )
-    head, body = drawn.split(">", 1)
-    return f'{head} xmlns="http://www.w3.org/2000/svg">{STYLE}{body}\n'
+    return standing_alone(drawn)
 
 
 def _mean(losses: list[float | None]) -> float | None:

@@ -14,6 +14,15 @@ from html import escape
 import yaml
 
 from brainformer.api.report.certainty import verdict_sentence
+from brainformer.api.report.promotion import (
+    COLUMNS,
+    claim_sentences,
+    ladder_plot,
+    ladder_points,
+    remarks,
+    standing,
+    table_rows,
+)
 from brainformer.api.report.soundness import soundness
 from brainformer.api.report.svg_scatter import Point, scatter
 from brainformer.search.errors import NotFound
@@ -22,6 +31,7 @@ from brainformer.search.store.contract import SearchStore, TrialFilter
 from brainformer.search.store.records import (
     BaselineSummary,
     BestRecord,
+    PromotionRecord,
     SearchRecord,
     TrialRecord,
 )
@@ -44,7 +54,7 @@ li.attention { border-left-color: #1f77b4; } li.feed_forward { border-left-color
 li.moe { border-left-color: #ff7f0e; }
 svg { width: 100%; height: auto; } svg text { font-size: 12px; fill: currentColor; }
 svg .axis { stroke: currentColor; opacity: .5; } svg .guide { stroke: var(--line); }
-svg .dot { fill: var(--mark); opacity: .7; } svg .front { fill: var(--best); }
+svg .dot { fill: var(--mark); opacity: .7; } svg .front, svg .rival { fill: var(--best); }
 """
 
 
@@ -59,6 +69,7 @@ class Findings:
     front: Sequence[TrialRecord]
     population: Sequence[TrialRecord]
     ancestry: Sequence[TrialRecord]
+    promotions: Sequence[PromotionRecord] = ()
 
 
 def read_findings(store: SearchStore, search_id: str) -> Findings:
@@ -84,6 +95,7 @@ def read_findings(store: SearchStore, search_id: str) -> Findings:
         front=store.pareto(search.id),
         population=store.population(search.id),
         ancestry=() if number is None else store.ancestry(search.id, number, limit=ANCESTORS),
+        promotions=store.studies.promotions(search.id),
     )
 
 
@@ -95,6 +107,7 @@ def report_html(findings: Findings) -> str:
         _best(findings.best),
         _soundness(findings),
         _plot(findings),
+        *(_promotion(one) for one in findings.promotions),
         _section("Best trials", _trial_table(findings.top)),
         _section("Baselines", _baseline_table(findings.baselines)),
         _section("How the best block came about", _ancestry_table(findings.ancestry)),
@@ -181,6 +194,20 @@ def _plot(findings: Findings) -> str:
     drawn = scatter(points, x_label="step time, ms", y_label="loss, nats a token", guides=lines)
     words = "<p>The population, the best and the Pareto front (red); lines are baselines.</p>"
     return _section("Loss against step time", words + drawn)
+
+
+def _promotion(promotion: PromotionRecord) -> str:
+    """Returns Table 3 of a promotion, what it proves, and the ladder of every point."""
+    result = promotion.result
+    words = [*claim_sentences(result), *remarks(promotion)]
+    body = f"<p>{escape(standing(promotion))}.</p>{_table(COLUMNS, table_rows(result))}"
+    body += "<ul>" + "".join(f"<li>{escape(one)}.</li>" for one in words) + "</ul>"
+    for point in result.points:
+        drawn = ladder_points(point)
+        if drawn:
+            body += f"<p>The rival's ladder (red) and the blocks at {escape(point.label)}.</p>"
+            body += ladder_plot(drawn)
+    return _section(f"Promotion {promotion.study.name}", body)
 
 
 def _trial_table(trials: Iterable[TrialRecord]) -> str:

@@ -7,6 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
+STYLE = (
+    "<style>text{font:12px system-ui,sans-serif;fill:currentColor}.axis{stroke:currentColor}"
+    ".dot{fill:#1f77b4}.rival{fill:#d62728}</style>"
+)
 WIDTH, HEIGHT = 720, 360
 LEFT, RIGHT, TOP, BOTTOM = 64, 16, 12, 44
 
@@ -85,3 +89,9 @@ def scatter(
         f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{told}">'
         f"{''.join(lines)}{''.join(ticks)}{''.join(marks)}{labels}</svg>"
     )
+
+
+def standing_alone(drawn: str) -> str:
+    """Returns a plot as an SVG document of its own; marks of the kind `rival` are red."""
+    head, body = drawn.split(">", 1)
+    return f'{head} xmlns="http://www.w3.org/2000/svg">{STYLE}{body}\n'

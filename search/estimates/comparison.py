@@ -117,6 +117,16 @@ def gain_interval(
     return gain - half, gain + half
 
 
+def mean_interval(values: Sequence[float], *, level: float = 0.95) -> tuple[float, float] | None:
+    """Returns Student's two-sided interval of a mean; None for fewer than two values."""
+    deviation = standard_deviation(values)
+    if deviation is None:
+        return None
+    count = len(values)
+    half = float(stdtrit(count - 1, 0.5 + level / 2)) * deviation / math.sqrt(count)
+    return mean(values) - half, mean(values) + half
+
+
 def _welch(block: list[float], rival: list[float]) -> float:
     error, freedom = _welch_error(block, rival)
     return _tail(mean(rival) - mean(block), error, freedom)

@@ -117,6 +117,12 @@ class Race:
             return None
         return min(self._finalists, key=lambda one: (*self._standing(one), one))
 
+    @property
+    def ranked(self) -> list[int]:
+        """The finalists that have been run again, the one of the least mean loss first."""
+        run = [one for one in self._finalists if self.finalist_runs(one)]
+        return sorted(run, key=lambda one: (*self._standing(one), one))
+
     def claim(self, finalist: int) -> float | None:
         """Returns the p-value of "no better than the rival", corrected for the choice.
 

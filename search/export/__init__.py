@@ -1,1 +1,1 @@
-"""What leaves a search: genome files, JAX source, promotions; and seeds that enter one."""
+"""What leaves a search: genome files, JAX source; and seeds that enter one."""

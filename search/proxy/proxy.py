@@ -23,6 +23,10 @@ def _is_auto(value: object) -> bool:
     return value == "auto"
 
 
+def _is_validation(value: object) -> bool:
+    return value == "validation"
+
+
 class Proxy(BaseModel):
     """What all trials of a search share besides the genome.
 
@@ -37,8 +41,10 @@ class Proxy(BaseModel):
         peak_learning_rate: Of the schedule over the fraction of the budget spent.
         routing_groups: Groups of rows in which training routes apart, each with its share of an
             expert's places. More than one makes experts on many devices cheaper to reach.
+        evaluation_split: What losses are measured on. A search reads `validation` alone; the
+            proof of a promotion reads `test`, which no choice has seen.
         mesh: Devices along each axis; `auto` follows the rule of docs/devices.md. It changes where
-            things are computed, never what. It and the two beside it are left out of JSON where
+            things are computed, never what. It and the three beside it are left out of JSON where
             they have their defaults, so that older readers understand it.
         remat: Whether blocks are computed again in the backward pass: `always`, so that every
             trial of the search is measured alike, or only by what would not fit otherwise.
@@ -66,6 +72,9 @@ class Proxy(BaseModel):
     budget_seconds: Annotated[float, Field(gt=0, le=30 * 24 * 3600)] = 600
     clock: Literal["auto", "wall", "calibrated"] = "auto"
     routing: Literal["causal", "paper"] = "causal"
+    evaluation_split: Annotated[Literal["validation", "test"], Field(exclude_if=_is_validation)] = (
+        "validation"
+    )
     routing_groups: Annotated[int, Field(ge=1, le=65_536, exclude_if=_is_one)] = 1
     mesh: Annotated[Literal["auto"] | MeshAxes, Field(exclude_if=_is_auto)] = "auto"
     remat: Annotated[Literal["auto", "always"], Field(exclude_if=_is_auto)] = "auto"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from typing_extensions import override
 
 from brainformer.search.sql.connection.database import Database, Transaction
@@ -27,7 +29,11 @@ class SqlPools(PoolStore):
 
     def refuses(self, tx: Transaction, pool: str) -> bool:
         """Returns whether the pool gets no new leases."""
-        return pool in self._drained.now(tx)
+        return pool in self.drained(tx)
+
+    def drained(self, tx: Transaction) -> Collection[str]:
+        """Returns the pools that get no new leases."""
+        return self._drained.now(tx).keys()
 
     @override
     def list_all(self) -> list[PoolRecord]:

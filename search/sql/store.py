@@ -73,7 +73,7 @@ class SqlStore(SearchStore):
         self._database = database
         self._caches = SearchCaches()
         self.pools: SqlPools = SqlPools(database)
-        self.studies: SqlStudies = SqlStudies(database)
+        self.studies: SqlStudies = SqlStudies(database, self.pools)
         self._token_uses = tokens.TokenUses()
         try:
             prepare(database.engine)

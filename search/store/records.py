@@ -14,6 +14,8 @@ from brainformer.search.status import SearchStatus
 from brainformer.search.studies.certificate import CertificateRequest
 from brainformer.search.studies.certificate_result import CertificateResult
 from brainformer.search.studies.plan import StudyKind
+from brainformer.search.studies.promotion import PromotionRequest
+from brainformer.search.studies.promotion_result import PromotionResult
 from brainformer.search.trials.trial import (
     Measurements,
     Outcome,
@@ -66,6 +68,22 @@ class CertificateRecord(Record):
     pool: str
     request: CertificateRequest
     result: CertificateResult
+
+
+class PromotionRecord(Record):
+    """A promotion of a search's best blocks: the study that runs it, and what it shows so far.
+
+    Attributes:
+        planned_seconds: Training seconds of all its runs together.
+        waiting: Why nothing starts, where its pool has had no worker for an hour.
+    """
+
+    study: SearchRecord
+    pool: str
+    request: PromotionRequest
+    planned_seconds: float
+    waiting: str = ""
+    result: PromotionResult
 
 
 class BaselineSummary(Record):
@@ -298,3 +316,4 @@ class Page(Record, Generic[R]):
 
 SearchRecord.model_rebuild()
 CertificateRecord.model_rebuild()
+PromotionRecord.model_rebuild()

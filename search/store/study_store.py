@@ -5,8 +5,9 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 
 from brainformer.search.store.actor import Actor
-from brainformer.search.store.records import CertificateRecord, SearchRecord
+from brainformer.search.store.records import CertificateRecord, PromotionRecord, SearchRecord
 from brainformer.search.studies.certificate import CertificateRequest
+from brainformer.search.studies.promotion import PromotionRequest
 
 
 class StudyStore(ABC):
@@ -32,3 +33,33 @@ class StudyStore(ABC):
     @abstractmethod
     def certificates(self, search_id: str) -> list[CertificateRecord]:
         """Returns the search's certificates, newest first, with what they show so far."""
+
+    @abstractmethod
+    def create_promotion(
+        self, search_id: str, request: PromotionRequest, *, pool: str | None, actor: Actor
+    ) -> SearchRecord:
+        """Creates a promotion of the search's best blocks and queues its first runs.
+
+        Args:
+            search_id: Of the search, which may have ended.
+            request: Which blocks, scales, targets and budgets.
+            pool: Where it runs; the best block's own by default.
+            actor: Who asks.
+
+        Raises:
+            Conflict: no pool has a complete baseline, or not the one named; or nobody works on it.
+            InvalidSpec: there is nothing to promote, or it cannot get to these points, or the
+                budget is too small.
+        """
+
+    @abstractmethod
+    def promotions(self, search_id: str) -> list[PromotionRecord]:
+        """Returns the search's promotions, newest first, with what they show so far."""
+
+    @abstractmethod
+    def promotion(self, search_id: str, study_id: str) -> PromotionRecord:
+        """Returns one promotion of the search.
+
+        Raises:
+            NotFound: the search has none of that id or name.
+        """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -81,6 +82,21 @@ class Dataset:
     validation: Split
     test: Split | None
     manifest: Manifest
+
+    def held_out(self, name: Literal["validation", "test"]) -> Split:
+        """Returns one of the splits that nothing is trained on.
+
+        Raises:
+            InvalidData: the data set has no test split.
+        """
+        if name == "validation":
+            return self.validation
+        if self.test is None:
+            raise InvalidData(
+                f"data set {self.manifest.id} has no test split, which a promotion is judged by; "
+                "prepare it again with a test-share above 0"
+            )
+        return self.test
 
     def check_fits(self, *, vocab_size: int, batch_size: int, length: int) -> None:
         """Checks that a proxy of these shapes can train on this data set.

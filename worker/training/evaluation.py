@@ -18,13 +18,14 @@ SUSPICIOUS_MOVE = 1e-3
 
 
 class ValidationSet:
-    """The same evenly spaced windows of the validation split for every trial of a search."""
+    """The same evenly spaced windows of the proxy's split for every trial of a search."""
 
     def __init__(self, dataset: Dataset, proxy: Proxy) -> None:
         length = proxy.sequence_length + 1
         wanted = max(1, proxy.validation_tokens // proxy.sequence_length)
         batches = max(1, round(wanted / proxy.batch_size))
-        windows = dataset.validation.fixed_windows(count=batches * proxy.batch_size, length=length)
+        split = dataset.held_out(proxy.evaluation_split)
+        windows = split.fixed_windows(count=batches * proxy.batch_size, length=length)
         repeats = math.ceil(batches * proxy.batch_size / len(windows))
         windows = np.tile(windows, (repeats, 1))[: batches * proxy.batch_size]
         self.batches: list[Batch] = list(windows.reshape(batches, proxy.batch_size, length))

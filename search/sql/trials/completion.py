@@ -15,7 +15,9 @@ from brainformer.search.sql.trials.baselines import baseline_row
 from brainformer.search.sql.trials.cancellation import cancel_open
 from brainformer.search.sql.trials.finalists import Finalists, queue_wanted, read_finalists
 from brainformer.search.sql.trials.state import SearchState
+from brainformer.search.sql.trials.study_runs import queue_next_runs
 from brainformer.search.status import SearchStatus
+from brainformer.search.studies.plan import StudyKind
 from brainformer.search.trials.trial import TrialKind, TrialStatus
 
 
@@ -58,7 +60,7 @@ def limit_reached(limits: Limits, search: SearchRow | SearchState, now: float) -
 def advance(tx: Transaction, state: SearchState) -> None:
     """Takes the search to its next stage if this one is over."""
     if state.is_study:
-        _advance_study(state)
+        _advance_study(tx, state)
         return
     if state.status is SearchStatus.STOPPING and not state.running:
         choose_best(tx, state)
@@ -88,7 +90,9 @@ def advance(tx: Transaction, state: SearchState) -> None:
         state.enter(SearchStatus.COMPLETED, reason)
 
 
-def _advance_study(state: SearchState) -> None:
+def _advance_study(tx: Transaction, state: SearchState) -> None:
+    if state.kind == StudyKind.PROMOTION.value and state.status is SearchStatus.RUNNING:
+        queue_next_runs(tx, state)
     if state.running or (state.queued and state.status is not SearchStatus.STOPPING):
         return
     if state.status is SearchStatus.STOPPING:

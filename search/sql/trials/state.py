@@ -55,6 +55,7 @@ class Changes(TypedDict, total=False):
     best_fitness: float | None
     best_repeats: int
     best_deviation: float | None
+    plan: str
 
 
 class SearchState:

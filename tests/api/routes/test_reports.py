@@ -4,7 +4,6 @@ import re
 import pytest
 
 from brainformer.api.report.svg_scatter import Axis, Point, scatter
-from brainformer.search.space.genome import Genome
 from tests.api.rest_site import (
     ROOT,
     claim,
@@ -68,42 +67,6 @@ def test_words_of_workers_are_escaped_in_the_report(tmp_path):
     assert "alert(1)" in page["reason"]
     assert "<script" not in report
     assert "&lt;script&gt;" in report
-
-
-@pytest.mark.parametrize("target", [3_000_000, 40_000_000])
-def test_promotions_reach_the_target_and_widen_the_block(tmp_path, target):
-    with client(tmp_path) as http:
-        search = create(http)
-        lease = to_candidates(http)
-        finish(http, lease, validation_loss=1.5)
-        asked = {"target_parameters": target, "top": 3}
-        answer = http.get(f"{ROOT}/searches/{search['id']}/promotions", params=asked)
-    assert answer.status_code == 200
-    baseline, best = answer.json()["items"]
-    assert baseline["trial_number"] is None
-    assert best["trial_number"] == lease["trial_number"]
-    assert best["genome"]["model_dim"] > lease["genome"]["model_dim"]
-    for item in (baseline, best):
-        genome = Genome.model_validate(item["genome"])
-        assert genome.digest == item["digest"]
-        assert abs(item["activated_parameters"] / target - 1) <= 0.05
-
-
-def test_what_cannot_be_scaled_so_far_says_why(tmp_path):
-    with client(tmp_path) as http:
-        create(http)
-        finish(http, to_candidates(http))
-        asked = {"target_parameters": 1000}
-        items = http.get(f"{ROOT}/searches/laptop/promotions", params=asked).json()["items"]
-    assert all(item["genome"] is None and "nearest is" in item["reason"] for item in items)
-
-
-def test_promotions_need_a_completed_candidate(tmp_path):
-    with client(tmp_path) as http:
-        create(http)
-        assert http.get(f"{ROOT}/searches/laptop/promotions").status_code == 404
-        answer = http.get(f"{ROOT}/searches/laptop/promotions?top=0")
-        assert answer.status_code == 422
 
 
 @pytest.mark.parametrize("values", [[1.0], [0.0, 0.0], [-3.5, 12.25], [1e-9, 2e-9], [1e6, 3e6]])
