@@ -1,6 +1,9 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from brainformer.search.errors import InvalidData
 from brainformer.worker.datasets.catalogue import open_dataset
 from brainformer.worker.training.evaluation import ValidationSet, bits_per_byte, prefix_move
 from tests.worker.leases import PROXY
@@ -54,3 +57,17 @@ def test_a_prefix_that_moves_is_noticed_and_a_causal_one_does_not(data):
 def test_bits_per_byte_do_not_depend_on_the_tokenizer():
     assert bits_per_byte(np.log(2) * 8, 1.0) == pytest.approx(8.0)
     assert bits_per_byte(np.log(2) * 8, 4.0) == pytest.approx(2.0)
+
+
+def test_a_promotion_is_judged_on_the_test_split(data):
+    proxy = PROXY.model_copy(update={"evaluation_split": "test"})
+    found = ValidationSet(data, proxy).batches
+    assert not np.array_equal(found[0], ValidationSet(data, PROXY).batches[0])
+    first = data.test.fixed_windows(count=len(found) * 8, length=17)[:8]
+    assert np.array_equal(found[0], first)
+
+
+def test_data_without_a_test_split_cannot_judge_a_promotion(data):
+    proxy = PROXY.model_copy(update={"evaluation_split": "test"})
+    with pytest.raises(InvalidData, match="has no test split, which a promotion is judged by"):
+        ValidationSet(replace(data, test=None), proxy)
