@@ -99,7 +99,7 @@ class Client:
         return [PoolRecord.model_validate(one) for one in self._rest.get("/pools")["items"]]
 
     def close(self) -> None:
-        """Closes the connections; searches that came from this client can no more be asked."""
+        """Closes the connections; searches that came from it can no longer be asked."""
         self._rest.close()
 
     def __enter__(self) -> Self:

@@ -214,7 +214,7 @@ async def _wanted_in(request: Request) -> _Wanted:
     Raises:
         HttpProblem: 415, neither JSON nor YAML nor JSON lines.
         InvalidSpec: it breaks a rule (YAML); RequestValidationError names them all (JSON).
-        InvalidInput: a line behind the spec is no trial.
+        InvalidInput: a line after the spec is not a trial.
     """
     kind = media_type(request)
     if kind == JSON_LINES:

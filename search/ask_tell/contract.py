@@ -278,7 +278,7 @@ def trial_number(trial: AskedTrial | int) -> int:
     """Returns the number by which a trial is named.
 
     Raises:
-        NotFound: it is no number that a trial may have.
+        NotFound: it is not a number that a trial may have.
     """
     if isinstance(trial, AskedTrial):
         return trial.number

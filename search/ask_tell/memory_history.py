@@ -50,7 +50,7 @@ class MemoryHistory(History):
         return seen
 
     def drop(self, number: int) -> None:
-        """Records that a candidate is in flight no more; it needs no result."""
+        """Records that a candidate is no longer in flight; it does not need a result."""
         self._open.pop(number, None)
 
     def set_noise(self, noise: float | None) -> None:

@@ -132,7 +132,7 @@ def test_all_that_is_wrong_with_a_file_is_told_with_lines_and_suggestions(tmp_pa
     assert "setting max_streams: " in told
     assert "(line 3)" in told
     file.write_text("body_seconds: true\n")
-    assert "true and false are no numbers" in refusal(file).message
+    assert "true and false are not numbers" in refusal(file).message
 
 
 @pytest.mark.parametrize(

@@ -103,7 +103,9 @@ class ControllerClient:
         except httpx.HTTPError as error:
             raise ControllerUnreachable(self.url, why_unreachable(error, self.url)) from None
         except ValueError:
-            raise ControllerUnreachable(self.url, "the stream holds what is no event") from None
+            raise ControllerUnreachable(
+                self.url, "the stream holds something that is not an event"
+            ) from None
 
     def close(self) -> None:
         """Closes the connections."""
