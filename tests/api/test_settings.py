@@ -102,7 +102,7 @@ def test_a_port_that_is_no_number_is_still_refused(monkeypatch):
 def test_a_misspelt_variable_is_told(monkeypatch):
     monkeypatch.setenv("BRAINFORMER_PROT", "9000")
     [told] = unknown_variables(Settings.model_fields)
-    assert told.endswith("is no setting; did you mean BRAINFORMER_PORT?")
+    assert told.endswith("is not a setting; did you mean BRAINFORMER_PORT?")
 
 
 @pytest.mark.parametrize(

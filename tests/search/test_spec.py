@@ -63,7 +63,7 @@ def test_json_round_trip_keeps_the_spec() -> None:
         (MINIMAL + "screening: [none]", "/screening"),
         (
             "name: a\nspace: nano\nlimits: {trials: true}",
-            r"no numbers \(got True\) at /limits/trials",
+            r"not numbers \(got True\) at /limits/trials",
         ),
         (MINIMAL + "baseline_repeats: true", "true and false are not numbers"),
         (MINIMAL + "proxy: {experts: false}", "/proxy/experts"),

@@ -127,7 +127,7 @@ class Outbox:
         """Returns whether the result needs no further delivery."""
         try:
             letter = Letter.model_validate_json(path.read_bytes())
-            # A controller at the same address may have started over: its leases then have the same ids.
+            # A controller at the same address may have started over, with the same lease ids.
             if path.name not in self._own and self._client.forgot(letter.search_id):
                 return self._set_aside(path, f"the controller knows no search {letter.search_id}")
             self._client.result(path.stem, letter.result)
