@@ -155,6 +155,15 @@ class SearchSpec(BaseModel):
         return check_named(given)
 
     @model_validator(mode="after")
+    def _test_split_is_left_alone(self) -> SearchSpec:
+        if self.proxy.evaluation_split != "validation":
+            raise ValueError(
+                "a search is judged by the validation split; the test split is for promotions, "
+                "so leave proxy.evaluation_split out"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _tournament_fits(self) -> SearchSpec:
         if self.tournament_size > self.population_size:
             raise ValueError(

@@ -44,17 +44,31 @@ def admit(spec: SearchSpec, settings: Settings, datasets: KnownDataSets) -> None
     Raises:
         InvalidSpec: an unknown space or data set, a genome that cannot run, a space beyond caps.
     """
-    known = datasets.all()
-    if spec.proxy.dataset not in known:
-        raise InvalidSpec(
-            f"no data set of that name is known here; known: {', '.join(known)}; start a worker "
-            "that has it, or name it in setting datasets",
-            spec.proxy.dataset,
-            "/proxy/dataset",
-        )
+    check_dataset(spec.proxy.dataset, "/proxy/dataset", datasets)
     space = resolve_spec(spec).space
     for size in (cost.parameters, cost.memory_bytes):
         _check_size(largest_genome(space, spec.proxy, size), spec.proxy, settings)
+
+
+def check_dataset(name: str, where: str, datasets: KnownDataSets) -> None:
+    """Refuses a data set that no worker has offered and no setting names.
+
+    Args:
+        name: Its id.
+        where: JSON pointer of where it stands.
+        datasets: Those that are known.
+
+    Raises:
+        InvalidSpec: it is not known; lists those that are.
+    """
+    known = datasets.all()
+    if name not in known:
+        raise InvalidSpec(
+            f"no data set of that name is known here; known: {', '.join(known)}; start a worker "
+            "that has it, or name it in setting datasets",
+            name,
+            where,
+        )
 
 
 def _check_size(genome: Genome, proxy: Proxy, settings: Settings) -> None:

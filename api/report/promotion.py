@@ -54,7 +54,7 @@ def speedup_words(speedup: Speedup | None) -> str:
         return "-"
     low, high = speedup.low, speedup.high
     if low is None and high is None:
-        return _number(speedup.value, 2)
+        return f"{_number(speedup.value, 2)} [the whole ladder]"
     if low is None:
         ends = f"under {high:.2f}"
     elif high is None:

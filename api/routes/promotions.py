@@ -7,12 +7,13 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Request, Response
 
 from brainformer.api.dependencies import Parts, Reads, SearchId, Writer
+from brainformer.api.gate.admission import check_dataset
 from brainformer.api.gate.strict_body import body_schema, strict_body
 from brainformer.api.problems.problem import problems
 from brainformer.api.routes.answers import answer, tagged
 from brainformer.api.schemas import PromotionBody, Promotions
 from brainformer.search.store.records import PromotionRecord, SearchRecord
-from brainformer.search.studies.promotion import PromotionRequest
+from brainformer.search.studies.promotion import Caps, PromotionRequest
 
 router = APIRouter(prefix="/searches/{search_id}/promotions", tags=["promotions"])
 
@@ -36,7 +37,13 @@ def create_promotion(
     Returns the study that runs them; it is paused, resumed, stopped and cancelled like a search.
     """
     plan = PromotionRequest.model_validate(wanted.model_dump(exclude={"pool"}))
-    record = parts.store.studies.create_promotion(search_id, plan, pool=wanted.pool, actor=actor)
+    for at, target in enumerate(plan.wanted_targets()):
+        if target.dataset is not None:
+            check_dataset(target.dataset, f"/targets/{at}/dataset", parts.datasets)
+    caps = Caps(parts.settings.max_parameters, parts.settings.max_memory_bytes)
+    record = parts.store.studies.create_promotion(
+        search_id, plan, pool=wanted.pool, actor=actor, caps=caps
+    )
     parts.hub.poke()
     study = request.url_for("get_search", search_id=record.id).path
     return tagged(record, status=201, location=study)

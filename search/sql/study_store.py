@@ -11,7 +11,7 @@ from brainformer.search.store.actor import Actor
 from brainformer.search.store.records import CertificateRecord, PromotionRecord, SearchRecord
 from brainformer.search.store.study_store import StudyStore
 from brainformer.search.studies.certificate import CertificateRequest
-from brainformer.search.studies.promotion import PromotionRequest
+from brainformer.search.studies.promotion import NO_CAPS, Caps, PromotionRequest
 
 
 class SqlStudies(StudyStore):
@@ -35,12 +35,18 @@ class SqlStudies(StudyStore):
 
     @override
     def create_promotion(
-        self, search_id: str, request: PromotionRequest, *, pool: str | None, actor: Actor
+        self,
+        search_id: str,
+        request: PromotionRequest,
+        *,
+        pool: str | None,
+        actor: Actor,
+        caps: Caps = NO_CAPS,
     ) -> SearchRecord:
         with self._database.write() as tx:
             drained = self._pools.drained(tx)
             return promotions.create_promotion(
-                tx, search_id, request, pool=pool, drained=drained, actor=actor
+                tx, search_id, request, pool=pool, drained=drained, caps=caps, actor=actor
             )
 
     @override

@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from brainformer.search.store.actor import Actor
 from brainformer.search.store.records import CertificateRecord, PromotionRecord, SearchRecord
 from brainformer.search.studies.certificate import CertificateRequest
-from brainformer.search.studies.promotion import PromotionRequest
+from brainformer.search.studies.promotion import NO_CAPS, Caps, PromotionRequest
 
 
 class StudyStore(ABC):
@@ -36,7 +36,13 @@ class StudyStore(ABC):
 
     @abstractmethod
     def create_promotion(
-        self, search_id: str, request: PromotionRequest, *, pool: str | None, actor: Actor
+        self,
+        search_id: str,
+        request: PromotionRequest,
+        *,
+        pool: str | None,
+        actor: Actor,
+        caps: Caps = NO_CAPS,
     ) -> SearchRecord:
         """Creates a promotion of the search's best blocks and queues its first runs.
 
@@ -45,6 +51,7 @@ class StudyStore(ABC):
             request: Which blocks, scales, targets and budgets.
             pool: Where it runs; the best block's own by default.
             actor: Who asks.
+            caps: The largest model that may be trained.
 
         Raises:
             Conflict: no pool has a complete baseline, or not the one named; or nobody works on it.

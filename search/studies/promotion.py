@@ -104,6 +104,16 @@ def checked_request(data: object) -> PromotionRequest:
         raise broken.as_error(InvalidSpec) from None
 
 
+class Caps(NamedTuple):
+    """The largest model that may be trained: an operator's settings; None for no cap."""
+
+    parameters: int | None = None
+    memory_bytes: int | None = None
+
+
+NO_CAPS = Caps()
+
+
 class Finalist(NamedTuple):
     """A block that is promoted, and the trial that found it."""
 
@@ -193,6 +203,11 @@ class PromotionPlan(BaseModel):
     expected: int = 0
     expected_seconds: float = 0.0
     left_out: tuple[str, ...] = ()
+
+    @property
+    def dataset(self) -> str:
+        """What all of it is trained on."""
+        return self.points[0].entrants[-1].shapes[0].proxy.dataset
 
     def with_runs(self, runs: Sequence[PromotedRun]) -> PromotionPlan:
         """Returns the plan with further runs."""

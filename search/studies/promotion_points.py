@@ -5,7 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from brainformer.search.cost.cost import activated_parameters, flops_per_token
+from brainformer.search.cost.cost import (
+    activated_parameters,
+    flops_per_token,
+    memory_bytes,
+    parameters,
+)
 from brainformer.search.cost.trainable import check_trainable
 from brainformer.search.errors import InvalidGenome, InvalidSpec
 from brainformer.search.proxy.proxy import Proxy
@@ -14,6 +19,8 @@ from brainformer.search.scaling.target import Target
 from brainformer.search.scaling.widths import ScaleModelDim
 from brainformer.search.space.genome import Genome
 from brainformer.search.studies.promotion import (
+    NO_CAPS,
+    Caps,
     Entrant,
     Finalist,
     PromotionPoint,
@@ -54,6 +61,7 @@ class Field:
         proxy: The search's, with the hash of its data.
         rival_proxy: The same with the rival's own learning rate.
         step_time_ms: Of the rival under it; None where it is not known.
+        caps: The largest model that may be trained.
     """
 
     finalists: Sequence[Finalist]
@@ -61,6 +69,7 @@ class Field:
     proxy: Proxy
     rival_proxy: Proxy
     step_time_ms: float | None = None
+    caps: Caps = NO_CAPS
 
 
 def promotion_points(
@@ -74,6 +83,7 @@ def promotion_points(
     """
     scalings = _scalings(request)
     left_out: list[str] = []
+    _check_data(request, field.proxy.dataset)
     drawn = [_entrants(request, one, field, left_out) for one in scalings]
     budgets = _budgets(request, [entrants[-1].shapes[0] for entrants in drawn])
     points = []
@@ -98,6 +108,39 @@ def _scalings(request: PromotionRequest) -> list[Scaling]:
         exponent = target.learning_rate.exponent
         found.append(Scaling(count(target.parameters), f"/targets/{at}", _solved(target), exponent))
     return found
+
+
+def _check_data(request: PromotionRequest, own: str) -> None:
+    """Refuses points on different data: a study is given to workers that have its data.
+
+    Raises:
+        InvalidSpec: names the first target whose data is not that of the others.
+    """
+    used = [own] * len(request.scales)
+    for at, target in enumerate(request.wanted_targets()):
+        name = target.dataset or own
+        if used and name != used[0]:
+            raise InvalidSpec(
+                f"all scales and targets of a promotion train on one data set, and those before "
+                f"this one train on {used[0]}; ask for it in a promotion of its own",
+                name,
+                f"/targets/{at}/dataset",
+            )
+        used.append(name)
+
+
+def _capped(genome: Genome, proxy: Proxy, caps: Caps) -> None:
+    """Refuses a model beyond the caps.
+
+    Raises:
+        InvalidGenome: it has too many parameters, or needs too much memory.
+    """
+    for name, cap, size in (
+        ("parameters", caps.parameters, parameters(genome, proxy)),
+        ("memory_bytes", caps.memory_bytes, memory_bytes(genome, proxy)),
+    ):
+        if cap is not None and size > cap:
+            raise InvalidGenome(f"at most {cap} {name} are allowed here (setting max_{name})", size)
 
 
 def _multiplied(scale: float) -> Callable[[Genome, Proxy], tuple[Genome, Proxy]]:
@@ -135,6 +178,7 @@ def _entrants(
     """
     try:
         rival, proxy = scaling.shape(field.rival, field.rival_proxy)
+        _capped(rival, proxy, field.caps)
     except (InvalidGenome, InvalidSpec) as error:
         rule = f"the rival cannot be scaled to {scaling.label}: {error.message}"
         raise InvalidSpec(rule, pointer=scaling.field) from None
@@ -144,6 +188,7 @@ def _entrants(
         shapes: tuple[Shape, ...] = ()
         try:
             genome, own = scaling.shape(finalist.genome, field.proxy)
+            _capped(genome, own, field.caps)
             shapes = (Shape(label=_told(genome, own), genome=genome, proxy=own),)
         except (InvalidGenome, InvalidSpec) as error:
             why = error.message
@@ -152,18 +197,19 @@ def _entrants(
     if not any(entrant.shapes for entrant in entrants):
         rule = f"no block can be scaled to {scaling.label}: {why}"
         raise InvalidSpec(rule, pointer=scaling.field)
-    family = _family(request, scaling, rival, proxy, left_out)
+    family = _family(request, scaling, (rival, proxy), field.caps, left_out)
     return [*entrants, Entrant(trial=None, shapes=tuple(family))]
 
 
 def _family(
     request: PromotionRequest,
     scaling: Scaling,
-    rival: Genome,
-    proxy: Proxy,
+    scaled: tuple[Genome, Proxy],
+    caps: Caps,
     left_out: list[str],
 ) -> list[Shape]:
     """Returns the rival at a point in several depths and widths; as it is comes first."""
+    rival, proxy = scaled
     found = [Shape(label=_told(rival, proxy), genome=rival, proxy=proxy)]
     for depth in request.rival_depths:
         for width in request.rival_widths:
@@ -172,6 +218,7 @@ def _family(
             try:
                 genome, own = _resized(rival, proxy, depth, width, scaling.exponent)
                 check_trainable(genome, own)
+                _capped(genome, own, caps)
             except InvalidGenome as error:
                 what = f"the rival at {scaling.label}, depth x{depth:g}, width x{width:g}"
                 left_out.append(f"{what}: {error.message}")

@@ -34,6 +34,12 @@ def test_a_proxy_is_that_of_the_space_but_for_what_is_said(
     assert (found.experts, found.budget_seconds) == (experts, seconds)
 
 
+def test_a_search_never_reads_the_test_split() -> None:
+    text = "name: a\nspace: nano\nlimits: {trials: 1}\nproxy: {evaluation_split: test}\n"
+    with pytest.raises(InvalidSpec, match="the test split is for promotions"):
+        parse_spec(text)
+
+
 @pytest.mark.parametrize("kind", ["none", "gaussian_process"])
 def test_screening_is_named_or_spelled_out(kind: str) -> None:
     named = parse_spec(MINIMAL + f"screening: {kind}\n")

@@ -170,7 +170,7 @@ const ORIGINS = { seed: "A seed that the spec names.", random: "Drawn at random 
 const KINDS = {
   baseline: "The baseline: what every candidate is measured against.",
   confirmation: "A repeat with a fresh seed.",
-  promotion: "A scaled copy.",
+  promotion: "A block at a larger scale.",
 };
 
 function summary(trial, best, { row, front }) {

@@ -29,7 +29,7 @@ from brainformer.search.sql.trials.study_runs import RUNS, RunRow, how_ended, re
 from brainformer.search.store.actor import Actor
 from brainformer.search.store.records import PromotionRecord, SearchRecord
 from brainformer.search.studies.plan import StudyKind
-from brainformer.search.studies.promotion import Finalist, PromotionRequest
+from brainformer.search.studies.promotion import Caps, Finalist, PromotionRequest
 from brainformer.search.studies.promotion_points import Field
 from brainformer.search.studies.promotion_result import promotion_result
 from brainformer.search.studies.promotion_stages import plan_promotion, planned_run
@@ -44,6 +44,7 @@ def create_promotion(
     *,
     pool: str | None,
     drained: Collection[str],
+    caps: Caps,
     actor: Actor,
 ) -> SearchRecord:
     """Creates a promotion of a search's best blocks and queues its first runs.
@@ -69,6 +70,7 @@ def create_promotion(
             update={"peak_learning_rate": (rival.proxy or proxy).peak_learning_rate}
         ),
         step_time_ms=ready.step_time_ms,
+        caps=caps,
     )
     plan = plan_promotion(request, field, ready.pool)
     planned = [planned_run(plan, run) for run in plan.runs]

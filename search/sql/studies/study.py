@@ -49,6 +49,13 @@ def known_proxy(parent: SearchRow) -> Proxy:
     return proxy.model_copy(update={"dataset_hash": parent.dataset_hash})
 
 
+def trained_on(proxy: Proxy, dataset: str) -> Proxy:
+    """Returns the proxy with that data, whose hash the first worker gives if it is other data."""
+    if proxy.dataset == dataset:
+        return proxy
+    return proxy.model_copy(update={"dataset": dataset, "dataset_hash": None})
+
+
 def ready_pool(tx: Transaction, parent: SearchRow, wanted: str | None) -> BaselineRow:
     """Returns the complete baseline of the pool that a study runs on; by default the first one.
 
@@ -121,7 +128,7 @@ def create_study(
             "name": f"{parent.name[:LONGEST_NAME]}-{kind.value}-{place}",
             "pools": tuple(sorted({run.pool for run in planned})),
             "limits": Limits(trials=max(1, expected or len(planned))),
-            "proxy": spec.proxy.model_copy(update={"dataset_hash": parent.dataset_hash}),
+            "proxy": trained_on(known_proxy(parent), planned[0].proxy.dataset),
         }
     )
     made = create(tx, own, actor=actor, idempotency_key=None)

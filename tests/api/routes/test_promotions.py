@@ -95,6 +95,12 @@ def test_a_promotion_is_made_run_and_read(tmp_path: Path) -> None:
         ({"pool": "tpu"}, 409, "it has one on cpu"),
         ({"targets": [{"parameters": 10**9, "colour": "red"}]}, 422, "colour"),
         ({"colour": "red"}, 422, "Extra inputs"),
+        (
+            {"targets": [{"parameters": 10**9, "dataset": "books", "vocab_size": 99}]},
+            422,
+            "no data set of that name is known here",
+        ),
+        ({"scales": [], "targets": [10**12]}, 422, "setting max_parameters"),
     ],
 )
 def test_what_cannot_be_promoted_is_refused_whole(

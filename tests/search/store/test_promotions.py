@@ -13,8 +13,8 @@ from brainformer.search.estimates.verdict import Verdict
 from brainformer.search.status import SearchStatus
 from brainformer.search.store.records import PromotionRecord, SearchRecord
 from brainformer.search.studies.plan import StudyKind
-from brainformer.search.studies.promotion import PromotionRequest
-from brainformer.search.trials.lease_messages import Lease
+from brainformer.search.studies.promotion import Caps, PromotionRequest
+from brainformer.search.trials.lease_messages import ClaimRequest, Lease
 from brainformer.search.trials.trial import Outcome, TrialKind, TrialStatus
 from tests.search.store.site import ME, Site, failed
 
@@ -294,6 +294,35 @@ def test_what_cannot_be_promoted_is_refused_and_nothing_is_created(
         promote(site, search_id, **changes)
     assert not site.store.studies.promotions(search_id)
     assert not site.store.list_searches(kinds=(StudyKind.PROMOTION,)).items
+
+
+def test_a_model_beyond_the_caps_is_refused_and_a_part_of_a_family_is_left_out(site: Site) -> None:
+    search_id = searched(site)
+    create = site.store.studies.create_promotion
+    with pytest.raises(InvalidSpec, match="at most 1000 parameters are allowed here"):
+        create(search_id, request(), pool=None, actor=ME, caps=Caps(parameters=1000))
+    promote(site, search_id)
+    rows = of(site, search_id).result.points[1].rows
+    least = max(row.parameters for row in rows)
+    wide = request(rival_widths=[1.0, 4.0])
+    create(search_id, wide, pool=None, actor=ME, caps=Caps(parameters=least))
+    left_out = of(site, search_id).result.left_out
+    assert any("width x4: at most" in words for words in left_out)
+
+
+def test_other_data_is_for_the_whole_promotion(site: Site) -> None:
+    search_id = searched(site)
+    books = {"parameters": 10**8, "dataset": "books", "vocab_size": 1000}
+    with pytest.raises(InvalidSpec, match="all scales and targets of a promotion train on one"):
+        promote(site, search_id, targets=[books])
+    study = promote(site, search_id, scales=[], targets=[books], budget_seconds=[864_000])
+    assert study.spec.proxy.dataset == "books"
+    ours = ClaimRequest(worker_id="w-1", pool="cpu", datasets={"python-stdlib": "0" * 64})
+    assert site.store.claim(ours) == []
+    theirs = ClaimRequest(worker_id="w-1", pool="cpu", datasets={"books": "1" * 64})
+    (lease,) = site.store.claim(theirs)
+    assert (lease.proxy.dataset, lease.proxy.dataset_hash) == ("books", "1" * 64)
+    assert lease.proxy.vocab_size == 1000
 
 
 def test_an_empty_search_has_nothing_to_promote(site: Site) -> None:
