@@ -15,10 +15,13 @@ from brainformer.api.cli.commands import (
     data,
     db,
     doctor,
+    evaluate,
     fleet,
+    generate,
     pool,
     serve,
     token,
+    train,
     worker,
 )
 from brainformer.api.cli.demo import demo
@@ -44,6 +47,9 @@ search.app.command("limits")(search_changes.limits)
 app.add_typer(search.app, name="search")
 app.command("certify")(certify.certify)
 app.command("export")(export.export)
+app.command("train")(train.train)
+app.command("eval")(evaluate.evaluate)
+app.command("generate")(generate.generate)
 app.command("compile")(compilation.compile_step)
 app.command("best")(results.best)
 app.command("report")(results.report)
