@@ -137,12 +137,12 @@ def branched_plan(manifest: CheckpointManifest, wishes: Wishes, data: Dataset) -
         plan = _with_length(plan, wishes)
     elif plan.total_steps is not None:
         plan = plan.ending_at(plan.total_steps)
-    check_length(plan)
     if plan.total_steps is not None and plan.total_steps <= manifest.step:
         raise InvalidCheckpoint(
             f"the run would end at step {plan.total_steps}, and the checkpoint is at "
             f"{manifest.step}; --steps and --tokens count from the run's beginning: give more",
         )
+    check_length(plan)
     _check_data(plan, data)
     return plan
 

@@ -15,13 +15,14 @@ from __future__ import annotations
 
 import shutil
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import jax
 
-from brainformer.search.errors import Conflict, EnvironmentProblem, InvalidInput
+from brainformer.search.errors import Conflict, EnvironmentProblem, InvalidCheckpoint, InvalidInput
 from brainformer.search.export.provenance import Provenance
 from brainformer.search.proxy.mesh import MeshAxes
 from brainformer.search.proxy.proxy import Proxy
@@ -134,7 +135,7 @@ def train(
     clock = clock or SystemClock()
     folder = _target(request)
     hosts = hosts_here(f"train/{folder.folder.name}")
-    with folder.held(hosts):
+    with folder.held(hosts), _older_named(folder):
         goal = _goal(request, folder)
         tokenizer = tokenizer_of(goal.data, request.tokenizer)
         if goal.goes_on and goal.position.step == goal.plan.total_steps:
@@ -184,6 +185,22 @@ def _target(request: Request) -> RunFolder:
         return RunFolder(source)
     what = "a longer run" if request.prolong else "a new run"
     raise InvalidInput(f"{what} needs a folder of its own: name it with --output")
+
+
+@contextmanager
+def _older_named(folder: RunFolder) -> Iterator[None]:
+    """Names an older checkpoint where the newest one of a run that is to go on is damaged."""
+    try:
+        yield
+    except InvalidCheckpoint as error:
+        older = folder.checkpoints()[-2:-1]
+        if not older or str(folder.newest()) not in error.rule:
+            raise
+        raise InvalidCheckpoint(
+            f"{error.rule}; from an older one: brainformer train {older[0]} --output NEW",
+            error.value,
+            error.pointer,
+        ) from None
 
 
 def _same(one: Path, other: Path) -> bool:

@@ -13,7 +13,7 @@ from brainformer.api.cli.terminal.output import print_json, say, stdout, table
 from brainformer.api.cli.terminal.worker_packages import require_worker_packages
 
 if TYPE_CHECKING:
-    from brainformer.worker.pretraining.evaluation import Score
+    from brainformer.worker.trained.evaluation import Score
 
 
 class SplitChoice(StrEnum):
@@ -68,8 +68,8 @@ def evaluate(
     require_worker_packages("jax", "flax")
     from brainformer.api.cli.searches.export import parse_count
     from brainformer.worker.datasets.catalogue import open_dataset
-    from brainformer.worker.pretraining.evaluation import Evaluator
-    from brainformer.worker.pretraining.trained_model import read_trained
+    from brainformer.worker.trained.evaluation import Evaluator
+    from brainformer.worker.trained.trained_model import read_trained
 
     most = None if tokens is None else parse_count(tokens)
     found = read_trained(checkpoint)

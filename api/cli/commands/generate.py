@@ -44,8 +44,8 @@ def generate(
 ) -> None:
     """Write on from a prompt. Text goes to stdout as it comes, the prompt first."""
     require_worker_packages("jax", "flax")
-    from brainformer.worker.pretraining.text import Sampling, Writer
-    from brainformer.worker.pretraining.trained_model import read_trained
+    from brainformer.worker.trained.text import Sampling, Writer
+    from brainformer.worker.trained.trained_model import read_trained
 
     sampling = Sampling(temperature=0.0 if greedy else temperature, top_p=top_p, seed=seed)
     found = read_trained(checkpoint)

@@ -199,7 +199,7 @@ def _source(named: str, preset: str) -> Block | Path:
     from brainformer.search.space.zoo import zoo_names
     from brainformer.worker.export.model_folders import read_model
     from brainformer.worker.pretraining.session import Block
-    from brainformer.worker.pretraining.trained_model import checkpoint_in
+    from brainformer.worker.trained.trained_model import checkpoint_in
 
     path = Path(named)
     if path.is_dir():

@@ -219,7 +219,7 @@ def _model(folder: Path, block: GenomeExport | None, seed: int) -> tuple[Weighte
     """Returns a folder's model and the tokenizer it keeps, or a block with initial weights."""
     from brainformer.worker.datasets.kept_tokenizer import FILES
     from brainformer.worker.export.weighted_model import initialised
-    from brainformer.worker.pretraining.trained_model import read_trained
+    from brainformer.worker.trained.trained_model import read_trained
 
     if block is not None:
         provenance = block.provenance()
