@@ -10,15 +10,17 @@ from pathlib import Path
 from typing import Any
 
 import jax
+from pydantic import ValidationError
 
 from brainformer.model.config import ModelConfig
 from brainformer.model.sharding import check_mesh
 from brainformer.search.cost.cost import memory_bytes
 from brainformer.search.cost.mesh_rule import choose_mesh
-from brainformer.search.errors import EnvironmentProblem
+from brainformer.search.errors import EnvironmentProblem, InvalidMesh
 from brainformer.search.export.provenance import Provenance
 from brainformer.search.proxy.mesh import MeshAxes
 from brainformer.search.proxy.proxy import Proxy
+from brainformer.search.validation import first_problem
 from brainformer.worker.devices.device_memory import memory_limit_bytes
 from brainformer.worker.devices.placement import Placement
 from brainformer.worker.export.weighted_model import WeightedModel, weighted
@@ -84,15 +86,20 @@ def compiled(
 
 
 def _axes(plan: TrainingPlan, mesh: MeshAxes | None, device: jax.Device) -> MeshAxes:
-    proxy = plan.proxy
-    if mesh is not None:
-        proxy = Proxy.model_validate(proxy.model_dump() | {"mesh": mesh.model_dump()})
+    proxy = plan.proxy if mesh is None else _on_mesh(plan.proxy, mesh)
     limit = memory_limit_bytes(device)
 
     def fits(axes: MeshAxes) -> bool:
         return memory_bytes(plan.genome, proxy, platform=device.platform, mesh=axes) <= limit
 
     return choose_mesh(plan.genome, proxy, len(jax.devices()), fits=fits)
+
+
+def _on_mesh(proxy: Proxy, mesh: MeshAxes) -> Proxy:
+    try:
+        return Proxy.model_validate(proxy.model_dump() | {"mesh": mesh.model_dump()})
+    except ValidationError as error:
+        raise InvalidMesh(first_problem(error).rule, str(mesh)) from None
 
 
 def initial_state(program: Program, model: WeightedModel | None) -> TrainingState:
