@@ -36,7 +36,8 @@ from brainformer.worker.training.layout import TrainingState
 from brainformer.worker.training.program import Program, wait
 
 BLOCK_SECONDS = {"cpu": 0.1, "accelerator": 0.5}  # between looks at the clock and the losses
-SHARE = 0.01  # of the time at most for validations, and for checkpoints, that a clock asks for
+# Of the time at most for validations, and as much for checkpoints with theirs, by the clock.
+SHARE = 0.0075
 
 
 @dataclass(frozen=True)
@@ -152,10 +153,12 @@ class Pretraining:
             if said == "decay":
                 self.plan = self.plan.decaying_from(self.step)
                 self._judge(state)
+            begun = self.clock.now()
             if said in {"validate", "save"}:
                 self._judge(state)
             if said in {"end", "stop", "decay", "save"}:
                 self._save(state)
+                self.due["save"].done(self.step, self.clock.now() - begun)
             if said in {"end", "stop"}:
                 return self._ending("completed" if said == "end" else "stopped")
             state = self._block(state)
@@ -271,8 +274,6 @@ class Pretraining:
         if self.hosts.first:
             self.folder.prune(keep=self.intervals.keep)
         seconds = self.clock.now() - start
-        if hasattr(self, "due"):
-            self.due["save"].done(self.step, seconds)
         for observer in self.observers:
             observer.saved(self.step, place, seconds)
 

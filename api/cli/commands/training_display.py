@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn
 from rich.text import Text
 from typing_extensions import override
@@ -13,7 +14,7 @@ from brainformer.api.cli.terminal.output import say, stderr
 from brainformer.worker.pretraining.progress import Beginning, Observer, Status
 
 UNITS = ((1e9, "B"), (1e6, "M"), (1e3, "k"))
-REFRESH_PER_SECOND = 2  # drawing takes time from a CPU that trains
+REFRESH_SECONDS = 0.5  # drawing takes time from a CPU that trains
 
 
 def display() -> Observer:
@@ -46,15 +47,22 @@ class Lines(Observer):
 
 
 class Bar(Observer):
-    """A bar with figures; what validation finds stays above it."""
+    """A bar with figures; what validation finds stays above it.
 
-    def __init__(self) -> None:
+    It is drawn between two blocks of steps: a thread of its own would take a core from them.
+
+    Args:
+        console: Where to draw; stderr by default.
+    """
+
+    def __init__(self, console: Console | None = None) -> None:
+        self._drawn = 0.0
         self._progress = Progress(
             BarColumn(bar_width=20),
             TextColumn("{task.percentage:>3.0f}%"),
             _Figures(),
-            console=stderr(),
-            refresh_per_second=REFRESH_PER_SECOND,
+            console=console or stderr(),
+            auto_refresh=False,
             transient=True,
         )
         self._task = self._progress.add_task("training", total=1.0, status=None)
@@ -67,7 +75,10 @@ class Bar(Observer):
     @override
     def trained(self, status: Status, *, due: bool) -> None:
         """Moves the bar."""
-        self._progress.update(self._task, completed=status.fraction, status=status)
+        if status.elapsed_seconds - self._drawn >= REFRESH_SECONDS:
+            self._drawn = status.elapsed_seconds
+            self._progress.update(self._task, completed=status.fraction, status=status)
+            self._progress.refresh()
 
     def validated(self, step: int, loss: float, bits_per_byte: float) -> None:
         """Writes what validation found above the bar."""
