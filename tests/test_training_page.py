@@ -21,6 +21,8 @@ from tests.worker.pretraining.runs import modules
 PAGE = (REPOSITORY / "docs" / "training.md").read_text("utf-8")
 # The only command that needs a controller; the test writes what it would.
 NEEDS_A_SEARCH = "brainformer export laptop -o block.json"
+# Needs two processes, which tests/api/cli/test_training.py starts.
+SEVERAL_HOSTS = "--coordinator"
 # Hours of training, shortened.
 SHORTER = {"--tokens 300M": "--tokens 20k", "--tokens 100k": "--tokens 10k"}
 
@@ -28,7 +30,8 @@ SHORTER = {"--tokens 300M": "--tokens 20k", "--tokens 100k": "--tokens 10k"}
 def commands() -> list[str]:
     """Returns the page's commands, in their order."""
     blocks = re.findall(r"^```\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
-    return [line for block in blocks for line in block.splitlines() if line.startswith("brain")]
+    lines = [line for block in blocks for line in block.splitlines()]
+    return [one for one in lines if one.startswith("brain") and SEVERAL_HOSTS not in one]
 
 
 @pytest.mark.timeout(900)

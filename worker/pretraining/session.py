@@ -29,7 +29,7 @@ from brainformer.search.proxy.proxy import Proxy
 from brainformer.search.space.genome import Genome
 from brainformer.worker.datasets.catalogue import open_dataset
 from brainformer.worker.datasets.dataset import Dataset
-from brainformer.worker.devices.hosts import Hosts, hosts_here
+from brainformer.worker.devices.hosts import HostLost, Hosts, hosts_here
 from brainformer.worker.export.weighted_model import WeightedModel
 from brainformer.worker.pretraining.manifest import (
     CheckpointManifest,
@@ -135,7 +135,7 @@ def train(
     clock = clock or SystemClock()
     folder = _target(request)
     hosts = hosts_here(f"train/{folder.folder.name}")
-    with folder.held(hosts), _older_named(folder):
+    with folder.held(hosts), _told_plainly(folder):
         goal = _goal(request, folder)
         tokenizer = tokenizer_of(goal.data, request.tokenizer)
         if goal.goes_on and goal.position.step == goal.plan.total_steps:
@@ -188,10 +188,14 @@ def _target(request: Request) -> RunFolder:
 
 
 @contextmanager
-def _older_named(folder: RunFolder) -> Iterator[None]:
-    """Names an older checkpoint where the newest one of a run that is to go on is damaged."""
+def _told_plainly(folder: RunFolder) -> Iterator[None]:
+    """Names an older checkpoint where the newest is damaged, and what to do without a host."""
     try:
         yield
+    except HostLost as lost:
+        raise EnvironmentProblem(
+            str(lost), "start it on all hosts again: it goes on from its newest checkpoint"
+        ) from None
     except InvalidCheckpoint as error:
         older = folder.checkpoints()[-2:-1]
         if not older or str(folder.newest()) not in error.rule:

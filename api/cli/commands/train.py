@@ -111,6 +111,12 @@ def train(
         str | None,
         _option("Devices along each axis, as data=2,expert=4; without it, by the rule."),
     ] = None,
+    coordinator: Annotated[
+        str | None,
+        _option("HOST:PORT of the first of several hosts; auto on TPU slices and under Slurm."),
+    ] = None,
+    hosts: Annotated[int | None, _option("How many hosts train the run.", min=1)] = None,
+    host: Annotated[int | None, _option("This host's number, from 0.", min=0)] = None,
     tokenizer: Annotated[
         str | None, _option("The file that the data was prepared with, if the data keeps none.")
     ] = None,
@@ -132,10 +138,15 @@ def train(
     command, or the run's folder alone, goes on.
     """
     require_worker_packages("jax", "flax", "optax", "orbax")
-    from brainformer.worker.pretraining.process import compiled_folder, prepare_process
+    from brainformer.worker.pretraining.process import (
+        compiled_folder,
+        join_hosts,
+        prepare_process,
+    )
     from brainformer.worker.pretraining.signals import stop_on_signals
 
     prepare_process()
+    speaks = join_hosts(coordinator, hosts, host)  # before our signals: jax brings a handler
     from brainformer.api.cli.commands.compilation import parse_mesh
     from brainformer.api.cli.searches.export import parse_count
     from brainformer.worker.pretraining.intervals import parse_every
@@ -181,12 +192,17 @@ def train(
         ending = run(
             request,
             observers=lambda folder: _observers(folder, names),
-            tell=say,
+            tell=say if speaks else _silently,
             stop=stop.event,
             cache_folder=compiled_folder(),
         )
-        _tell_ending(ending, place, as_json=as_json)
+        if speaks:
+            _tell_ending(ending, place, as_json=as_json)
         raise typer.Exit(INTERRUPTED if ending.why == "stopped" and stop.interrupted else OK)
+
+
+def _silently(_: str) -> None:
+    """Leaves it to the first host to say so."""
 
 
 def _source(named: str, preset: str) -> Block | Path:

@@ -7,6 +7,7 @@ import os
 import pty
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -220,6 +221,8 @@ def test_a_trained_model_leaves_as_an_export_and_comes_back(place: Place, run: P
         (("train", "glam", "-o", "new", "--steps", "5", "--save-every", "soon"), 2, "30s, 10m or"),
         (("train", "glam", "-o", "new", "--steps", "5", "--mesh", "data=3"), 2, "must divide"),
         (("train", "glam", "-o", "new", "--steps", "5", "--mesh", "data=2"), 2, "mesh must have"),
+        (("train", "glam", "-o", "new", "--host", "1"), 2, "need --coordinator"),
+        (("train", "glam", "-o", "new", "--coordinator", "a:1", "--host", "1"), 2, "needs --hosts"),
         (
             ("train", "glam", "-o", "new", "--steps", "5", "--data", "no"),
             3,
@@ -262,6 +265,44 @@ def test_a_run_goes_on_whatever_devices_there_are(place: Place) -> None:
     told = wait_for(process, "parameters on")
     assert "on 1 x cpu" in told
     assert f"going on from step {on_four.provenance.steps:,} " in told
+    process.terminate()
+    process.communicate(timeout=60)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(400)
+def test_two_hosts_train_one_run_and_either_may_be_asked_to_stop(place: Place) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    words = place.train(*LONG, "-o", "hosts", "--coordinator", f"127.0.0.1:{port}", "--hosts", "2")
+    two = {"XLA_FLAGS": "--xla_force_host_platform_device_count=2"}
+    logs = [(place.folder / f"host-{number}.log").open("w+") for number in (0, 1)]
+    hosts = [
+        subprocess.Popen(
+            [*words, "--host", str(number)],
+            cwd=place.folder,
+            env=place.environment | two,
+            stderr=logs[number],
+        )
+        for number in (0, 1)
+    ]
+    journal = place.folder / "hosts" / "journal.jsonl"
+    until = time.monotonic() + 200
+    while not (journal.exists() and '"trained"' in journal.read_text()):
+        assert time.monotonic() < until
+        assert [one.poll() for one in hosts] == [None, None], logs[0].read()
+        time.sleep(0.5)
+    hosts[1].terminate()
+    assert [one.wait(120) for one in hosts] == [0, 0]
+    told, silent = ((place.folder / f"host-{number}.log").read_text() for number in (0, 1))
+    assert "on 4 x cpu" in told
+    assert re.search(r"saved step [\d,]+; go on with", told)
+    assert "step" not in silent
+    saved = RunFolder(place.folder / "hosts").newest()
+    assert int(saved.name) > 0
+    process = place.start(place.command("train", "hosts", "--data-folder", "data"))
+    assert f"going on from step {int(saved.name):,} " in wait_for(process, "on 1 x cpu")
     process.terminate()
     process.communicate(timeout=60)
 
