@@ -44,6 +44,14 @@ def test_the_same_seed_gives_the_same_text_and_another_one_another(writer):
     assert drawn[0] == drawn[1] != drawn[2]
 
 
+def test_every_token_is_drawn_afresh(writer):
+    """So hot that the model does not matter, thirty draws are nearly thirty different tokens."""
+    hot = Sampling(temperature=100.0, top_p=1.0, seed=5)
+    told = [one for one in writer.tokens(list(b"def "), hot, most=30) if one]
+    assert len(set(told)) > 0.7 * len(told)
+    assert len(told) > 5
+
+
 def test_next_to_no_temperature_or_nucleus_is_greedy(writer):
     greedy = list(writer.tokens(list(b"def "), GREEDY, most=20))
     for sampling in (Sampling(temperature=1e-6), Sampling(temperature=1.0, top_p=1e-9)):
