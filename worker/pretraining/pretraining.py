@@ -149,6 +149,8 @@ class Pretraining:
         while True:
             said = self.hosts.agree(self._word)
             if said == "end":
+                if self.plan.total_steps is None:
+                    self.plan = self.plan.ending_at(self.step)
                 self._judge(state)
             if said == "decay":
                 self.plan = self.plan.decaying_from(self.step)
@@ -290,10 +292,9 @@ class Pretraining:
 
     def _beginning(self) -> Beginning:
         placement, plan = self.program.placement, self.plan
-        bfloat16 = plan.proxy.precision == "bfloat16"
-        peak = peak_of(
-            placement.devices, dtype="bfloat16" if bfloat16 else "float32", clock=self.clock
-        )
+        auto = "float32" if placement.platform == "cpu" else "bfloat16"
+        dtype = auto if plan.proxy.precision == "auto" else plan.proxy.precision
+        peak = peak_of(placement.devices, dtype=dtype, clock=self.clock)
         kind = placement.devices[0].device_kind
         return Beginning(
             plan=plan,

@@ -5,6 +5,7 @@ None of them is a dependency of this project, and none is imported unless it is 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from functools import partial
 from importlib.util import find_spec
@@ -18,6 +19,7 @@ from brainformer.worker.pretraining.plan import TrainingPlan
 from brainformer.worker.pretraining.progress import Beginning, Observer, Status
 from brainformer.worker.pretraining.run_folder import RunFolder
 
+log = logging.getLogger(__name__)
 PACKAGES = {"tensorboard": "tensorboardX", "wandb": "wandb", "mlflow": "mlflow"}
 MLFLOW_RUN = "mlflow-run"
 
@@ -35,19 +37,31 @@ class Sink(NamedTuple):
 
 
 class Tracker(Observer):
-    """Sends scalars to one service.
+    """Sends scalars to one service; one that fails later on does not end the training.
 
     Args:
-        open_sink: Called when training begins, with the step that it begins at.
+        name: Of the service.
+        open_sink: Called when training begins.
     """
 
-    def __init__(self, open_sink: Callable[[Beginning], Sink]) -> None:
+    def __init__(self, name: str, open_sink: Callable[[Beginning], Sink]) -> None:
+        self._name = name
         self._open = open_sink
         self._sink: Sink | None = None
 
     def began(self, beginning: Beginning) -> None:
-        """Opens the sink."""
-        self._sink = self._open(beginning)
+        """Opens the sink.
+
+        Raises:
+            EnvironmentProblem: the service cannot be used.
+        """
+        try:
+            self._sink = self._open(beginning)
+        except Exception as error:
+            why = str(error).partition("\n")[0] or type(error).__name__
+            raise EnvironmentProblem(
+                f"--log {self._name} does not work here: {why}", f"leave out --log {self._name}"
+            ) from error
 
     def trained(self, status: Status, *, due: bool) -> None:
         """Writes a point where one is due."""
@@ -74,11 +88,18 @@ class Tracker(Observer):
     def ended(self) -> None:
         """Closes the sink."""
         if self._sink is not None:
-            self._sink.close()
+            self._tried(self._sink.close)
 
     def _write(self, step: int, values: dict[str, float]) -> None:
         if self._sink is not None:
-            self._sink.write(step, values)
+            self._tried(partial(self._sink.write, step, values))
+
+    def _tried(self, action: Callable[[], None]) -> None:
+        try:
+            action()
+        except Exception as error:  # noqa: BLE001 (theirs, of any kind)
+            self._sink = None
+            log.warning("%s gets no more of this run (%s); training goes on", self._name, error)
 
 
 class Journal(Observer):
@@ -135,7 +156,7 @@ def trackers(names: Sequence[str], folder: Path) -> list[Tracker]:
                 f"--log {name} needs {package}, which is not installed",
                 f"pip install {package}, or leave out --log {name}",
             )
-    return [Tracker(partial(SINKS[name], folder)) for name in names]
+    return [Tracker(name, partial(SINKS[name], folder)) for name in names]
 
 
 def _tensorboard(folder: Path, beginning: Beginning) -> Sink:

@@ -109,6 +109,12 @@ def test_a_run_by_the_clock_decays_when_its_share_is_left(train, tmp_path):
     assert rates[-1] < 0.2 * max(rates)
 
 
+def test_a_constant_run_by_the_clock_is_complete_when_its_time_is_over(train, tmp_path):
+    ending = train(tmp_path / "run", hours=1.0 / 3600, schedule="constant")
+    assert ending.step == ending.plan.total_steps
+    assert train(None, source=tmp_path / "run") == ending
+
+
 def test_a_decision_of_the_clock_is_kept_by_the_one_who_goes_on(train, tmp_path):
     stop = threading.Event()
 

@@ -14,7 +14,7 @@ import pytest
 from brainformer.search.errors import EnvironmentProblem
 from brainformer.worker.pretraining import trackers as module
 from brainformer.worker.pretraining.intervals import Every
-from brainformer.worker.pretraining.trackers import PACKAGES, SINKS, trackers
+from brainformer.worker.pretraining.trackers import PACKAGES, SINKS, Sink, Tracker, trackers
 from tests.worker.export.clean_environment import clean_environment, environments_folder
 from tests.worker.leases import GENOME
 
@@ -65,6 +65,39 @@ def test_a_missing_package_is_named_before_training(name, tmp_path, monkeypatch)
 
 def test_every_service_has_a_package_and_a_sink():
     assert PACKAGES.keys() == SINKS.keys()
+
+
+class Failing:
+    """A sink that is full after some points."""
+
+    def __init__(self, points):
+        self.left, self.written = points, []
+
+    def write(self, step, values):
+        if not self.left:
+            raise OSError(28, "No space left on device")
+        self.left -= 1
+        self.written.append(step)
+
+    def close(self):
+        raise RuntimeError("closed already")
+
+
+def test_a_service_that_fails_on_the_way_does_not_end_the_training(train, tmp_path, caplog):
+    sink = Failing(3)
+    tracker = Tracker("wandb", lambda beginning: Sink(sink.write, sink.close))
+    ending = train(tmp_path / "run", steps=60, observers=[tracker])
+    assert ending.why == "completed"
+    assert sink.written == [10, 20, 30]
+    assert caplog.text.count("wandb gets no more of this run") == 1
+
+
+def test_a_service_that_does_not_work_is_told_before_the_first_step(train, tmp_path):
+    def refuse(beginning):
+        raise ValueError("api_key not configured")
+
+    with pytest.raises(EnvironmentProblem, match="--log wandb does not work here: api_key not"):
+        train(tmp_path / "run", steps=60, observers=[Tracker("wandb", refuse)])
 
 
 FETCH = """
