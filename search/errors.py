@@ -8,7 +8,8 @@ BrainformerError
 │   ├── InvalidMeasurement
 │   ├── InvalidMesh
 │   ├── InvalidData
-│   └── InvalidExport
+│   ├── InvalidExport
+│   └── InvalidCheckpoint
 ├── NotFound                     a search, trial, data set, preset ... that does not exist
 ├── Conflict                     the request contradicts the current state
 │   ├── IllegalTransition
@@ -20,6 +21,7 @@ BrainformerError
 │   ├── DataMismatch
 │   └── VersionSkew
 ├── SpaceExhausted               every genome within reach has been tried
+├── TrainingDiverged             a loss is no longer finite
 ├── StorageError                 the database cannot serve requests
 │   ├── StorageUnavailable
 │   │   ├── StorageBusy          lost a race for a lock: the same again may well succeed
@@ -133,6 +135,12 @@ class InvalidExport(InvalidInput):
     """An exported file or folder that is truncated, changed, or of a newer version."""
 
     code = "invalid_export"
+
+
+class InvalidCheckpoint(InvalidInput):
+    """A checkpoint that is truncated, changed, of a newer version, or of something else."""
+
+    code = "invalid_checkpoint"
 
 
 class NotFound(BrainformerError):
@@ -250,6 +258,16 @@ class SpaceExhausted(BrainformerError):
             f"no untried genome found in {attempts} attempts ({tried} tried so far); "
             "widen the space or end the search"
         )
+
+
+class TrainingDiverged(BrainformerError):
+    """A loss is no longer a finite number, so that going on makes no sense."""
+
+    code = "training_diverged"
+
+    def __init__(self, step: int, loss: float, what_to_do: str) -> None:
+        super().__init__(f"the training loss is {loss} at step {step}; {what_to_do}")
+        self.step = step
 
 
 class StorageError(BrainformerError):

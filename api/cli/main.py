@@ -15,10 +15,13 @@ from brainformer.api.cli.commands import (
     data,
     db,
     doctor,
+    evaluate,
     fleet,
+    generate,
     pool,
     serve,
     token,
+    train,
     worker,
 )
 from brainformer.api.cli.demo import demo
@@ -52,6 +55,9 @@ app.add_typer(search.app, name="search")
 app.command("certify")(certify.certify)
 app.command("promote")(promote.promote)
 app.command("export")(export.export)
+app.command("train")(train.train)
+app.command("eval")(evaluate.evaluate)
+app.command("generate")(generate.generate)
 app.command("compile")(compilation.compile_step)
 app.command("best")(results.best)
 app.command("report")(results.report)

@@ -35,6 +35,7 @@ STATUS: Mapping[type[tree.BrainformerError], int] = MappingProxyType(
         tree.StaleVersion: 412,
         tree.IdempotencyMismatch: 422,
         tree.SpaceExhausted: 409,
+        tree.TrainingDiverged: 500,
         tree.StorageError: 503,
         tree.SchemaMismatch: 503,
         tree.EnvironmentProblem: 503,

@@ -64,6 +64,7 @@ def open_dataset(dataset_id: str, folder: Path | None = None, *, verify: bool = 
         Split(validation, name="validation"),
         Split(test, name="test") if test else None,
         manifest,
+        place,
     )
 
 

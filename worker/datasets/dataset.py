@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -49,6 +51,16 @@ class Split:
         count = max(1, min(count, total))
         return self._windows(np.linspace(0, total - 1, count).astype(np.int64), starts, length)
 
+    def in_order(self, length: int) -> Iterator[tuple[int, Tokens]]:
+        """Yields each shard's number and its windows in order, the last of them shorter.
+
+        A window has up to `length` + 1 tokens and begins with the last one of the window before, so
+        that every token but a shard's first is predicted once.
+        """
+        for number, shard in enumerate(self._shards):
+            for start in range(0, len(shard) - 1, length):
+                yield number, shard[start : start + length + 1]
+
     def _starts(self, length: int) -> tuple[npt.NDArray[np.int64], int]:
         """Returns the running count of possible window starts per shard, and their sum."""
         counts = [max(0, len(shard) - length + 1) for shard in self._shards]
@@ -76,12 +88,14 @@ class Dataset:
 
     Attributes:
         test: What no search reads; None where the data set was prepared without.
+        place: Its folder; None for one that is only in memory.
     """
 
     train: Split
     validation: Split
     test: Split | None
     manifest: Manifest
+    place: Path | None = None
 
     def held_out(self, name: Literal["validation", "test"]) -> Split:
         """Returns one of the splits that nothing is trained on.

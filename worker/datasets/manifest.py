@@ -52,10 +52,18 @@ class Overlap(BaseModel):
     test_tokens: Annotated[int, Field(ge=0)]
 
 
+def _is_none(value: object) -> bool:
+    return value is None
+
+
 class Manifest(BaseModel):
     """What a data set holds.
 
     Version 1 had no test split and did not compare its splits.
+
+    Attributes:
+        end_token: What ends a document, as the tokenizer spells it, or `none`; left out for bytes
+            and where an older version wrote the data set.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -64,6 +72,7 @@ class Manifest(BaseModel):
     id: Name
     tokenizer: Literal["bytes", "huggingface", "sentencepiece"]
     tokenizer_sha256: str = ""
+    end_token: Annotated[str | None, Field(exclude_if=_is_none)] = None
     vocab_size: Annotated[int, Field(ge=1)]
     documents: Annotated[int, Field(ge=0)]
     train: tuple[Shard, ...]

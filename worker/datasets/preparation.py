@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from brainformer.search.errors import InvalidData
+from brainformer.worker.datasets.kept_tokenizer import keep_tokenizer
 from brainformer.worker.datasets.manifest import (
     MANIFEST,
     Manifest,
@@ -130,6 +131,7 @@ def write_dataset(
                 )
         overlap = _leave_out_repeats(dataset_id, place, written, tokenizer)
         manifest = _manifest(dataset_id, tokenizer, count, written, overlap)
+        keep_tokenizer(place, tokenizer)
         (place / MANIFEST).write_text(manifest.model_dump_json(indent=1), "utf-8")
         _move(place, folder / dataset_id, replace=replace)
     return manifest
@@ -192,6 +194,7 @@ def _manifest(
             "id": dataset_id,
             "tokenizer": tokenizer.kind,
             "tokenizer_sha256": tokenizer.digest,
+            "end_token": tokenizer.end_token,
             "vocab_size": tokenizer.vocab_size,
             "documents": documents,
             "hash": "0" * 64,

@@ -37,12 +37,14 @@ class Tokenizer(ABC):
         vocab_size: One more than the largest token number.
         digest: SHA-256 of the tokenizer's file; "" for bytes.
         end: The token that ends a document; None where there is none.
+        file: The tokenizer's file; empty for bytes.
     """
 
     kind: str
     vocab_size: int
     digest: str
     end: int | None
+    file: bytes = b""
 
     @abstractmethod
     def encode(self, document: str) -> npt.NDArray[np.uint32]:
@@ -51,6 +53,17 @@ class Tokenizer(ABC):
     @abstractmethod
     def decode(self, tokens: Iterable[int]) -> str:
         """Returns the text of the tokens; bytes that are not text become U+FFFD."""
+
+    @abstractmethod
+    def token(self, number: int) -> str:
+        """Returns how the token of that number is written."""
+
+    @property
+    def end_token(self) -> str | None:
+        """What `load_tokenizer` takes to end documents as this one does; None for bytes."""
+        if not self.file:
+            return None
+        return NO_END if self.end is None else self.token(self.end)
 
     def text_bytes(self, tokens: Iterable[int]) -> int:
         """Returns the length in UTF-8 of the text that the tokens came from."""
@@ -73,6 +86,10 @@ class ByteTokenizer(Tokenizer):
     def decode(self, tokens: Iterable[int]) -> str:
         """Returns the text of the bytes; those that are not UTF-8 become U+FFFD."""
         return bytes(tokens).decode("utf-8", errors="replace")
+
+    def token(self, number: int) -> str:
+        """Returns the byte as Python writes it."""
+        return repr(bytes([number]))
 
 
 class HuggingFaceTokenizer(Tokenizer):
@@ -100,7 +117,7 @@ class HuggingFaceTokenizer(Tokenizer):
             raise InvalidData(f"{path} holds no tokens; give a trained tokenizer")
         # Numbers may have gaps, so their count says nothing of the largest one.
         self.vocab_size = max(numbers) + 1
-        self.digest = hashlib.sha256(data).hexdigest()
+        self.file, self.digest = data, hashlib.sha256(data).hexdigest()
         self.end = _end_number(path, self._library.token_to_id, end_token, _stated_ends(path))
         if self.end is not None:  # a control token from here on, whatever the file calls it
             self._library.add_special_tokens([self._library.id_to_token(self.end)])
@@ -145,7 +162,7 @@ class SentencePieceTokenizer(Tokenizer):
         except RuntimeError as error:
             raise InvalidData(f"{path} is not a SentencePiece model: {error}") from None
         self.vocab_size = int(self._library.vocab_size())
-        self.digest = hashlib.sha256(data).hexdigest()
+        self.file, self.digest = data, hashlib.sha256(data).hexdigest()
         own = int(self._library.eos_id())
         stated = [self._library.id_to_piece(own)] if own >= 0 else []
         self.end = _end_number(path, self._number, end_token, stated)

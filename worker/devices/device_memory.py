@@ -17,8 +17,10 @@ def memory_limit_bytes(device: jax.Device) -> int:
 
     An accelerator tells its own limit; on a CPU it is the machine's memory or the control
     group's limit, whichever is smaller, less a tenth for everything else, shared by the devices
-    that a process makes of it.
+    that a process makes of it. Another host's device is taken to be like one of this host.
     """
+    if device.process_index != jax.process_index():
+        device = jax.local_devices()[0]
     stats = device.memory_stats() or {}
     if device.platform != "cpu" and "bytes_limit" in stats:
         return int(stats["bytes_limit"])

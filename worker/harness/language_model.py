@@ -94,7 +94,7 @@ class LanguageModel:
             InvalidExport: it is damaged, or the tokenizer is not the model's.
         """
         model = read_model(folder)
-        self.tokenizer = _tokenizer_of(folder, model, tokenizer)
+        self.tokenizer = tokenizer_of(folder, model, tokenizer)
         self.length = length or model.proxy.sequence_length
         self.prefix = self._prefix()
         self._batch = batch_size
@@ -187,7 +187,7 @@ def _next_tokens(
     return logs, jnp.argmax(logits, axis=-1) == targets
 
 
-def _tokenizer_of(folder: Path, model: WeightedModel, given: str | None) -> Tokenizer:
+def tokenizer_of(folder: Path, model: WeightedModel, given: str | None) -> Tokenizer:
     """Returns the tokenizer that is given, or the one that the folder holds or names.
 
     Raises:

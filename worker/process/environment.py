@@ -35,13 +35,13 @@ def trial_environment(platform: str, cores: int) -> dict[str, str]:
         "TF_CPP_MIN_LOG_LEVEL": "2",
     }
     if platform == "cpu":
-        environment |= {**MALLOC, "XLA_FLAGS": _with_flags(os.environ.get("XLA_FLAGS", ""))}
+        environment |= {**MALLOC, "XLA_FLAGS": with_flags(os.environ.get("XLA_FLAGS", ""))}
     if platform == "gpu" and not any(name in os.environ for name in MEMORY_SHARE_NAMES):
         environment[MEMORY_SHARE_NAMES[0]] = GPU_MEMORY_SHARE
     return environment
 
 
-def _with_flags(present: str) -> str:
+def with_flags(present: str) -> str:
     """Returns the flags that are there and ours behind them; an operator's own choice stays."""
     if "--xla_backend_extra_options" in present:
         return present

@@ -84,15 +84,13 @@ def save_checkpoint(
         progress: What else the next attempt must know.
         hosts: Of the trial; all of them call this at the same step.
     """
-    from orbax.checkpoint import PyTreeCheckpointer
-
     hosts = hosts or OneHost()
     folder.mkdir(parents=True, exist_ok=True)
     kept = _newest(folder)
     # Two names in turn: what the present progress names is never written to.
     name = f"{ARRAYS}-{'b' if kept == f'{ARRAYS}-a' else 'a'}"
     name = hosts.agree(lambda: name)
-    PyTreeCheckpointer().save((folder / name).absolute(), _numbered(state), force=True)
+    write_state(folder / name, state)
     if hosts.first:
         part = folder / f"{PROGRESS}.part"
         part.write_text(progress.model_copy(update={"arrays": name}).model_dump_json(), "utf-8")
@@ -100,6 +98,18 @@ def save_checkpoint(
     hosts.agree(lambda: None)  # nobody goes on before it counts
     if hosts.first and kept is not None and kept != name:
         shutil.rmtree(folder / kept, ignore_errors=True)
+
+
+def write_state(place: Path, state: Any) -> None:
+    """Writes a state's arrays into a folder of their own; all hosts call this at the same step.
+
+    Args:
+        place: The folder, which is replaced.
+        state: Any pytree of arrays.
+    """
+    from orbax.checkpoint import PyTreeCheckpointer
+
+    PyTreeCheckpointer().save(place.absolute(), _numbered(state), force=True)
 
 
 def _newest(folder: Path) -> str | None:

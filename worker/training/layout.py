@@ -64,8 +64,21 @@ class Layout(NamedTuple):
     fraction: jax.ShapeDtypeStruct
 
 
-def lay_out(config: ModelConfig, proxy: Proxy, placement: Placement) -> Layout:
-    """Returns what would be compiled: nothing is, and the devices need not be there."""
+RateOf: TypeAlias = Callable[[jax.Array], jax.Array]
+
+
+def lay_out(
+    config: ModelConfig, proxy: Proxy, placement: Placement, *, rate_of: RateOf | None = None
+) -> Layout:
+    """Returns what would be compiled: nothing is, and the devices need not be there.
+
+    Args:
+        config: The model's shapes.
+        proxy: The optimiser and its learning rate.
+        placement: The devices.
+        rate_of: The step's third argument to the learning rate; by default that argument is the
+            fraction of the budget, and the proxy has the schedule.
+    """
     abstract = nnx.eval_shape(lambda: build_model(config, key=jax.random.key(0)))
     graph, parameters, routing = split_model(abstract)
     depths = stacked_axes(parameters, config)
@@ -82,7 +95,7 @@ def lay_out(config: ModelConfig, proxy: Proxy, placement: Placement) -> Layout:
         graph=graph,
         optimizer=optimizer,
         shapes=shapes,
-        step=_training_step(graph, optimizer, proxy),
+        step=_training_step(graph, optimizer, rate_of or _proxy_schedule(proxy)),
         tokens=shaped(batch, np.int32, placement.rows),
         fraction=shaped((), np.float32, placement.everywhere),
     )
@@ -119,8 +132,20 @@ def split_model(model: Decoder) -> tuple[Any, Tree, Tree]:
     return graph, states[0], states[1]
 
 
+def _proxy_schedule(proxy: Proxy) -> RateOf:
+    def rate(fraction: jax.Array) -> jax.Array:
+        return learning_rate(
+            fraction,
+            peak=proxy.peak_learning_rate,
+            warmup_fraction=proxy.warmup_fraction,
+            schedule=proxy.schedule,
+        )
+
+    return rate
+
+
 def _training_step(
-    graph: Any, optimizer: Optimizer, proxy: Proxy
+    graph: Any, optimizer: Optimizer, rate_of: RateOf
 ) -> Callable[..., tuple[TrainingState, StepMetrics]]:
     def step(
         state: TrainingState, tokens: jax.Array, fraction: jax.Array
@@ -132,14 +157,8 @@ def _training_step(
             return total, (report, routing)
 
         gradients, (report, routing) = jax.grad(loss, has_aux=True)(state.parameters)
-        rate = learning_rate(
-            fraction,
-            peak=proxy.peak_learning_rate,
-            warmup_fraction=proxy.warmup_fraction,
-            schedule=proxy.schedule,
-        )
         parameters, optimizer_state, norm = optimizer.update(
-            gradients, state.optimizer_state, state.parameters, rate
+            gradients, state.optimizer_state, state.parameters, rate_of(fraction)
         )
         metrics = StepMetrics(
             cross_entropy=report.cross_entropy,

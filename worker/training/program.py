@@ -24,6 +24,7 @@ from brainformer.worker.training.evaluation_program import evaluation_in_pieces
 from brainformer.worker.training.heap import clear_room, give_back, make_room
 from brainformer.worker.training.layout import (
     Layout,
+    RateOf,
     StepMetrics,
     TrainingState,
     compile_step,
@@ -80,6 +81,7 @@ def compile_program(
     cache_folder: Path | None,
     placement: Placement | None = None,
     whole_evaluation: bool = False,
+    rate_of: RateOf | None = None,
 ) -> Program:
     """Traces, lowers and compiles the trial's functions; nothing is allocated for training yet.
 
@@ -94,13 +96,14 @@ def compile_program(
         whole_evaluation: Whether the evaluation must be one program, as export makes it, so that
             its time is that of inference. On a CPU it otherwise comes in pieces; an accelerator
             would wait between them.
+        rate_of: See `lay_out`.
     """
     placement = placement or Placement()
     if cache_folder is not None:
         use_compilation_cache(cache_folder)
     start = clock.now()
     key = jax.random.key(int(np.random.SeedSequence(seed).generate_state(1)[0]))
-    layout = lay_out(config, proxy, placement)
+    layout = lay_out(config, proxy, placement, rate_of=rate_of)
     graph, optimizer, shapes = layout.graph, layout.optimizer, layout.shapes
     clear_room()
     compiled_step = compile_step(layout, placement)

@@ -40,6 +40,8 @@ class Kind(StrEnum):
     TRIALS = "trials"
 
 
+# What tells a folder with weights: an export, a checkpoint, a run.
+MARKS = ("export.json", "checkpoint.json", "checkpoints")
 FOLDERS = frozenset({Kind.WEIGHTS, Kind.HUGGINGFACE})
 
 
@@ -48,7 +50,8 @@ def export(
         str,
         typer.Argument(
             metavar="SOURCE",
-            help="A search's id or name, an exported genome file, or an exported folder.",
+            help="A search's id or name, an exported genome file, an exported folder, or a run "
+            "of `brainformer train` or one of its checkpoints.",
             show_default=False,
         ),
     ],
@@ -100,12 +103,13 @@ def export(
 ) -> None:
     """Export a block, checked by its digest: as data, as source, or as a model with weights.
 
-    From a search or a genome file the weights are initial ones; from an exported folder, its own.
+    From a search or a genome file the weights are initial ones; from an exported folder or a
+    checkpoint, its own; of a run, those of the best checkpoint.
     """
     target = None if target_params is None else target_given(target_params)
     known = given_token(token, token_file)
     folder = Path(source)
-    has_weights = folder.is_dir() and (folder / "export.json").is_file()
+    has_weights = any((folder / name).exists() for name in MARKS)
     if push_to_hub is not None and kind is not Kind.HUGGINGFACE:
         raise InvalidInput("--push-to-hub uploads --format huggingface", str(kind))
     if kind is Kind.REPORT:
@@ -126,7 +130,8 @@ def export(
         if output is None:
             raise InvalidInput(f"--format {kind} writes a folder; name it with --output")
         block = None if has_weights else _block(source, trial, target, url, known)
-        _write_model(kind, output, _model(folder, block, seed), tokenizer)
+        model, kept = _model(folder, block, seed)
+        _write_model(kind, output, model, tokenizer or kept)
         if push_to_hub is not None:
             _push(output, push_to_hub)
         return
@@ -209,14 +214,18 @@ def _block(
     return scaled
 
 
-def _model(folder: Path, block: GenomeExport | None, seed: int) -> WeightedModel:
-    """Returns the model in a folder, or a block with initial weights."""
-    from brainformer.worker.export.model_folders import read_model
+def _model(folder: Path, block: GenomeExport | None, seed: int) -> tuple[WeightedModel, str | None]:
+    """Returns a folder's model and the tokenizer it keeps, or a block with initial weights."""
+    from brainformer.worker.datasets.kept_tokenizer import FILES
     from brainformer.worker.export.weighted_model import initialised
+    from brainformer.worker.trained.trained_model import read_trained
 
-    if block is None:
-        return read_model(folder)
-    return initialised(block.genome, block.proxy, seed=seed, provenance=block.provenance())
+    if block is not None:
+        provenance = block.provenance()
+        return initialised(block.genome, block.proxy, seed=seed, provenance=provenance), None
+    found = read_trained(folder)
+    kept = found.folder / FILES.get(found.model.provenance.tokenizer or "", "none")
+    return found.model, str(kept) if kept.is_file() else None
 
 
 def _write_model(kind: Kind, output: Path, model: WeightedModel, tokenizer: str | None) -> None:

@@ -1,0 +1,1 @@
+"""What a trained model is for: judged by whole splits, and made to write."""
