@@ -23,6 +23,7 @@ BrainformerError
 ├── StorageError                 the database cannot serve requests
 │   ├── StorageUnavailable
 │   │   ├── StorageBusy          lost a race for a lock: the same again may well succeed
+│   │   │   └── StorageHeld      somebody holds it for longer than we wait
 │   │   ├── StorageFull
 │   │   ├── StorageReadOnly
 │   │   ├── StorageUnreachable
@@ -271,6 +272,12 @@ class StorageBusy(StorageUnavailable):
     """Another transaction or process held what was asked for; the same again may well succeed."""
 
     code = "storage_busy"
+
+
+class StorageHeld(StorageBusy):
+    """Somebody holds a lock, or all connections are in use, for longer than anybody can wait."""
+
+    code = "storage_held"
 
 
 class StorageFull(StorageUnavailable):

@@ -10,7 +10,6 @@ import time
 from urllib.parse import urlsplit
 
 import anyio
-from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect, HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -20,6 +19,7 @@ from brainformer.api.live.metrics import Metrics
 from brainformer.api.logs import request_id
 from brainformer.api.problems.problem import HttpProblem, problem_of
 from brainformer.api.settings import Settings
+from brainformer.search.store.patience import Patience, patience, renew
 
 log = logging.getLogger("brainformer.access")
 failures = logging.getLogger("brainformer.api")
@@ -68,10 +68,12 @@ class RequestGate:
         began = time.perf_counter()
         answer = _Answer(send, request_id.get())
         try:
-            self._check(scope, headers)
-            if scope["method"] not in SAFE_METHODS:
-                await self._authenticate(HTTPConnection(scope))
-            await self.app(scope, self._limited(receive), answer.send)
+            with patience() as caller:
+                answer.caller = caller
+                self._check(scope, headers)
+                if scope["method"] not in SAFE_METHODS:
+                    await self._authenticate(HTTPConnection(scope))
+                await self.app(scope, self._limited(receive), answer.send)
         except Exception as error:  # noqa: BLE001 the last line of defence, logged below
             await self._fail(error, scope, receive, answer)
         finally:
@@ -115,9 +117,8 @@ class RequestGate:
         if not path.startswith(ROOT) or path == SIGN_IN:
             return
         secret = secret_in(connection)
-        if self._authenticator.remembered(secret) is None:
-            client = connection.client.host if connection.client else "unknown"
-            await run_in_threadpool(self._authenticator.principal, secret, client)
+        client = connection.client.host if connection.client else "unknown"
+        await self._authenticator.admitted(secret, client)
 
     def _limited(self, receive: Receive) -> Receive:
         """Returns `receive` with limits on the body's bytes and on the time that it takes.
@@ -141,6 +142,8 @@ class RequestGate:
                 raise HttpProblem(408, f"the body must arrive within {limit:g} s") from None
             taken += len(message.get("body", b""))
             whole = not message.get("more_body", False)
+            if whole:
+                renew()  # the time that a body takes is the caller's own
             if taken > self._settings.max_body_bytes:
                 raise self._too_large()
             return message
@@ -188,10 +191,13 @@ class _Answer:
         self._send = send
         self._identity = identity
         self.status: int | None = None
+        self.caller: Patience | None = None
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
+            if self.caller is not None:
+                self.caller.answered()
             headers = MutableHeaders(scope=message)
             headers["x-request-id"] = self._identity
             for name, value in SECURITY_HEADERS.items():

@@ -46,6 +46,7 @@ RETRY_AFTER_SECONDS: Mapping[type[tree.BrainformerError], int] = MappingProxyTyp
     {
         tree.StorageUnavailable: 2,
         tree.StorageBusy: 1,
+        tree.StorageHeld: 2,
         # Somebody has to act first.
         tree.StorageFull: 30,
         tree.StorageReadOnly: 30,

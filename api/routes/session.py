@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Annotated
 
 from fastapi import APIRouter, Request, Response
-from starlette.concurrency import run_in_threadpool
 
 from brainformer.api.dependencies import Known, Parts, client_of
 from brainformer.api.gate.auth import COOKIE
@@ -34,7 +33,7 @@ async def sign_in(
     request: Request, parts: Parts, login: Annotated[Login, strict_body(Login)]
 ) -> Response:
     """Keeps a token in a cookie that scripts cannot read, for the dashboard."""
-    await run_in_threadpool(parts.authenticator.principal, login.token, client_of(request))
+    await parts.authenticator.admitted(login.token, client_of(request))
     response = Response(status_code=204)
     response.set_cookie(
         COOKIE,

@@ -23,6 +23,7 @@ from brainformer.search.sql.trials.eligibility import SearchCaches
 from brainformer.search.status import SearchStatus
 from brainformer.search.store.actor import Actor
 from brainformer.search.store.contract import SearchStore, TrialFilter
+from brainformer.search.store.patience import patience
 from brainformer.search.store.records import (
     AttemptRecord,
     AuditRecord,
@@ -47,6 +48,7 @@ from brainformer.search.trials.lease_messages import (
 )
 
 MAX_PAGE = 1000
+TOUCH_SECONDS = 0.5  # the longest wait to note that a token was used
 
 
 def open_store(url: str, *, clock: Clock | None = None, exclusive: bool = True) -> SqlStore:
@@ -293,18 +295,22 @@ class SqlStore(SearchStore):
 
     @override
     def find_token(self, secret: str) -> TokenRecord | None:
-        with self._database.read() as tx:
+        with self._database.read(aside=True) as tx:
             found = tokens.find_token(tx, secret)
             now = tx.now
         if found is not None and self._token_uses.due(found.id, now):
             # Who reads must be let in though nothing can be written.
-            with suppress(StorageUnavailable), self._database.write() as tx:
+            with (
+                suppress(StorageUnavailable),
+                patience(TOUCH_SECONDS),
+                self._database.write() as tx,
+            ):
                 tokens.touch_token(tx, found.id)
         return found
 
     @override
     def list_tokens(self) -> list[TokenRecord]:
-        with self._database.read() as tx:
+        with self._database.read(aside=True) as tx:
             return tokens.list_tokens(tx)
 
     @override
@@ -322,7 +328,7 @@ class SqlStore(SearchStore):
 
     @override
     def check(self) -> None:
-        with self._database.read() as tx:
+        with self._database.read(aside=True) as tx:
             check_connection(tx.connection)
 
     @override
@@ -331,7 +337,7 @@ class SqlStore(SearchStore):
 
     @override
     def statistics(self) -> dict[str, float]:
-        with self._database.read() as tx:
+        with self._database.read(aside=True) as tx:
             return activity.statistics(tx)
 
     @override

@@ -9,7 +9,7 @@ import secrets
 import threading
 from collections.abc import Sequence
 
-from sqlalchemy import insert, select
+from sqlalchemy import insert, select, update
 
 from brainformer.search.errors import Conflict, InvalidInput, NotFound
 from brainformer.search.sql.connection.database import Transaction
@@ -115,8 +115,9 @@ def find_token(tx: Transaction, secret: str) -> TokenRecord | None:
 
 
 def touch_token(tx: Transaction, token_id: int) -> None:
-    """Notes when a token was used."""
-    tx.change(tokens, token_id, {"last_used_at": tx.now})
+    """Notes when a token was used, unless somebody holds its row."""
+    free = select(tokens.c.id).where(tokens.c.id == token_id).with_for_update(skip_locked=True)
+    tx.run(update(tokens).where(tokens.c.id.in_(free)), {"last_used_at": tx.now})
 
 
 def list_tokens(tx: Transaction) -> list[TokenRecord]:

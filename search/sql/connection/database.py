@@ -13,7 +13,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import cache, cached_property
 from typing import Any, TypeAlias, TypeVar, cast
 
@@ -26,24 +26,24 @@ from sqlalchemy.exc import (
     NotSupportedError,
     ProgrammingError,
 )
-from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.sql import Executable
 
-from brainformer.search.errors import StorageUnavailable
+from brainformer.search.errors import StorageHeld, StorageUnavailable
 from brainformer.search.sql.connection.advisory_locks import AdvisoryLock
 from brainformer.search.sql.connection.engine import (
     has_log,
     is_memory,
     lock_beside,
-    make_engine,
     make_file,
     parse_url,
 )
+from brainformer.search.sql.connection.engines import Engines, longest_wait
 from brainformer.search.sql.connection.epoch import begin_epoch
 from brainformer.search.sql.connection.outage import Outage
 from brainformer.search.sql.connection.tables import events, workers
 from brainformer.search.sql.connection.troubles import storage_error
 from brainformer.search.sql.connection.workers_seen import WorkersSeen
+from brainformer.search.store.patience import patience
 from brainformer.search.trials.events import EventKind
 
 BUGS = (DataError, IntegrityError, NotSupportedError, ProgrammingError)  # ours, not the database's
@@ -166,6 +166,7 @@ class Database:
         self._writer = threading.RLock()
         self._lock_file: int | None = None
         self._given_clock = clock
+        self._origin = (time.time(), time.monotonic())
         # Who holds a SQLite file alone begins an epoch with the first thing that it writes.
         self._epoch_due = exclusive and not (self.postgres or is_memory(self.url))
         self._crashed = self._epoch_due and has_log(self.url)
@@ -174,27 +175,15 @@ class Database:
             if exclusive:
                 self._lock_file = lock_beside(self.url)
         try:
-            self._open()
+            self._engines = Engines(self.url)
         except BaseException:
             self.close()
             raise
 
-    def _open(self) -> None:
-        self._write_engine = make_engine(self.url, immediate=True)
-        self._memory = is_memory(self.url)
-        self._read_engine: Engine
-        if self.postgres:
-            self._read_engine = self._write_engine.execution_options(
-                isolation_level="REPEATABLE READ", postgresql_readonly=True
-            )
-        else:
-            self._read_engine = self._write_engine if self._memory else make_engine(self.url)
-        self._origin = (time.time(), time.monotonic())
-
     @property
     def engine(self) -> Engine:
         """The engine that writes."""
-        return self._write_engine
+        return self._engines.write
 
     @property
     def has_given_clock(self) -> bool:
@@ -240,58 +229,69 @@ class Database:
         Args:
             epoch: Whether the first one begins an epoch, where one is due.
         """
+        due = epoch and self._epoch_due
+        only = nullcontext() if self.postgres else self._only_writer()
         try:
-            if self.postgres:
-                with self._transaction(self._write_engine) as tx:
-                    yield tx
-            else:
-                with self._writer:
-                    due = epoch and self._epoch_due
-                    with self._transaction(self._write_engine) as tx:
-                        if due:
-                            self._begin_epoch(tx)
-                        yield tx
-                    if due:
-                        self._epoch_due = False
+            with patience(), only, self._transaction(self._engines.write) as tx:
+                if due:
+                    self._begin_epoch(tx)
+                yield tx
+            if due:
+                self._epoch_due = False
         except StorageUnavailable as error:
             self.outage.failed(error)
             raise
+
+    @contextmanager
+    def _only_writer(self) -> Iterator[None]:
+        """Holds this process's lock of a SQLite file.
+
+        Raises:
+            StorageHeld: another thread holds it for too long.
+        """
+        if not self._writer.acquire(timeout=longest_wait()):
+            raise StorageHeld("another transaction of this controller holds its write lock")
+        try:
+            yield
+        finally:
+            self._writer.release()
 
     def _begin_epoch(self, tx: Transaction) -> None:
         reason = "a start after a crash" if self._crashed else "a start"
         begin_epoch(tx.connection, now=tx.now, reason=reason, lost=self._crashed)
 
     @contextmanager
-    def read(self) -> Iterator[Transaction]:
-        """Yields a transaction that reads one state of the database."""
-        if self._memory:
-            with self._writer, self._transaction(self._read_engine) as tx:
-                yield tx
-        else:
-            with self._transaction(self._read_engine) as tx:
-                yield tx
+    def read(self, *, aside: bool = False) -> Iterator[Transaction]:
+        """Yields a transaction that reads one state of the database.
+
+        Args:
+            aside: Whether by one of the few connections that ordinary work never takes.
+        """
+        engine = self._engines.aside if aside else self._engines.read
+        only = self._only_writer() if is_memory(self.url) else nullcontext()
+        with only, self._transaction(engine) as tx:
+            yield tx
 
     @contextmanager
     def _transaction(self, engine: Engine) -> Iterator[Transaction]:
         if self._closed:
             raise StorageUnavailable("this controller is shutting down")
         try:
-            with engine.begin() as connection:
+            with patience(), self._engines.begin(engine) as connection:
                 tx = Transaction(connection, self)
                 yield tx
                 tx.flush()
         except BUGS:
             raise
-        except (DBAPIError, PoolTimeout) as error:
+        except DBAPIError as error:
             raise storage_error(error) from error
 
     def close(self) -> None:
         """Closes connections and gives up the file."""
         self._closed = True
-        for name in ("_write_engine", "_read_engine"):
-            engine = getattr(self, name, None)
-            if engine is not None:
-                engine.dispose()
+        engines: Engines | None = getattr(self, "_engines", None)
+        if engines is not None:
+            engines.dispose()
         if self._lock_file is not None:
             os.close(self._lock_file)
             self._lock_file = None

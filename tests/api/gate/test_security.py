@@ -145,7 +145,7 @@ def test_while_the_database_is_gone_only_tokens_known_before_are_let_in(tmp_path
     with client(tmp_path, token_cache_seconds=0) as http:
         assert http.get("/metrics", headers=bearer(secret)).status_code == 200
 
-        def gone() -> None:
+        def gone(**_: bool) -> None:
             raise StorageUnavailable("the server closed the connection")
 
         monkeypatch.setattr(http.app.state.controller.store._database, "read", gone)

@@ -68,7 +68,7 @@ def test_readiness_follows_the_database_and_liveness_does_not(tmp_path, monkeypa
         assert metric(http.get("/metrics").text, "brainformer_database_up") == 1
         store = http.app.state.controller.store
 
-        def gone() -> None:
+        def gone(**_: bool) -> None:
             raise StorageUnavailable("the server closed the connection")
 
         monkeypatch.setattr(store._database, "read", gone)
