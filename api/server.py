@@ -37,8 +37,12 @@ class Server(uvicorn.Server):
         await super().shutdown(sockets)
 
 
-def serve(settings: Settings) -> None:
+def serve(settings: Settings, *, create: bool = False) -> None:
     """Serves until SIGINT or SIGTERM.
+
+    Args:
+        settings: What the operator chose.
+        create: Whether to begin an empty SQLite file although there was one before.
 
     Raises:
         EnvironmentProblem: the port is in use, the address is not this machine's, or it is not
@@ -53,7 +57,7 @@ def serve(settings: Settings) -> None:
         log.warning("%s", told)
     listener = bind(settings.host, settings.port)
     with listener:
-        store = open_store(settings.database_url)
+        store = open_store(settings.database_url, create=create)
         try:
             refuse_open_door(settings, store)
             # The surrogate's matrices are small: more threads make a proposal slower, beside busy

@@ -27,6 +27,7 @@ BrainformerError
 │   │   ├── StorageFull
 │   │   ├── StorageReadOnly
 │   │   ├── StorageUnreachable
+│   │   ├── StorageReplaced      the file was deleted, moved or replaced under a controller
 │   │   └── StorageDamaged
 │   ├── SchemaMismatch
 │   └── StoreLocked
@@ -296,6 +297,15 @@ class StorageUnreachable(StorageUnavailable):
     """The server does not answer, or the file cannot be opened or read."""
 
     code = "storage_unreachable"
+
+
+class StorageReplaced(StorageUnavailable):
+    """The file was deleted, moved or replaced while a controller served it."""
+
+    code = "storage_replaced"
+
+    def __init__(self, path: str, what: str) -> None:
+        super().__init__(f"{path} {what}; put the file back, or restart the controller")
 
 
 class StorageDamaged(StorageUnavailable):

@@ -51,6 +51,7 @@ RETRY_AFTER_SECONDS: Mapping[type[tree.BrainformerError], int] = MappingProxyTyp
         tree.StorageFull: 30,
         tree.StorageReadOnly: 30,
         tree.StorageDamaged: 30,
+        tree.StorageReplaced: 30,
         tree.StoreLocked: 2,
         tree.IdempotencyInFlight: 1,
     }

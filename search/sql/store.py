@@ -51,7 +51,9 @@ MAX_PAGE = 1000
 TOUCH_SECONDS = 0.5  # the longest wait to note that a token was used
 
 
-def open_store(url: str, *, clock: Clock | None = None, exclusive: bool = True) -> SqlStore:
+def open_store(
+    url: str, *, clock: Clock | None = None, exclusive: bool = True, create: bool = False
+) -> SqlStore:
     """Returns the store at `url`, its schema created if the database is empty.
 
     Args:
@@ -59,13 +61,15 @@ def open_store(url: str, *, clock: Clock | None = None, exclusive: bool = True) 
         clock: Seconds since 1970; for tests. Default: the database's clock.
         exclusive: Whether to hold a SQLite file against a second controller. False is for short
             visits of the command line beside a controller.
+        create: Whether to begin an empty SQLite file although there was one before.
 
     Raises:
         StoreLocked: another controller holds the file.
+        EnvironmentProblem: the file is gone though there was one before.
         SchemaMismatch: the schema is older or newer than this version's.
         StorageUnavailable: the database does not answer.
     """
-    return SqlStore(Database(url, clock=clock, exclusive=exclusive))
+    return SqlStore(Database(url, clock=clock, exclusive=exclusive, create=create))
 
 
 class SqlStore(SearchStore):
@@ -79,7 +83,7 @@ class SqlStore(SearchStore):
         self._token_uses = tokens.TokenUses()
         try:
             prepare(database.engine)
-            database.set_clock()
+            database.begin_serving(check_connection)
         except BaseException:
             database.close()
             raise
@@ -328,8 +332,7 @@ class SqlStore(SearchStore):
 
     @override
     def check(self) -> None:
-        with self._database.read(aside=True) as tx:
-            check_connection(tx.connection)
+        self._database.probe()
 
     @override
     def pulse(self) -> None:

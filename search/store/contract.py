@@ -310,7 +310,11 @@ class SearchStore(ABC):
 
     @abstractmethod
     def check(self) -> None:
-        """Returns if the database answers and its schema is current; raises StorageError."""
+        """Returns if the database answers, can be written and has the present schema.
+
+        Raises:
+            StorageError: it cannot serve; says why.
+        """
 
     @abstractmethod
     def pulse(self) -> None:

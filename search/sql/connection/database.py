@@ -9,7 +9,7 @@ so that no two transactions wait in a circle.
 from __future__ import annotations
 
 import json
-import os
+import secrets
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -17,7 +17,7 @@ from contextlib import contextmanager, nullcontext
 from functools import cache, cached_property
 from typing import Any, TypeAlias, TypeVar, cast
 
-from sqlalchemy import Engine, Table, Update, bindparam, func, insert, select, update
+from sqlalchemy import Engine, Table, Update, bindparam, func, insert, select, text, update
 from sqlalchemy.engine import Connection, CursorResult
 from sqlalchemy.exc import (
     DataError,
@@ -30,11 +30,9 @@ from sqlalchemy.sql import Executable
 
 from brainformer.search.errors import StorageHeld, StorageUnavailable
 from brainformer.search.sql.connection.advisory_locks import AdvisoryLock
+from brainformer.search.sql.connection.database_file import DatabaseFile
 from brainformer.search.sql.connection.engine import (
-    has_log,
     is_memory,
-    lock_beside,
-    make_file,
     parse_url,
 )
 from brainformer.search.sql.connection.engines import Engines, longest_wait
@@ -58,6 +56,10 @@ ADD_FIRST_EVENT = insert(events).from_select(
         _lock
     ),
 )
+GUARD_SECONDS = 1.0  # how often the schema is looked at
+PROBE_SECONDS = 10.0  # after which a probe writes, if nobody else has
+# Neither needs a table, and both reach the disk with the commit.
+PROBE_POSTGRES = select(func.pg_logical_emit_message(True, "brainformer", ""))
 Clock = Callable[[], float]
 Values: TypeAlias = Mapping[str, object]  # of parameters or of columns, by name
 R = TypeVar("R")
@@ -69,6 +71,10 @@ def _row_of(table: Table) -> Update:
     return update(table).where(table.c.id == bindparam("key"))
 
 
+def _probe_sqlite() -> Executable:
+    return text(f"PRAGMA user_version = {secrets.randbelow(2**31):d}")
+
+
 class Transaction:
     """One transaction: statements, the time, and the events that go in with it."""
 
@@ -78,6 +84,7 @@ class Transaction:
         self._database = database
         self._events: list[Values] = []
         self._workers_seen = WorkersSeen()
+        self.has_written = False  # for certain; what looks for work often finds none
 
     @cached_property
     def now(self) -> float:
@@ -144,6 +151,7 @@ class Transaction:
         On PostgreSQL a lock held to the commit makes numbers visible in rising order: a reader
         that has seen event n has seen all before it.
         """
+        self.has_written |= bool(self._events or self._workers_seen)
         self._workers_seen.write(self.connection, lambda: self.now)
         if not self._events:
             return
@@ -158,22 +166,29 @@ class Transaction:
 class Database:
     """A database by URL: `sqlite:///file` or `postgresql+psycopg://...`."""
 
-    def __init__(self, url: str, *, clock: Clock | None = None, exclusive: bool = True) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        clock: Clock | None = None,
+        exclusive: bool = True,
+        create: bool = False,
+    ) -> None:
         self.url = parse_url(url)
         self.postgres = self.url.get_backend_name() == "postgresql"
         self.outage = Outage() if clock is None else Outage(None)
         self._closed = False
         self._writer = threading.RLock()
-        self._lock_file: int | None = None
+        self._file: DatabaseFile | None = None
+        self._guard: Callable[[Connection], None] | None = None
+        self._guarded_at = 0.0
+        self._written_at = 0.0
         self._given_clock = clock
         self._origin = (time.time(), time.monotonic())
         # Who holds a SQLite file alone begins an epoch with the first thing that it writes.
         self._epoch_due = exclusive and not (self.postgres or is_memory(self.url))
-        self._crashed = self._epoch_due and has_log(self.url)
-        if not self.postgres:
-            make_file(self.url)
-            if exclusive:
-                self._lock_file = lock_beside(self.url)
+        if not (self.postgres or is_memory(self.url)):
+            self._file = DatabaseFile(self.url, exclusive=exclusive, create=create)
         try:
             self._engines = Engines(self.url)
         except BaseException:
@@ -190,7 +205,18 @@ class Database:
         """Whether the time is the caller's, not the database's."""
         return self._given_clock is not None
 
-    def set_clock(self) -> None:
+    def begin_serving(self, guard: Callable[[Connection], None]) -> None:
+        """Sets the clock, and looks at the schema from time to time from now on.
+
+        Args:
+            guard: Raises SchemaMismatch if the schema is not the one to work with.
+        """
+        if self._file is not None:
+            self._file.mark()
+        self._set_clock()
+        self._guard = guard
+
+    def _set_clock(self) -> None:
         """Starts SQLite's clock: never behind what the file has seen, then monotonic.
 
         A computer clock that was set back while the controller was down would otherwise keep
@@ -232,12 +258,17 @@ class Database:
         due = epoch and self._epoch_due
         only = nullcontext() if self.postgres else self._only_writer()
         try:
-            with patience(), only, self._transaction(self._engines.write) as tx:
+            with patience(), only:
+                with self._transaction(self._engines.write) as tx:
+                    if due:
+                        self._begin_epoch(tx)
+                    yield tx
                 if due:
-                    self._begin_epoch(tx)
-                yield tx
-            if due:
-                self._epoch_due = False
+                    self._epoch_due = False
+                if self._file is not None:  # else it may have been written to a file that is gone
+                    self._file.require_unchanged()
+                if tx.has_written:
+                    self._written_at = time.monotonic()
         except StorageUnavailable as error:
             self.outage.failed(error)
             raise
@@ -257,8 +288,9 @@ class Database:
             self._writer.release()
 
     def _begin_epoch(self, tx: Transaction) -> None:
-        reason = "a start after a crash" if self._crashed else "a start"
-        begin_epoch(tx.connection, now=tx.now, reason=reason, lost=self._crashed)
+        crashed = self._file is not None and self._file.crashed
+        reason = "a start after a crash" if crashed else "a start"
+        begin_epoch(tx.connection, now=tx.now, reason=reason, lost=crashed)
 
     @contextmanager
     def read(self, *, aside: bool = False) -> Iterator[Transaction]:
@@ -276,8 +308,11 @@ class Database:
     def _transaction(self, engine: Engine) -> Iterator[Transaction]:
         if self._closed:
             raise StorageUnavailable("this controller is shutting down")
+        if self._file is not None:
+            self._file.require_unchanged()
         try:
             with patience(), self._engines.begin(engine) as connection:
+                self._look(connection)
                 tx = Transaction(connection, self)
                 yield tx
                 tx.flush()
@@ -286,12 +321,32 @@ class Database:
         except DBAPIError as error:
             raise storage_error(error) from error
 
+    def _look(self, connection: Connection) -> None:
+        """Looks whether the schema is still the one to work with, if nobody has just done so."""
+        now = time.monotonic()
+        if self._guard is not None and now - self._guarded_at > GUARD_SECONDS:
+            self._guard(connection)
+            self._guarded_at = now
+
+    def probe(self) -> None:
+        """Returns if the database answers, is as it was opened, and can be written.
+
+        Raises:
+            StorageError: it is not.
+        """
+        with self.read(aside=True) as tx:
+            if self._guard is not None:
+                self._guard(tx.connection)
+        if time.monotonic() - self._written_at > PROBE_SECONDS:
+            with self.write() as tx:
+                tx.run(PROBE_POSTGRES if self.postgres else _probe_sqlite())
+                tx.has_written = True
+
     def close(self) -> None:
         """Closes connections and gives up the file."""
         self._closed = True
         engines: Engines | None = getattr(self, "_engines", None)
         if engines is not None:
             engines.dispose()
-        if self._lock_file is not None:
-            os.close(self._lock_file)
-            self._lock_file = None
+        if self._file is not None:
+            self._file.close()

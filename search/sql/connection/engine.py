@@ -1,12 +1,8 @@
-"""Engines by URL, what they are told on connecting, and the lock of a SQLite file."""
+"""Engines by URL, and what they are told on connecting."""
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
-import os
 import sqlite3
-from pathlib import Path
 from typing import cast
 
 from sqlalchemy import Engine, create_engine, event, make_url
@@ -14,11 +10,7 @@ from sqlalchemy.engine import URL
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.pool import PoolProxiedConnection, StaticPool
 
-from brainformer.search.errors import (
-    EnvironmentProblem,
-    InvalidInput,
-    StoreLocked,
-)
+from brainformer.search.errors import InvalidInput
 from brainformer.search.sql.connection.postgres import make_postgres_engine
 from brainformer.search.store.patience import seconds_left
 
@@ -47,11 +39,6 @@ def parse_url(url: str) -> URL:
 def is_memory(url: URL) -> bool:
     """Returns whether this is a SQLite database without a file."""
     return url.get_backend_name() == "sqlite" and url.database in {None, "", ":memory:"}
-
-
-def has_log(url: URL) -> bool:
-    """Returns whether a SQLite file has a log beside it: whoever had it open has not closed it."""
-    return not is_memory(url) and Path(f"{Path(str(url.database)).resolve()}-wal").exists()
 
 
 def make_engine(url: URL, *, immediate: bool = False) -> Engine:
@@ -103,45 +90,3 @@ def _begin_within(connection: sqlite3.Connection, seconds: float) -> None:
         connection.execute("BEGIN IMMEDIATE")
     finally:
         connection.execute(f"PRAGMA busy_timeout = {usual}")
-
-
-def make_file(url: URL) -> None:
-    """Makes the SQLite file and its folder where they are missing, the file its owner's alone.
-
-    Raises:
-        EnvironmentProblem: they cannot be made.
-    """
-    if is_memory(url):
-        return
-    path = Path(str(url.database)).resolve()
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        # Never opened if it exists: closing it would drop SQLite's own locks.
-        with contextlib.suppress(FileExistsError):
-            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
-    except OSError as error:
-        raise _not_writable(path, error) from error
-
-
-def lock_beside(url: URL) -> int | None:
-    """Returns the descriptor that holds the file's lock until it is closed or the process ends."""
-    if is_memory(url):
-        return None
-    path = Path(str(url.database)).resolve()  # one lock, whatever the file is called
-    beside = path.with_name(path.name + ".lock")
-    try:
-        descriptor = os.open(beside, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        raise _not_writable(beside, error) from error
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(descriptor)
-        raise StoreLocked(str(path)) from None
-    return descriptor
-
-
-def _not_writable(path: Path, error: OSError) -> EnvironmentProblem:
-    return EnvironmentProblem(
-        f"cannot write {path}: {error.strerror}", "choose a folder with write permission"
-    )

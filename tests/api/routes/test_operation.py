@@ -1,3 +1,4 @@
+import resource
 import signal
 import subprocess
 import sys
@@ -96,6 +97,31 @@ def test_a_signal_closes_open_streams_and_waiting_claims_in_time(tmp_path, how, 
         list(others)
         assert running.process.wait(timeout=8) == exit_code
         assert time.monotonic() - began < 5
+
+
+def test_a_disk_that_is_full_is_told_by_readiness_until_there_is_space(tmp_path):
+    with controller_process(database(tmp_path)) as running:
+        pid, log = running.process.pid, tmp_path / "rest.db-wal"
+        none_more = (log.stat().st_size, resource.RLIM_INFINITY)
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, none_more)
+        end = time.monotonic() + 20  # a probe writes if nobody has for a while
+        while (answer := httpx.get(f"{running.url}/readyz", trust_env=False)).status_code == 200:
+            assert time.monotonic() < end
+            time.sleep(0.5)
+        assert answer.status_code == 503
+        assert answer.json()["code"] in {"storage_full", "storage_unreachable"}
+        refused = httpx.post(f"{running.url}{ROOT}/searches", json=SPEC, trust_env=False)
+        assert refused.status_code == 503
+        everything = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, everything)
+        assert httpx.get(f"{running.url}/readyz", trust_env=False).status_code == 200
+
+
+def test_a_file_that_was_removed_is_told_by_readiness(tmp_path):
+    with controller_process(database(tmp_path)) as running:
+        (tmp_path / "rest.db").unlink()
+        answer = httpx.get(f"{running.url}/readyz", trust_env=False)
+        assert (answer.status_code, answer.json()["code"]) == (503, "storage_replaced")
 
 
 def test_logs_are_json_with_request_id_and_actor(tmp_path):
