@@ -32,6 +32,7 @@ BrainformerError
 │   ├── SchemaMismatch
 │   └── StoreLocked
 ├── EnvironmentProblem           something this machine should offer is missing
+│   └── ImplausibleClock
 ├── ControllerUnreachable        a worker or the command line cannot reach the controller
 └── NotAuthorised                the controller refuses the token, or asks for one
 
@@ -343,6 +344,18 @@ class EnvironmentProblem(BrainformerError):
 
     def __init__(self, what: str, what_to_do: str) -> None:
         super().__init__(f"{what}; {what_to_do}")
+
+
+class ImplausibleClock(EnvironmentProblem):
+    """The clock is far from what the database has seen, so one of them is wrong."""
+
+    code = "implausible_clock"
+
+    def __init__(self, here: str, why: str) -> None:
+        super().__init__(
+            f"the clock says {here} UTC, {why}",
+            "set the clock; if it is right, mend the database with `brainformer db clock --repair`",
+        )
 
 
 class ControllerUnreachable(BrainformerError):

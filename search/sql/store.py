@@ -10,7 +10,8 @@ from typing_extensions import override
 from brainformer.search.errors import LeaseLost, NotFound, StorageUnavailable
 from brainformer.search.spec import Limits, SearchSpec, resolve_spec
 from brainformer.search.sql import searches, tokens
-from brainformer.search.sql.connection.database import Clock, Database
+from brainformer.search.sql.connection.clock import Clock
+from brainformer.search.sql.connection.database import Database
 from brainformer.search.sql.connection.migration import check_connection, prepare
 from brainformer.search.sql.pool_store import SqlPools
 from brainformer.search.sql.reading import activity, listings

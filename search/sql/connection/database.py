@@ -30,6 +30,7 @@ from sqlalchemy.sql import Executable
 
 from brainformer.search.errors import StorageHeld, StorageUnavailable
 from brainformer.search.sql.connection.advisory_locks import AdvisoryLock
+from brainformer.search.sql.connection.clock import Clock, DatabaseClock
 from brainformer.search.sql.connection.database_file import DatabaseFile
 from brainformer.search.sql.connection.engine import (
     is_memory,
@@ -38,14 +39,13 @@ from brainformer.search.sql.connection.engine import (
 from brainformer.search.sql.connection.engines import Engines, longest_wait
 from brainformer.search.sql.connection.epoch import begin_epoch
 from brainformer.search.sql.connection.outage import Outage
-from brainformer.search.sql.connection.tables import events, workers
+from brainformer.search.sql.connection.tables import events
 from brainformer.search.sql.connection.troubles import storage_error
 from brainformer.search.sql.connection.workers_seen import WorkersSeen
 from brainformer.search.store.patience import patience
 from brainformer.search.trials.events import EventKind
 
 BUGS = (DataError, IntegrityError, NotSupportedError, ProgrammingError)  # ours, not the database's
-POSTGRES_CLOCK = "extract(epoch FROM clock_timestamp())::float8"
 ADD_EVENTS = insert(events)
 # The event is numbered after the lock is held.
 _EVENT = ("search_id", "kind", "at", "data")
@@ -60,7 +60,6 @@ GUARD_SECONDS = 1.0  # how often the schema is looked at
 PROBE_SECONDS = 10.0  # after which a probe writes, if nobody else has
 # Neither needs a table, and both reach the disk with the commit.
 PROBE_POSTGRES = select(func.pg_logical_emit_message(True, "brainformer", ""))
-Clock = Callable[[], float]
 Values: TypeAlias = Mapping[str, object]  # of parameters or of columns, by name
 R = TypeVar("R")
 
@@ -183,8 +182,7 @@ class Database:
         self._guard: Callable[[Connection], None] | None = None
         self._guarded_at = 0.0
         self._written_at = 0.0
-        self._given_clock = clock
-        self._origin = (time.time(), time.monotonic())
+        self._clock = DatabaseClock(postgres=self.postgres, given=clock)
         # Who holds a SQLite file alone begins an epoch with the first thing that it writes.
         self._epoch_due = exclusive and not (self.postgres or is_memory(self.url))
         if not (self.postgres or is_memory(self.url)):
@@ -203,50 +201,27 @@ class Database:
     @property
     def has_given_clock(self) -> bool:
         """Whether the time is the caller's, not the database's."""
-        return self._given_clock is not None
+        return self._clock.given is not None
 
     def begin_serving(self, guard: Callable[[Connection], None]) -> None:
         """Sets the clock, and looks at the schema from time to time from now on.
 
         Args:
             guard: Raises SchemaMismatch if the schema is not the one to work with.
+
+        Raises:
+            ImplausibleClock: the clock is far from what the database has seen.
         """
         if self._file is not None:
             self._file.mark()
-        self._set_clock()
-        self._guard = guard
-
-    def _set_clock(self) -> None:
-        """Starts SQLite's clock: never behind what the file has seen, then monotonic.
-
-        A computer clock that was set back while the controller was down would otherwise keep
-        leases alive for as long; one that is set while it runs is never looked at.
-        """
-        if not (self.postgres or self._given_clock):
-            self._origin = (self._newest(), time.monotonic())
         with self.read() as tx:
+            self._clock.start(tx.connection)
             self.outage.served(tx.now)
-
-    def _newest(self) -> float:
-        """Returns the latest of the computer's time and the times in the file."""
-        with self.read() as tx:
-            seen: list[float | None] = [
-                tx.run(select(events.c.at).order_by(events.c.seq.desc()).limit(1)).scalar(),
-                tx.run(
-                    select(workers.c.last_seen).order_by(workers.c.last_seen.desc()).limit(1)
-                ).scalar(),
-            ]
-        return max([time.time(), *(at for at in seen if at is not None)])
+        self._guard = guard
 
     def now(self, connection: Connection) -> float:
         """Returns the time, in seconds since 1970."""
-        if self._given_clock is not None:
-            return self._given_clock()
-        if self.postgres:
-            seconds: float = connection.exec_driver_sql(f"SELECT {POSTGRES_CLOCK}").scalar_one()
-            return seconds
-        wall, monotonic = self._origin
-        return wall + time.monotonic() - monotonic
+        return self._clock.now(connection)
 
     @contextmanager
     def write(self, *, epoch: bool = True) -> Iterator[Transaction]:
