@@ -9,12 +9,14 @@ import signal
 import socket
 import threading
 from datetime import UTC, datetime
+from functools import partial
 
 import uvicorn
 from fastapi import FastAPI
 from threadpoolctl import threadpool_limits
 
 from brainformer.api.app import create_app
+from brainformer.api.connections import Crowd, GuardedConnection, affordable_connections
 from brainformer.api.dependencies import Controller
 from brainformer.api.environment import unknown_variables
 from brainformer.api.logs import set_up_logging
@@ -53,6 +55,7 @@ def serve(settings: Settings, *, create: bool = False) -> None:
 
     settings.require_lasting_database()
     set_up_logging(settings.log_level, settings.log_format)
+    affordable_connections(settings)
     for told in unknown_variables(Settings.model_fields):
         log.warning("%s", told)
     listener = bind(settings.host, settings.port)
@@ -69,7 +72,7 @@ def serve(settings: Settings, *, create: bool = False) -> None:
             shown = f"[{host}]" if ":" in host else host
             _end_in_order_on_sigterm()
             log.info("serving on http://%s:%s", shown, port)
-            _server(app, settings).run(sockets=[listener])
+            Server(configuration(app, settings)).run(sockets=[listener])
         finally:
             store.close()
 
@@ -149,18 +152,27 @@ def _bind_problem(host: str, port: int, error: OSError) -> EnvironmentProblem:
     )
 
 
-def _server(app: FastAPI, settings: Settings) -> Server:
-    return Server(
-        uvicorn.Config(
-            app,
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            proxy_headers=bool(settings.trusted_proxies),
-            forwarded_allow_ips=list(settings.trusted_proxies),
-            timeout_graceful_shutdown=settings.shutdown_seconds,
-            timeout_keep_alive=30,
-            limit_concurrency=settings.max_connections,
-            h11_max_incomplete_event_size=64 * 1024,
-        )
+def configuration(app: FastAPI, settings: Settings) -> uvicorn.Config:
+    """Returns how uvicorn serves the app."""
+    parts: Controller = app.state.controller
+    crowd = Crowd(
+        most=affordable_connections(settings),
+        most_of_one=settings.max_connections_per_client,
+        head_seconds=settings.head_seconds,
+        trusted=settings.trusted_proxies,
+    )
+    parts.metrics.watch(crowd.figures)
+    return uvicorn.Config(
+        app,
+        http=partial(GuardedConnection, crowd=crowd),  # type: ignore[arg-type]
+        ws="none",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=bool(settings.trusted_proxies),
+        forwarded_allow_ips=list(settings.trusted_proxies),
+        timeout_graceful_shutdown=settings.shutdown_seconds,
+        timeout_keep_alive=settings.idle_seconds,
+        limit_concurrency=crowd.most + 1,
+        h11_max_incomplete_event_size=64 * 1024,
     )

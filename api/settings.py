@@ -90,7 +90,21 @@ class Settings(BaseSettings):
         default=30, description="Longest time in which a request's body must have arrived."
     )
     max_connections: Annotated[int, Field(ge=10)] = Field(
-        default=2000, description="Most connections at once; more are answered 503."
+        default=2000,
+        description="Most connections at once; for another one, that which has been idle longest "
+        "is closed. The file limit (ulimit -n) must be 200 higher.",
+    )
+    max_connections_per_client: Annotated[int, Field(ge=1)] = Field(
+        default=500,
+        description="Most connections at once from one address; more are answered 429. Trusted "
+        "proxies may have any number.",
+    )
+    head_seconds: Annotated[float, Field(gt=0, le=600)] = Field(
+        default=10,
+        description="Longest time in which the head of a request must have arrived (408).",
+    )
+    idle_seconds: Annotated[int, Field(ge=1, le=3600)] = Field(
+        default=30, description="How long a connection stays open between requests."
     )
     max_json_depth: Annotated[int, Field(ge=8, le=150)] = Field(
         default=32, description="Deepest nesting of a JSON body."
