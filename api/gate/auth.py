@@ -21,10 +21,11 @@ from brainformer.search.store.actor import Actor
 from brainformer.search.store.contract import SearchStore
 from brainformer.search.store.patience import patience
 from brainformer.search.store.records import TokenRecord
-from brainformer.search.store.scopes import SCOPES, Scope, scopes_of
+from brainformer.search.store.scopes import SCOPES, SESSION_PREFIX, Scope, scopes_of
 
 COOKIE = "brainformer_session"
 MAX_SECRET_LENGTH = 512
+UNKNOWN = "unknown"  # nobody's secret
 AUTHENTICATION_SECONDS = 3.0
 AUTHENTICATION_THREADS = 4
 
@@ -193,11 +194,22 @@ class Authenticator:
 
 
 def secret_in(connection: HTTPConnection) -> str | None:
-    """Returns what the caller proves themselves with; a bearer token goes before the cookie."""
+    """Returns what the caller proves themselves with; a bearer token goes before the cookie.
+
+    A token is no cookie, and a session no bearer token: what a browser holds opens nothing
+    elsewhere, and what is pasted into a cookie by hand has no end.
+    """
     scheme, _, credentials = connection.headers.get("authorization", "").partition(" ")
-    if scheme.lower() == "bearer" and credentials:
-        return credentials.strip()
-    return connection.cookies.get(COOKIE)
+    if scheme.lower() == "bearer" and credentials.strip():
+        given = credentials.strip()
+        return UNKNOWN if given.startswith(SESSION_PREFIX) else given
+    return session_in(connection)
+
+
+def session_in(connection: HTTPConnection) -> str | None:
+    """Returns the browser's session, if there is one."""
+    held = connection.cookies.get(COOKIE)
+    return held if held and held.startswith(SESSION_PREFIX) else None
 
 
 def require(principal: Principal, scope: Scope) -> None:

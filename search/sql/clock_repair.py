@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy import Column, Double, Table, case, select, update
+from sqlalchemy import Column, Double, Table, case, delete, select, update
 
 from brainformer.search.sql.connection.clock import Clock, newest_time, server_time
 from brainformer.search.sql.connection.database import Database, Transaction
 from brainformer.search.sql.connection.epoch import begin_epoch
 from brainformer.search.sql.connection.migration import check_connection
-from brainformer.search.sql.connection.tables import metadata, searches, tokens, trials
+from brainformer.search.sql.connection.tables import metadata, searches, sessions, tokens, trials
 from brainformer.search.sql.rows.table_rows import SearchRow
 from brainformer.search.sql.rows.values import read_limits
 from brainformer.search.sql.trials.completion import limit_reached
@@ -91,6 +91,7 @@ def _present(tx: Transaction, clock: Clock) -> float:
 
 def _mend(tx: Transaction, now: float) -> int:
     born_ahead = tokens.c.created_at > now
+    tx.run(delete(sessions).where(sessions.c.created_at > now))
     life = tokens.c.expires_at - tokens.c.created_at
     tx.run(update(tokens).where(born_ahead).values(expires_at=now + life))
     ends = now + trials.c.lease_seconds

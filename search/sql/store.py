@@ -18,6 +18,7 @@ from brainformer.search.sql.reading import activity, listings
 from brainformer.search.sql.reading.best import best_record
 from brainformer.search.sql.rows.records import trial_record, youngest_outside
 from brainformer.search.sql.rows.values import read_spec
+from brainformer.search.sql.sessions import begin_session, end_session, find_session
 from brainformer.search.sql.study_store import SqlStudies
 from brainformer.search.sql.trials import claims, completion, endings, expiry, heartbeats
 from brainformer.search.sql.trials.eligibility import SearchCaches
@@ -37,6 +38,7 @@ from brainformer.search.store.records import (
     TrialRecord,
     WorkerRecord,
 )
+from brainformer.search.store.scopes import SESSION_PREFIX
 from brainformer.search.studies.plan import StudyKind
 from brainformer.search.trials.lease_id import LeaseId
 from brainformer.search.trials.lease_messages import (
@@ -300,8 +302,9 @@ class SqlStore(SearchStore):
 
     @override
     def find_token(self, secret: str) -> TokenRecord | None:
+        find = find_session if secret.startswith(SESSION_PREFIX) else tokens.find_token
         with self._database.read(aside=True) as tx:
-            found = tokens.find_token(tx, secret)
+            found = find(tx, secret)
             now = tx.now
         if found is not None and self._token_uses.due(found.id, now):
             # Who reads must be let in though nothing can be written.
@@ -312,6 +315,16 @@ class SqlStore(SearchStore):
             ):
                 tokens.touch_token(tx, found.id)
         return found
+
+    @override
+    def begin_session(self, token_secret: str, *, seconds: float) -> str | None:
+        with self._database.write() as tx:
+            return begin_session(tx, token_secret, seconds)
+
+    @override
+    def end_session(self, secret: str) -> None:
+        with self._database.write() as tx:
+            end_session(tx, secret)
 
     @override
     def list_tokens(self) -> list[TokenRecord]:

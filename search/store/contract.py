@@ -292,7 +292,21 @@ class SearchStore(ABC):
 
     @abstractmethod
     def find_token(self, secret: str) -> TokenRecord | None:
-        """Returns the live token of this secret, in constant time; None if there is none."""
+        """Returns the live token of this secret, or of this session's; None if there is none.
+
+        In constant time. A session's token expires when the session does.
+        """
+
+    @abstractmethod
+    def begin_session(self, token_secret: str, *, seconds: float) -> str | None:
+        """Returns the secret of a new session of a live token; None if there is no such token.
+
+        A session ends with its token, after so many seconds, or when it is ended.
+        """
+
+    @abstractmethod
+    def end_session(self, secret: str) -> None:
+        """Ends a session at once; harmless if there is none."""
 
     @abstractmethod
     def list_tokens(self) -> list[TokenRecord]:

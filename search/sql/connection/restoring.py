@@ -8,12 +8,15 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+from sqlalchemy import delete
+
 from brainformer.search.errors import EnvironmentProblem, SchemaMismatch
 from brainformer.search.sql.connection.database import Database
 from brainformer.search.sql.connection.database_file import BESIDE, FileLock
 from brainformer.search.sql.connection.engine import is_memory, parse_url
 from brainformer.search.sql.connection.epoch import begin_epoch
 from brainformer.search.sql.connection.migration import check, copy_database
+from brainformer.search.sql.connection.tables import sessions
 
 REASON = "restored"
 
@@ -117,5 +120,6 @@ def _begin(url: str, *, above: int) -> None:
     try:
         with database.write(epoch=False) as tx:
             begin_epoch(tx.connection, now=tx.now, reason=REASON, lost=True, above=above)
+            tx.run(delete(sessions))  # some may have been ended since the backup
     finally:
         database.close()
