@@ -69,6 +69,15 @@ def create(
             "repeatable."
         ),
     ] = None,
+    imported: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--import",
+            metavar="FILE",
+            help="Trials of an earlier search with the same space, proxy, data and baseline, as "
+            "'export --format trials' writes them: they count and are not run again; repeatable.",
+        ),
+    ] = None,
     url: Url = URL,
     token: Token = None,
     token_file: TokenFile = None,
@@ -94,7 +103,15 @@ def create(
         idempotency_key
         or hashlib.sha256(f"{json.dumps(spec)}{time.time_ns()}".encode()).hexdigest()
     )
-    record = client.post("/searches", spec, Idempotency_Key=key)
+    if imported:
+        from brainformer.api.cli.searches.imports import lines_of
+
+        body, campaign = lines_of(wanted, imported)
+        record = client.post_lines("/searches", body, Idempotency_Key=key)
+        left = f", {campaign.left_out} left out" if campaign.left_out else ""
+        say(f"imported {len(campaign.candidates)} candidates{left}")
+    else:
+        record = client.post("/searches", spec, Idempotency_Key=key)
     if as_json:
         print_json(record)
     else:
