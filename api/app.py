@@ -17,6 +17,7 @@ from brainformer.api.gate.auth import Authenticator
 from brainformer.api.gate.middleware import ROOT, RequestGate
 from brainformer.api.gate.rate_limit import RateLimit
 from brainformer.api.gate.stream_limit import StreamLimit
+from brainformer.api.gate.sub_path import SubPath
 from brainformer.api.live.event_hub import EventHub
 from brainformer.api.live.metrics import Metrics
 from brainformer.api.problems import problem as errors
@@ -75,6 +76,7 @@ def create_app(settings: Settings, *, store: SearchStore | None = None) -> FastA
         metrics=parts.metrics,
         authenticator=parts.authenticator,
     )
+    app.add_middleware(SubPath, prefix=settings.root_path)
     rest = APIRouter(prefix=ROOT)
     for module in (
         searches,

@@ -35,6 +35,7 @@ from brainformer.search.validation import (
 from brainformer.search.yaml_text import YamlProblem, read_yaml
 
 GIBIBYTE = 1024**3
+SUB_PATH = r"^((/[A-Za-z0-9._~-]+)+/?)?$"
 # Always served: health checks ask from beside, and no page of another site can send these names.
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]", "::1"})
 
@@ -62,6 +63,13 @@ class Settings(BaseSettings):
     )
     port: Annotated[int, Field(ge=0, le=65_535)] = Field(
         default=8700, description="Port to bind; 0 takes any free one."
+    )
+    root_path: Annotated[str, Field(pattern=r"^((/[A-Za-z0-9._~-]+)+/?)?$", max_length=200)] = (
+        Field(
+            default="",
+            description="Path below which a proxy serves the controller, such as `/brainformer`, "
+            "whether the proxy strips it or not.",
+        )
     )
     allowed_hosts: Names = Field(
         default=(),
@@ -185,6 +193,11 @@ class Settings(BaseSettings):
     def _home_is_a_folder(cls, url: str) -> str:
         file = url.removeprefix("sqlite:///")
         return f"sqlite:///{user_path(file)}" if file != url and file.startswith("~") else url
+
+    @field_validator("root_path")
+    @classmethod
+    def _without_slash(cls, path: str) -> str:
+        return path.rstrip("/")
 
     @field_validator("trusted_proxies")
     @classmethod

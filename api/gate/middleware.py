@@ -16,6 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from brainformer.api.gate.auth import Authenticator, secret_in
 from brainformer.api.gate.strict_json import JSON_LINES
+from brainformer.api.gate.sub_path import path_below
 from brainformer.api.live.metrics import Metrics
 from brainformer.api.logs import request_id
 from brainformer.api.problems.problem import HttpProblem, problem_of
@@ -116,7 +117,7 @@ class RequestGate:
 
     async def _authenticate(self, connection: HTTPConnection) -> None:
         """Refuses strangers before a byte of their body is read; the route asks for the scope."""
-        path = connection.scope["path"]
+        path = path_below(connection.scope)
         if not path.startswith(ROOT) or path == SIGN_IN:
             return
         secret = secret_in(connection)
@@ -238,5 +239,5 @@ def _route_of(scope: Scope) -> str:
     if not path:
         return "unmatched"
     # A route of an included router tells its path without the prefix of the outer one.
-    outer = ROOT if scope["path"].startswith(ROOT) and not path.startswith(ROOT) else ""
+    outer = ROOT if path_below(scope).startswith(ROOT) and not path.startswith(ROOT) else ""
     return f"{outer}{path}"

@@ -212,7 +212,9 @@ def validated(model: type[BaseModel], data: object) -> Any:
 async def _handle(request: Request, error: Exception) -> Response:
     answer = problem_of(error)
     if answer.status_code == 405:
-        allowed = allowed_methods(request.app, request.url.path)
+        allowed = allowed_methods(
+            request.app, request.url.path.removeprefix(request.scope.get("root_path", ""))
+        )
         answer.headers["Allow"] = allowed or answer.headers.get("Allow", "")
     return answer
 

@@ -49,7 +49,7 @@ async def sign_in(
         httponly=True,
         samesite="strict",
         secure=request.url.scheme == "https",
-        path="/",
+        path=parts.settings.root_path or "/",
     )
     return response
 
@@ -62,5 +62,7 @@ def sign_out(request: Request, parts: Parts) -> Response:
         parts.store.end_session(session)
         parts.authenticator.forget()
     response = Response(status_code=204)
-    response.delete_cookie(COOKIE, path="/", httponly=True, samesite="strict")
+    response.delete_cookie(
+        COOKIE, path=parts.settings.root_path or "/", httponly=True, samesite="strict"
+    )
     return response

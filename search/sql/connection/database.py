@@ -39,6 +39,7 @@ from brainformer.search.sql.connection.engine import (
 from brainformer.search.sql.connection.engines import Engines, longest_wait
 from brainformer.search.sql.connection.epoch import begin_epoch
 from brainformer.search.sql.connection.outage import Outage
+from brainformer.search.sql.connection.postgres import require_limits
 from brainformer.search.sql.connection.tables import events
 from brainformer.search.sql.connection.troubles import storage_error
 from brainformer.search.sql.connection.workers_seen import WorkersSeen
@@ -215,6 +216,8 @@ class Database:
         if self._file is not None:
             self._file.mark()
         with self.read() as tx:
+            if self.postgres:
+                require_limits(tx.connection, self.url)
             self._clock.start(tx.connection)
             self.outage.served(tx.now)
         self._guard = guard

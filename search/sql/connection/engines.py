@@ -13,7 +13,12 @@ from sqlalchemy import URL, Connection, Engine
 
 from brainformer.search.errors import StorageHeld
 from brainformer.search.sql.connection.engine import SQLITE_CONNECTIONS, is_memory, make_engine
-from brainformer.search.sql.connection.postgres import CONNECTIONS, make_postgres_engine
+from brainformer.search.sql.connection.postgres import (
+    CONNECTIONS,
+    LIMITS_OF_TRANSACTION,
+    is_pooled,
+    make_postgres_engine,
+)
 from brainformer.search.store.patience import ANSWER_SECONDS, seconds_left
 
 ASIDE_CONNECTIONS = 6
@@ -59,6 +64,7 @@ class Engines:
         self.write: Engine
         self.read: Engine
         self.aside: Engine
+        self._pooled = url.get_backend_name() == "postgresql" and is_pooled(url)
         if url.get_backend_name() == "postgresql":
             self.write = make_postgres_engine(url)
             self.read = _only_reading(self.write)
@@ -79,6 +85,8 @@ class Engines:
             StorageHeld: none became free in time.
         """
         with self.places[self._of[engine]].one(), engine.begin() as connection:
+            if self._pooled:
+                connection.exec_driver_sql(LIMITS_OF_TRANSACTION)
             yield connection
 
     def dispose(self) -> None:

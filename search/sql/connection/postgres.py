@@ -13,12 +13,13 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import psycopg
-from sqlalchemy import URL, Engine, create_engine, event
+from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.engine.interfaces import DBAPIConnection, Dialect
 from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection
 from typing_extensions import override
 
+from brainformer.search.errors import EnvironmentProblem
 from brainformer.search.store.patience import patience, seconds_left
 
 if TYPE_CHECKING:
@@ -45,6 +46,30 @@ TRANSPORT = {
 }
 
 
+POOLED = "add pgbouncer=true to the database's URL (postgresql+psycopg://.../NAME?pgbouncer=true)"
+# The same, for those who can only say so in each transaction.
+LIMITS_OF_TRANSACTION = (
+    f"SET LOCAL lock_timeout = '{LOCK_SECONDS}s'; "
+    f"SET LOCAL statement_timeout = '{STATEMENT_SECONDS}s'; "
+    "SET LOCAL idle_in_transaction_session_timeout = '60s'"
+)
+
+
+def require_limits(connection: Connection, url: URL) -> None:
+    """Returns if the server has taken our time limits.
+
+    Raises:
+        EnvironmentProblem: something in between has dropped them.
+    """
+    if is_pooled(url) or "options" in url.query:
+        return
+    (found,) = connection.exec_driver_sql("SHOW lock_timeout").one()
+    if found != f"{LOCK_SECONDS}s":
+        raise EnvironmentProblem(
+            "a pooler such as PgBouncer stands before the database and drops our settings", POOLED
+        )
+
+
 class PatientConnection(psycopg.Connection[Any]):
     """A connection on which no wait outlasts the patience of whoever asked."""
 
@@ -64,10 +89,21 @@ class PatientConnection(psycopg.Connection[Any]):
             raise
 
 
+def is_pooled(url: URL) -> bool:
+    """Returns whether PgBouncer stands in front, by the URL's `pgbouncer=true`."""
+    return str(url.query.get("pgbouncer", "")).lower() in {"true", "1", "yes"}
+
+
 def make_postgres_engine(url: URL, *, connections: int = CONNECTIONS) -> Engine:
-    """Returns an engine whose waits end in time."""
-    given = {"connect_timeout": CONNECT_SECONDS, "options": LIMITS, **TRANSPORT}
+    """Returns an engine whose waits end in time.
+
+    PgBouncer gives every transaction another connection to the server: nothing may be set for, or
+    prepared on, a connection. It takes no options at the start either.
+    """
+    given: dict[str, Any] = {"connect_timeout": CONNECT_SECONDS, **TRANSPORT}
+    given |= {"prepare_threshold": None} if is_pooled(url) else {"options": LIMITS}
     connect = {name: value for name, value in given.items() if name not in url.query}
+    url = url.difference_update_query(["pgbouncer"])
     engine = create_engine(url, pool_size=connections, max_overflow=0, connect_args=connect)
     event.listen(engine, "do_connect", _connect)
     _ping_doubtful(engine)
@@ -81,7 +117,12 @@ def _connect(
     if left is not None:
         wanted = float(named.get("connect_timeout", CONNECT_SECONDS))
         named = {**named, "connect_timeout": max(1, math.floor(min(left, wanted)))}
-    return PatientConnection.connect(*given, **named)
+    try:
+        return PatientConnection.connect(*given, **named)
+    except psycopg.OperationalError as error:  # at the start there is no code, only words
+        if "unsupported startup parameter" in str(error):
+            raise psycopg.OperationalError(f"PgBouncer is in front; {POOLED}") from error
+        raise
 
 
 def _ping_doubtful(engine: Engine) -> None:
