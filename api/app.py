@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
 
+from anyio import CapacityLimiter, to_thread
 from fastapi import APIRouter, FastAPI
 from fastapi.middleware.gzip import GZipMiddleware
 from starlette.concurrency import run_in_threadpool
@@ -38,6 +39,7 @@ from brainformer.api.routes import (
 )
 from brainformer.api.settings import Settings
 from brainformer.search.store.contract import SearchStore
+from brainformer.search.store.retention import Retention
 
 DESCRIPTION = (
     "Searches for better transformer blocks under a fixed training budget. Send a bearer token "
@@ -114,6 +116,11 @@ def assemble(settings: Settings, store: SearchStore) -> Controller:
             reap_seconds=settings.reap_seconds,
             on_event=metrics.event,
             on_failure=metrics.task_failed,
+            keep=Retention(
+                event_days=settings.keep_event_days,
+                worker_days=settings.keep_worker_days,
+                audit_days=settings.keep_audit_days,
+            ),
         ),
         metrics=metrics,
         authenticator=Authenticator(
@@ -131,12 +138,29 @@ def assemble(settings: Settings, store: SearchStore) -> Controller:
 @asynccontextmanager
 async def _lifespan(parts: Controller, _app: FastAPI) -> AsyncIterator[None]:
     parts.metrics.watch_tasks(parts.hub.tasks_up)
+    parts.metrics.watch(parts.hub.figures)
+    parts.metrics.watch(parts.store.care.vitals)
+    parts.metrics.watch(partial(_threads, parts, to_thread.current_default_thread_limiter()))
     await parts.hub.start()
     try:
         yield
     finally:
         await parts.hub.stop()
         await run_in_threadpool(parts.store.close)
+
+
+def _threads(parts: Controller, requests: CapacityLimiter) -> dict[str, float]:
+    """Returns how many of the threads that serve requests are taken."""
+    pools: dict[str, tuple[float, float]] = {
+        "requests": (requests.borrowed_tokens, requests.total_tokens),
+        "authentication": (parts.authenticator.threads.taken, parts.authenticator.threads.most),
+        "care": (parts.care.taken, parts.care.most),
+    }
+    found = {}
+    for name, (taken, most) in pools.items():
+        found[f'pool_threads_taken{{pool="{name}"}}'] = taken
+        found[f'pool_threads_most{{pool="{name}"}}'] = most
+    return found
 
 
 def _open(settings: Settings) -> SearchStore:

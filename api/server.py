@@ -21,6 +21,7 @@ from brainformer.api.dependencies import Controller
 from brainformer.api.environment import unknown_variables
 from brainformer.api.logs import set_up_logging
 from brainformer.api.settings import Settings
+from brainformer.api.tracing import trace
 from brainformer.search.errors import EnvironmentProblem
 from brainformer.search.store.contract import SearchStore
 
@@ -67,12 +68,15 @@ def serve(settings: Settings, *, create: bool = False) -> None:
             # neighbours a hundred times.
             threadpool_limits(1)
             app = create_app(settings, store=store)
+            end_tracing = trace(app, store.engines) if settings.tracing else None
             _spare_long_collections()
             host, port = listener.getsockname()[:2]
             shown = f"[{host}]" if ":" in host else host
             _end_in_order_on_sigterm()
             log.info("serving on http://%s:%s", shown, port)
             Server(configuration(app, settings)).run(sockets=[listener])
+            if end_tracing is not None:
+                end_tracing()
         finally:
             store.close()
 

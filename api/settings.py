@@ -167,6 +167,22 @@ class Settings(BaseSettings):
     reap_seconds: Annotated[float, Field(ge=0.01, le=3600)] = Field(
         default=5, description="How often expired leases are looked for."
     )
+    keep_event_days: Annotated[float, Field(ge=0)] = Field(
+        default=90,
+        description="How long events are kept, in days; 0 is for ever. Trials are never forgotten.",
+    )
+    keep_worker_days: Annotated[float, Field(ge=0)] = Field(
+        default=90,
+        description="How long a worker that is not heard of stays listed, in days; 0 is for ever.",
+    )
+    keep_audit_days: Annotated[float, Field(ge=0)] = Field(
+        default=0, description="How long the audit trail is kept, in days; 0 is for ever."
+    )
+    tracing: bool = Field(
+        default=False,
+        description="OpenTelemetry traces of requests and statements, sent where the environment's "
+        "OTEL_EXPORTER_OTLP_ENDPOINT says. Needs the extra `otel`.",
+    )
     shutdown_seconds: Annotated[int, Field(ge=1, le=600)] = Field(
         default=10, description="Longest wait for requests in flight at the end."
     )

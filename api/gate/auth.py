@@ -71,7 +71,7 @@ class Authenticator:
         failures: RateLimit,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._threads = Threads(AUTHENTICATION_THREADS)
+        self.threads = Threads(AUTHENTICATION_THREADS)
         self._store = store
         self._loopback = loopback
         self._cache_seconds = cache_seconds
@@ -91,7 +91,7 @@ class Authenticator:
         if known is not None:
             return known
         with patience(AUTHENTICATION_SECONDS):
-            return await self._threads.run(self.principal, secret, client)
+            return await self.threads.run(self.principal, secret, client)
 
     def remembered(self, secret: str | None) -> Principal | None:
         """Returns who holds the secret if that is known without asking the database."""

@@ -4,11 +4,20 @@ from __future__ import annotations
 
 import logging
 import re
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    GCCollector,
+    Histogram,
+    ProcessCollector,
+    generate_latest,
+)
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
@@ -29,6 +38,9 @@ class Metrics:
     def __init__(self, statistics: Callable[[], Mapping[str, float]]) -> None:
         self._registry = CollectorRegistry()
         self._registry.register(StoreStatistics(statistics))
+        ProcessCollector(registry=self._registry)  # memory, processor time, open files
+        GCCollector(registry=self._registry)
+        self.watch(lambda: {"threads": threading.active_count()})
         self._requests = Counter(
             "brainformer_http_requests",
             "Requests answered.",

@@ -38,7 +38,7 @@ async def sign_in(
     await parts.authenticator.admitted(login.token, client_of(request))
     response = Response(status_code=204)
     seconds = parts.settings.session_hours * 3600
-    begin = partial(parts.store.begin_session, login.token, seconds=seconds)
+    begin = partial(parts.store.sessions.begin, login.token, seconds=seconds)
     session = await run_in_threadpool(begin)
     if session is None:  # open to everybody on this machine: there is nothing to keep
         return response
@@ -59,7 +59,7 @@ def sign_out(request: Request, parts: Parts) -> Response:
     """Ends the browser's session: a copy of its cookie opens nothing any more."""
     session = session_in(request)
     if session is not None:
-        parts.store.end_session(session)
+        parts.store.sessions.end(session)
         parts.authenticator.forget()
     response = Response(status_code=204)
     response.delete_cookie(

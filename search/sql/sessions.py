@@ -5,16 +5,35 @@ from __future__ import annotations
 import secrets
 
 from sqlalchemy import delete, insert, select
+from typing_extensions import override
 
-from brainformer.search.sql.connection.database import Transaction
+from brainformer.search.sql.connection.database import Database, Transaction
 from brainformer.search.sql.connection.tables import sessions, tokens
 from brainformer.search.sql.rows.table_rows import TokenRow
 from brainformer.search.sql.rows.values import when
 from brainformer.search.sql.tokens import find_token, hash_of, live, token_record
 from brainformer.search.store.records import TokenRecord
 from brainformer.search.store.scopes import SESSION_PREFIX
+from brainformer.search.store.session_store import SessionStore
 
 MOST_OF_ONE_TOKEN = 100  # the oldest makes room
+
+
+class SqlSessions(SessionStore):
+    """The sessions of a database."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    @override
+    def begin(self, token_secret: str, *, seconds: float) -> str | None:
+        with self._database.write() as tx:
+            return begin_session(tx, token_secret, seconds)
+
+    @override
+    def end(self, secret: str) -> None:
+        with self._database.write() as tx:
+            end_session(tx, secret)
 
 
 def begin_session(tx: Transaction, token_secret: str, seconds: float) -> str | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import suppress
 
+from sqlalchemy import Engine
 from typing_extensions import override
 
 from brainformer.search.campaign.fitting import Campaign
@@ -17,9 +18,10 @@ from brainformer.search.sql.connection.migration import check_connection, prepar
 from brainformer.search.sql.pool_store import SqlPools
 from brainformer.search.sql.reading import activity, listings
 from brainformer.search.sql.reading.best import best_record
+from brainformer.search.sql.retention import SqlCare
 from brainformer.search.sql.rows.records import trial_record, youngest_outside
 from brainformer.search.sql.rows.values import read_spec
-from brainformer.search.sql.sessions import begin_session, end_session, find_session
+from brainformer.search.sql.sessions import SqlSessions, find_session
 from brainformer.search.sql.study_store import SqlStudies
 from brainformer.search.sql.trials import claims, completion, endings, expiry, heartbeats
 from brainformer.search.sql.trials.eligibility import SearchCaches
@@ -84,6 +86,8 @@ class SqlStore(SearchStore):
         self._caches = SearchCaches()
         self.pools: SqlPools = SqlPools(database)
         self.studies: SqlStudies = SqlStudies(database)
+        self.sessions: SqlSessions = SqlSessions(database)
+        self.care: SqlCare = SqlCare(database)
         self._token_uses = tokens.TokenUses()
         try:
             prepare(database.engine)
@@ -91,6 +95,11 @@ class SqlStore(SearchStore):
         except BaseException:
             database.close()
             raise
+
+    @property
+    def engines(self) -> list[Engine]:
+        """All engines, for those who watch statements."""
+        return self._database.engines
 
     # Searches
 
@@ -322,16 +331,6 @@ class SqlStore(SearchStore):
             ):
                 tokens.touch_token(tx, found.id)
         return found
-
-    @override
-    def begin_session(self, token_secret: str, *, seconds: float) -> str | None:
-        with self._database.write() as tx:
-            return begin_session(tx, token_secret, seconds)
-
-    @override
-    def end_session(self, secret: str) -> None:
-        with self._database.write() as tx:
-            end_session(tx, secret)
 
     @override
     def list_tokens(self) -> list[TokenRecord]:

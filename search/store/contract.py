@@ -28,6 +28,8 @@ from brainformer.search.store.records import (
     TrialRecord,
     WorkerRecord,
 )
+from brainformer.search.store.session_store import SessionStore
+from brainformer.search.store.store_care import StoreCare
 from brainformer.search.store.study_store import StudyStore
 from brainformer.search.studies.plan import StudyKind
 from brainformer.search.trials.lease_messages import (
@@ -66,9 +68,13 @@ class SearchStore(ABC):
 
     Attributes:
         pools: The kinds of hardware that work: looked at, drained, resumed.
+        sessions: What browsers hold instead of a token.
+        care: What keeps the database in shape.
     """
 
     pools: PoolStore
+    sessions: SessionStore
+    care: StoreCare
     studies: StudyStore
 
     # Searches
@@ -300,17 +306,6 @@ class SearchStore(ABC):
 
         In constant time. A session's token expires when the session does.
         """
-
-    @abstractmethod
-    def begin_session(self, token_secret: str, *, seconds: float) -> str | None:
-        """Returns the secret of a new session of a live token; None if there is no such token.
-
-        A session ends with its token, after so many seconds, or when it is ended.
-        """
-
-    @abstractmethod
-    def end_session(self, secret: str) -> None:
-        """Ends a session at once; harmless if there is none."""
 
     @abstractmethod
     def list_tokens(self) -> list[TokenRecord]:

@@ -182,7 +182,8 @@ class Database:
         self._file: DatabaseFile | None = None
         self._guard: Callable[[Connection], None] | None = None
         self._guarded_at = 0.0
-        self._written_at = 0.0
+        self._written_at = time.monotonic() - PROBE_SECONDS - 1
+        self._writable = True
         self._clock = DatabaseClock(postgres=self.postgres, given=clock)
         # Who holds a SQLite file alone begins an epoch with the first thing that it writes.
         self._epoch_due = exclusive and not (self.postgres or is_memory(self.url))
@@ -198,6 +199,11 @@ class Database:
     def engine(self) -> Engine:
         """The engine that writes."""
         return self._engines.write
+
+    @property
+    def engines(self) -> list[Engine]:
+        """Every engine."""
+        return list(self._engines.places_of)
 
     @property
     def has_given_clock(self) -> bool:
@@ -246,8 +252,9 @@ class Database:
                 if self._file is not None:  # else it may have been written to a file that is gone
                     self._file.require_unchanged()
                 if tx.has_written:
-                    self._written_at = time.monotonic()
+                    self._written_at, self._writable = time.monotonic(), True
         except StorageUnavailable as error:
+            self._writable = False
             self.outage.failed(error)
             raise
 
@@ -319,6 +326,17 @@ class Database:
             with self.write() as tx:
                 tx.run(PROBE_POSTGRES if self.postgres else _probe_sqlite())
                 tx.has_written = True
+
+    def vitals(self) -> dict[str, float]:
+        """Returns figures of this process: whether it can write, which connections are taken."""
+        found = {
+            "database_writable": float(self._writable),
+            "database_seconds_since_write": time.monotonic() - self._written_at,
+        }
+        for name, places in self._engines.places.items():
+            found[f'database_connections_taken{{group="{name}"}}'] = places.taken
+            found[f'database_connections_most{{group="{name}"}}'] = places.most
+        return found
 
     def close(self) -> None:
         """Closes connections and gives up the file."""

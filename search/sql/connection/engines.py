@@ -58,6 +58,7 @@ class Engines:
 
     Attributes:
         places: Of each group of connections, by name.
+        places_of: The group of each engine.
     """
 
     def __init__(self, url: URL) -> None:
@@ -70,12 +71,12 @@ class Engines:
             self.read = _only_reading(self.write)
             self.aside = _only_reading(make_postgres_engine(url, connections=ASIDE_CONNECTIONS))
             self.places = {"work": Places(CONNECTIONS), "aside": Places(ASIDE_CONNECTIONS)}
-            self._of = {self.write: "work", self.read: "work", self.aside: "aside"}
+            self.places_of = {self.write: "work", self.read: "work", self.aside: "aside"}
             return
         self.write = make_engine(url, immediate=True)
         self.read = self.aside = self.write if is_memory(url) else make_engine(url)
         self.places = {"write": Places(1), "read": Places(SQLITE_CONNECTIONS)}
-        self._of = {self.read: "read"} | {self.write: "write"}
+        self.places_of = {self.read: "read"} | {self.write: "write"}
 
     @contextmanager
     def begin(self, engine: Engine) -> Iterator[Connection]:
@@ -84,14 +85,14 @@ class Engines:
         Raises:
             StorageHeld: none became free in time.
         """
-        with self.places[self._of[engine]].one(), engine.begin() as connection:
+        with self.places[self.places_of[engine]].one(), engine.begin() as connection:
             if self._pooled:
                 connection.exec_driver_sql(LIMITS_OF_TRANSACTION)
             yield connection
 
     def dispose(self) -> None:
         """Closes all connections."""
-        for engine in self._of:
+        for engine in self.places_of:
             engine.dispose()
 
 

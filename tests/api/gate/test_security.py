@@ -228,9 +228,9 @@ def test_a_session_ends_with_its_time_and_with_its_token(tmp_path):
     try:
         actor = Actor(name="test")
         record, secret = store.create_token("t", ["read"], expires_in_seconds=1000, actor=actor)
-        first = store.begin_session(secret, seconds=100)
-        long = store.begin_session(secret, seconds=5000)
-        assert store.begin_session("bf_unknown", seconds=100) is None
+        first = store.sessions.begin(secret, seconds=100)
+        long = store.sessions.begin(secret, seconds=5000)
+        assert store.sessions.begin("bf_unknown", seconds=100) is None
         assert first is not None
         assert long is not None
         found = store.find_token(first)
@@ -240,7 +240,7 @@ def test_a_session_ends_with_its_time_and_with_its_token(tmp_path):
         now[0] += 101
         assert store.find_token(first) is None
         assert store.find_token(long) is not None
-        assert store.begin_session(first, seconds=100) is None
+        assert store.sessions.begin(first, seconds=100) is None
         store.revoke_token(record.id, actor=actor)
         assert store.find_token(long) is None
     finally:
@@ -252,7 +252,7 @@ def test_sessions_of_one_token_are_bounded_and_kept_as_hashes(tmp_path):
     try:
         actor = Actor(name="test")
         _, secret = store.create_token("t", ["read"], expires_in_seconds=None, actor=actor)
-        begun = [store.begin_session(secret, seconds=100) for _ in range(103)]
+        begun = [store.sessions.begin(secret, seconds=100) for _ in range(103)]
         assert [store.find_token(one) is None for one in begun] == [True] * 3 + [False] * 100
         everything = (tmp_path / "rest.db").read_bytes() + (tmp_path / "rest.db-wal").read_bytes()
         assert not [one for one in begun if one.encode() in everything]

@@ -53,6 +53,24 @@ def test_metrics_tell_outcomes_lease_ages_latencies_and_utilisation(tmp_path):
     assert f'brainformer_http_requests_total{{method="POST",{route},status="200"}} 1.0' in text
 
 
+def test_metrics_tell_how_the_process_and_its_pools_are(tmp_path):
+    with client(tmp_path) as http:
+        create(http)
+        text = http.get("/metrics").text
+    assert metric(text, "process_resident_memory_bytes") > 10 * 2**20
+    assert 3 < metric(text, "process_open_fds") < metric(text, "process_max_fds")
+    assert metric(text, 'python_gc_collections_total{generation="2"}') >= 0
+    assert metric(text, "brainformer_threads") > 1
+    assert metric(text, 'brainformer_pool_threads_most{pool="requests"}') == 40
+    assert metric(text, 'brainformer_pool_threads_taken{pool="care"}') == 1  # it asks itself
+    assert metric(text, 'brainformer_database_connections_most{group="write"}') == 1
+    assert metric(text, "brainformer_database_writable") == 1
+    assert 0 <= metric(text, "brainformer_database_seconds_since_write") < 60
+    for task in ("events", "reaper", "pulse", "retention"):
+        assert metric(text, f'brainformer_task_up{{task="{task}"}}') == 1
+        assert 0 <= metric(text, f'brainformer_task_seconds{{task="{task}"}}') < 60
+
+
 def test_metrics_do_not_grow_with_foreign_paths_and_methods(tmp_path):
     with client(tmp_path) as http:
         for index in range(20):
