@@ -15,6 +15,7 @@ from brainformer.api.dashboard import files as dashboard
 from brainformer.api.dependencies import Controller
 from brainformer.api.gate.admission import KnownDataSets
 from brainformer.api.gate.auth import Authenticator
+from brainformer.api.gate.head_requests import HeadRequests
 from brainformer.api.gate.middleware import ROOT, RequestGate
 from brainformer.api.gate.rate_limit import RateLimit
 from brainformer.api.gate.stream_limit import StreamLimit
@@ -72,6 +73,7 @@ def create_app(settings: Settings, *, store: SearchStore | None = None) -> FastA
     errors.install(app)
     # The last one added is the outermost.
     app.add_middleware(GZipMiddleware, minimum_size=2_000, compresslevel=1)
+    app.add_middleware(HeadRequests)
     app.add_middleware(
         RequestGate,
         settings=settings,

@@ -32,7 +32,8 @@ NEWER = "it was written by a newer version; install that one, or restore a backu
 
 def _config() -> Config:
     config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    place = str(Path(__file__).parent / "migrations")
+    config.set_main_option("script_location", place.replace("%", "%%"))  # % begins a reference
     config.set_main_option("path_separator", "os")
     return config
 

@@ -16,6 +16,7 @@ from tests.api.rest_site import (
     client,
     create,
     finish,
+    served,
 )
 
 
@@ -115,6 +116,24 @@ def test_a_signal_closes_open_streams_and_waiting_claims_in_time(tmp_path, how, 
         list(others)
         assert running.process.wait(timeout=8) == exit_code
         assert time.monotonic() - began < 5
+
+
+def test_head_is_served_wherever_get_is(tmp_path):
+    with client(tmp_path) as http:
+        made = create(http)
+        pages = ["/readyz", "/healthz", "/metrics", "/docs", "/", f"{ROOT}/openapi.json"]
+        pages += [f"{ROOT}/searches", f"{ROOT}/searches/{made['id']}", f"{ROOT}/none"]
+        for page in pages:
+            head, whole = http.head(page), http.get(page)
+            assert (head.status_code, head.content) == (whole.status_code, b""), page
+            assert head.headers["content-type"] == whole.headers["content-type"]
+        assert http.head(f"{ROOT}/leases/claim").status_code == 405
+
+
+def test_the_head_of_a_stream_ends(tmp_path):
+    with served(tmp_path) as (http, _):
+        assert http.head(f"{ROOT}/events").status_code == 200
+        assert http.get("/healthz").status_code == 200
 
 
 def test_a_disk_that_is_full_is_told_by_readiness_until_there_is_space(tmp_path):
