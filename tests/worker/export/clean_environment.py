@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-import venv
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +16,18 @@ SCRIPT = REPOSITORY / "tests" / "worker" / "export" / "load_with_transformers.py
 PACKAGES = ("torch==2.13.0", "sentencepiece", "numpy")
 
 
-def clean_environment(folder: Path, *packages: str) -> Path:
-    """Returns the Python of an environment with these packages; one that is there is taken."""
+def clean_environment(folder: Path, *packages: str, python: Path | None = None) -> Path:
+    """Returns the Python of an environment with these packages; one that is there is taken.
+
+    Args:
+        folder: Of the environment.
+        packages: As pip takes them.
+        python: What to make it with; by default the Python that runs.
+    """
+    made_with = Path(sys.executable) if python is None else python
     python = folder / "bin" / "python"
     if not (folder / "ready").exists():
-        venv.create(folder, with_pip=True, clear=True)
+        subprocess.run([made_with, "-m", "venv", "--clear", folder], check=True, timeout=300)
         install = [str(python), "-m", "pip", "install", "--quiet", *packages]
         subprocess.run(install, check=True, timeout=1200, capture_output=True)
         (folder / "ready").touch()
