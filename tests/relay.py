@@ -49,7 +49,11 @@ class Relay:
         with suppress(OSError):
             while True:
                 near, _ = self._listener.accept()
-                far = self._reach()
+                try:
+                    far = self._reach()
+                except OSError:  # the server is down, as it would be without a relay
+                    near.close()
+                    continue
                 self._open += [near, far]
                 for one, other in ((near, far), (far, near)):
                     threading.Thread(target=self._pass, args=(one, other), daemon=True).start()
