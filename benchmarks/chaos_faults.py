@@ -276,9 +276,6 @@ class Postgres:
         where = ["--host", str(address.query["host"]), "--username", "postgres"]
         name = str(address.database)
         program = self._server.program
-        program = self._server.program
-        program = self._server.program
-        program = self._server.program
         program("pg_dump", "--format=custom", f"--file={dump}", *where, name)
         stage.some_work()
         stage.kill()
