@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
 
+from anyio import CapacityLimiter, to_thread
 from fastapi import APIRouter, FastAPI
 from fastapi.middleware.gzip import GZipMiddleware
 from starlette.concurrency import run_in_threadpool
@@ -14,9 +15,11 @@ from brainformer.api.dashboard import files as dashboard
 from brainformer.api.dependencies import Controller
 from brainformer.api.gate.admission import KnownDataSets
 from brainformer.api.gate.auth import Authenticator
+from brainformer.api.gate.head_requests import HeadRequests
 from brainformer.api.gate.middleware import ROOT, RequestGate
 from brainformer.api.gate.rate_limit import RateLimit
 from brainformer.api.gate.stream_limit import StreamLimit
+from brainformer.api.gate.sub_path import SubPath
 from brainformer.api.live.event_hub import EventHub
 from brainformer.api.live.metrics import Metrics
 from brainformer.api.problems import problem as errors
@@ -38,6 +41,7 @@ from brainformer.api.routes import (
 )
 from brainformer.api.settings import Settings
 from brainformer.search.store.contract import SearchStore
+from brainformer.search.store.retention import Retention
 
 DESCRIPTION = (
     "Searches for better transformer blocks under a fixed training budget. Send a bearer token "
@@ -70,12 +74,14 @@ def create_app(settings: Settings, *, store: SearchStore | None = None) -> FastA
     errors.install(app)
     # The last one added is the outermost.
     app.add_middleware(GZipMiddleware, minimum_size=2_000, compresslevel=1)
+    app.add_middleware(HeadRequests)
     app.add_middleware(
         RequestGate,
         settings=settings,
         metrics=parts.metrics,
         authenticator=parts.authenticator,
     )
+    app.add_middleware(SubPath, prefix=settings.root_path)
     rest = APIRouter(prefix=ROOT)
     for module in (
         searches,
@@ -114,6 +120,11 @@ def assemble(settings: Settings, store: SearchStore) -> Controller:
             reap_seconds=settings.reap_seconds,
             on_event=metrics.event,
             on_failure=metrics.task_failed,
+            keep=Retention(
+                event_days=settings.keep_event_days,
+                worker_days=settings.keep_worker_days,
+                audit_days=settings.keep_audit_days,
+            ),
         ),
         metrics=metrics,
         authenticator=Authenticator(
@@ -131,12 +142,29 @@ def assemble(settings: Settings, store: SearchStore) -> Controller:
 @asynccontextmanager
 async def _lifespan(parts: Controller, _app: FastAPI) -> AsyncIterator[None]:
     parts.metrics.watch_tasks(parts.hub.tasks_up)
+    parts.metrics.watch(parts.hub.figures)
+    parts.metrics.watch(parts.store.care.vitals)
+    parts.metrics.watch(partial(_threads, parts, to_thread.current_default_thread_limiter()))
     await parts.hub.start()
     try:
         yield
     finally:
         await parts.hub.stop()
         await run_in_threadpool(parts.store.close)
+
+
+def _threads(parts: Controller, requests: CapacityLimiter) -> dict[str, float]:
+    """Returns how many of the threads that serve requests are taken."""
+    pools: dict[str, tuple[float, float]] = {
+        "requests": (requests.borrowed_tokens, requests.total_tokens),
+        "authentication": (parts.authenticator.threads.taken, parts.authenticator.threads.most),
+        "care": (parts.care.taken, parts.care.most),
+    }
+    found = {}
+    for name, (taken, most) in pools.items():
+        found[f'pool_threads_taken{{pool="{name}"}}'] = taken
+        found[f'pool_threads_most{{pool="{name}"}}'] = most
+    return found
 
 
 def _open(settings: Settings) -> SearchStore:

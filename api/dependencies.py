@@ -9,7 +9,6 @@ from typing import Annotated, Any
 
 from fastapi import Depends, Header, Path, Query, Request, Security
 from fastapi.security import APIKeyCookie, HTTPAuthorizationCredentials, HTTPBearer
-from starlette.concurrency import run_in_threadpool
 
 from brainformer.api.gate.admission import KnownDataSets
 from brainformer.api.gate.auth import (
@@ -22,6 +21,7 @@ from brainformer.api.gate.auth import (
 from brainformer.api.gate.idempotency import KeysInFlight
 from brainformer.api.gate.rate_limit import RateLimit
 from brainformer.api.gate.stream_limit import StreamLimit
+from brainformer.api.gate.threads import Threads
 from brainformer.api.live.event_hub import EventHub
 from brainformer.api.live.metrics import Metrics
 from brainformer.api.live.waiting_claims import WaitingClaims
@@ -32,6 +32,8 @@ from brainformer.search.store.actor import Actor
 from brainformer.search.store.contract import SearchStore
 from brainformer.search.store.scopes import Scope
 from brainformer.search.trials.lease_id import LEASE_ID_PATTERN
+
+CARE_THREADS = 2  # for those who look after the controller
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,7 @@ class Controller:
     claims: RateLimit
     keys: KeysInFlight = field(default_factory=KeysInFlight)
     waiting: WaitingClaims = field(default_factory=WaitingClaims)
+    care: Threads = field(default_factory=lambda: Threads(CARE_THREADS))
 
 
 async def controller(request: Request) -> Controller:
@@ -86,10 +89,7 @@ def holder(scope: Scope | None) -> Callable[..., Coroutine[Any, Any, Principal]]
     """Returns a dependency that gives whoever asks, if they have the scope; None means any."""
 
     async def principal(request: Request, parts: Parts, secret: Secret) -> Principal:
-        found = parts.authenticator.remembered(secret)
-        if found is None:  # the database is asked
-            check = parts.authenticator.principal
-            found = await run_in_threadpool(check, secret, client_of(request))
+        found = await parts.authenticator.admitted(secret, client_of(request))
         if scope is not None:
             require(found, scope)
         request.scope["principal"] = found.name

@@ -16,7 +16,7 @@ request_id: ContextVar[str] = ContextVar("request_id", default="")
 SECRETS = re.compile(
     r"(?P<url>://[^:/@\s]+:)[^@\s]+(?=@)"
     r"|(?P<header>(?:bearer|cookie:?|brainformer_session=)\s*)[^\s,;\"']+"
-    r"|(?P<token>\bbf_)[A-Za-z0-9_-]{8,}",
+    r"|(?P<token>\bbfs?_)[A-Za-z0-9_-]{8,}",
     re.IGNORECASE,
 )
 

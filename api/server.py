@@ -9,16 +9,19 @@ import signal
 import socket
 import threading
 from datetime import UTC, datetime
+from functools import partial
 
 import uvicorn
 from fastapi import FastAPI
 from threadpoolctl import threadpool_limits
 
 from brainformer.api.app import create_app
+from brainformer.api.connections import Crowd, GuardedConnection, affordable_connections
 from brainformer.api.dependencies import Controller
 from brainformer.api.environment import unknown_variables
 from brainformer.api.logs import set_up_logging
 from brainformer.api.settings import Settings
+from brainformer.api.tracing import trace
 from brainformer.search.errors import EnvironmentProblem
 from brainformer.search.store.contract import SearchStore
 
@@ -37,8 +40,12 @@ class Server(uvicorn.Server):
         await super().shutdown(sockets)
 
 
-def serve(settings: Settings) -> None:
+def serve(settings: Settings, *, create: bool = False) -> None:
     """Serves until SIGINT or SIGTERM.
+
+    Args:
+        settings: What the operator chose.
+        create: Whether to begin an empty SQLite file although there was one before.
 
     Raises:
         EnvironmentProblem: the port is in use, the address is not this machine's, or it is not
@@ -49,23 +56,27 @@ def serve(settings: Settings) -> None:
 
     settings.require_lasting_database()
     set_up_logging(settings.log_level, settings.log_format)
+    affordable_connections(settings)
     for told in unknown_variables(Settings.model_fields):
         log.warning("%s", told)
     listener = bind(settings.host, settings.port)
     with listener:
-        store = open_store(settings.database_url)
+        store = open_store(settings.database_url, create=create)
         try:
             refuse_open_door(settings, store)
             # The surrogate's matrices are small: more threads make a proposal slower, beside busy
             # neighbours a hundred times.
             threadpool_limits(1)
             app = create_app(settings, store=store)
+            end_tracing = trace(app, store.engines) if settings.tracing else None
             _spare_long_collections()
             host, port = listener.getsockname()[:2]
             shown = f"[{host}]" if ":" in host else host
             _end_in_order_on_sigterm()
             log.info("serving on http://%s:%s", shown, port)
-            _server(app, settings).run(sockets=[listener])
+            Server(configuration(app, settings)).run(sockets=[listener])
+            if end_tracing is not None:
+                end_tracing()
         finally:
             store.close()
 
@@ -145,18 +156,27 @@ def _bind_problem(host: str, port: int, error: OSError) -> EnvironmentProblem:
     )
 
 
-def _server(app: FastAPI, settings: Settings) -> Server:
-    return Server(
-        uvicorn.Config(
-            app,
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            proxy_headers=bool(settings.trusted_proxies),
-            forwarded_allow_ips=list(settings.trusted_proxies),
-            timeout_graceful_shutdown=settings.shutdown_seconds,
-            timeout_keep_alive=30,
-            limit_concurrency=settings.max_connections,
-            h11_max_incomplete_event_size=64 * 1024,
-        )
+def configuration(app: FastAPI, settings: Settings) -> uvicorn.Config:
+    """Returns how uvicorn serves the app."""
+    parts: Controller = app.state.controller
+    crowd = Crowd(
+        most=affordable_connections(settings),
+        most_of_one=settings.max_connections_per_client,
+        head_seconds=settings.head_seconds,
+        trusted=settings.trusted_proxies,
+    )
+    parts.metrics.watch(crowd.figures)
+    return uvicorn.Config(
+        app,
+        http=partial(GuardedConnection, crowd=crowd),  # type: ignore[arg-type]
+        ws="none",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=bool(settings.trusted_proxies),
+        forwarded_allow_ips=list(settings.trusted_proxies),
+        timeout_graceful_shutdown=settings.shutdown_seconds,
+        timeout_keep_alive=settings.idle_seconds,
+        limit_concurrency=crowd.most + 1,
+        h11_max_incomplete_event_size=64 * 1024,
     )

@@ -35,6 +35,7 @@ from brainformer.search.validation import (
 from brainformer.search.yaml_text import YamlProblem, read_yaml
 
 GIBIBYTE = 1024**3
+SUB_PATH = r"^((/[A-Za-z0-9._~-]+)+/?)?$"
 # Always served: health checks ask from beside, and no page of another site can send these names.
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]", "::1"})
 
@@ -62,6 +63,13 @@ class Settings(BaseSettings):
     )
     port: Annotated[int, Field(ge=0, le=65_535)] = Field(
         default=8700, description="Port to bind; 0 takes any free one."
+    )
+    root_path: Annotated[str, Field(pattern=r"^((/[A-Za-z0-9._~-]+)+/?)?$", max_length=200)] = (
+        Field(
+            default="",
+            description="Path below which a proxy serves the controller, such as `/brainformer`, "
+            "whether the proxy strips it or not.",
+        )
     )
     allowed_hosts: Names = Field(
         default=(),
@@ -94,7 +102,21 @@ class Settings(BaseSettings):
         default=30, description="Longest time in which a request's body must have arrived."
     )
     max_connections: Annotated[int, Field(ge=10)] = Field(
-        default=2000, description="Most connections at once; more are answered 503."
+        default=2000,
+        description="Most connections at once; for another one, that which has been idle longest "
+        "is closed. The file limit (ulimit -n) must be 200 higher.",
+    )
+    max_connections_per_client: Annotated[int, Field(ge=1)] = Field(
+        default=500,
+        description="Most connections at once from one address; more are answered 429. Trusted "
+        "proxies may have any number.",
+    )
+    head_seconds: Annotated[float, Field(gt=0, le=600)] = Field(
+        default=10,
+        description="Longest time in which the head of a request must have arrived (408).",
+    )
+    idle_seconds: Annotated[int, Field(ge=1, le=3600)] = Field(
+        default=30, description="How long a connection stays open between requests."
     )
     max_json_depth: Annotated[int, Field(ge=8, le=150)] = Field(
         default=32, description="Deepest nesting of a JSON body."
@@ -145,6 +167,22 @@ class Settings(BaseSettings):
     reap_seconds: Annotated[float, Field(ge=0.01, le=3600)] = Field(
         default=5, description="How often expired leases are looked for."
     )
+    keep_event_days: Annotated[float, Field(ge=0)] = Field(
+        default=90,
+        description="How long events are kept, in days; 0 is for ever. Trials are never forgotten.",
+    )
+    keep_worker_days: Annotated[float, Field(ge=0)] = Field(
+        default=90,
+        description="How long a worker that is not heard of stays listed, in days; 0 is for ever.",
+    )
+    keep_audit_days: Annotated[float, Field(ge=0)] = Field(
+        default=0, description="How long the audit trail is kept, in days; 0 is for ever."
+    )
+    tracing: bool = Field(
+        default=False,
+        description="OpenTelemetry traces of requests and statements, sent where the environment's "
+        "OTEL_EXPORTER_OTLP_ENDPOINT says. Needs the extra `otel`.",
+    )
     shutdown_seconds: Annotated[int, Field(ge=1, le=600)] = Field(
         default=10, description="Longest wait for requests in flight at the end."
     )
@@ -171,6 +209,11 @@ class Settings(BaseSettings):
     def _home_is_a_folder(cls, url: str) -> str:
         file = url.removeprefix("sqlite:///")
         return f"sqlite:///{user_path(file)}" if file != url and file.startswith("~") else url
+
+    @field_validator("root_path")
+    @classmethod
+    def _without_slash(cls, path: str) -> str:
+        return path.rstrip("/")
 
     @field_validator("trusted_proxies")
     @classmethod

@@ -25,13 +25,16 @@ BrainformerError
 ├── StorageError                 the database cannot serve requests
 │   ├── StorageUnavailable
 │   │   ├── StorageBusy          lost a race for a lock: the same again may well succeed
+│   │   │   └── StorageHeld      somebody holds it for longer than we wait
 │   │   ├── StorageFull
 │   │   ├── StorageReadOnly
 │   │   ├── StorageUnreachable
+│   │   ├── StorageReplaced      the file was deleted, moved or replaced under a controller
 │   │   └── StorageDamaged
 │   ├── SchemaMismatch
 │   └── StoreLocked
 ├── EnvironmentProblem           something this machine should offer is missing
+│   └── ImplausibleClock
 ├── ControllerUnreachable        a worker or the command line cannot reach the controller
 └── NotAuthorised                the controller refuses the token, or asks for one
 
@@ -291,6 +294,12 @@ class StorageBusy(StorageUnavailable):
     code = "storage_busy"
 
 
+class StorageHeld(StorageBusy):
+    """Somebody holds a lock, or all connections are in use, for longer than anybody can wait."""
+
+    code = "storage_held"
+
+
 class StorageFull(StorageUnavailable):
     """The database's disk is full."""
 
@@ -307,6 +316,15 @@ class StorageUnreachable(StorageUnavailable):
     """The server does not answer, or the file cannot be opened or read."""
 
     code = "storage_unreachable"
+
+
+class StorageReplaced(StorageUnavailable):
+    """The file was deleted, moved or replaced while a controller served it."""
+
+    code = "storage_replaced"
+
+    def __init__(self, path: str, what: str) -> None:
+        super().__init__(f"{path} {what}; put the file back, or restart the controller")
 
 
 class StorageDamaged(StorageUnavailable):
@@ -344,6 +362,18 @@ class EnvironmentProblem(BrainformerError):
 
     def __init__(self, what: str, what_to_do: str) -> None:
         super().__init__(f"{what}; {what_to_do}")
+
+
+class ImplausibleClock(EnvironmentProblem):
+    """The clock is far from what the database has seen, so one of them is wrong."""
+
+    code = "implausible_clock"
+
+    def __init__(self, here: str, why: str) -> None:
+        super().__init__(
+            f"the clock says {here} UTC, {why}",
+            "set the clock; if it is right, mend the database with `brainformer db clock --repair`",
+        )
 
 
 class ControllerUnreachable(BrainformerError):

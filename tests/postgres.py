@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
 import tempfile
 import uuid
 from collections.abc import Iterator
@@ -39,6 +40,10 @@ class PostgresServer:
     def start(self) -> None:
         """Starts it."""
         self._server.start()
+
+    def program(self, name: str, *words: str) -> None:
+        """Runs one of the server's own programs, such as pg_dump; raises if it fails."""
+        subprocess.run([self._server.bin_path / name, *words], check=True, capture_output=True)
 
     def create(self, *, template: str = "template1") -> str:
         """Returns the URL of a new, empty database."""

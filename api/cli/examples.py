@@ -62,6 +62,7 @@ EXAMPLES: dict[str, str] = {
     "db check": "brainformer db check",
     "db backup": "brainformer db backup search-backup.db",
     "db restore": "brainformer db restore search-backup.db",
+    "db clock": "brainformer db clock --repair",
 }
 
 

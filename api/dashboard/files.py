@@ -119,7 +119,7 @@ def _assets() -> Mapping[str, Asset]:
 def _page() -> Asset:
     html = _assets()[PAGE].body.decode()
     for mark, label in (("{{assets}}", assets_label()), ("{{plotly}}", plotly_label())):
-        html = html.replace(mark, f"/assets/{label}")
+        html = html.replace(mark, f"assets/{label}")  # below whatever path the page has
     return Asset.of(PAGE, html.encode())
 
 

@@ -7,22 +7,27 @@ import math
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import NoReturn
 
 from starlette.requests import HTTPConnection
 
 from brainformer.api.gate.rate_limit import RateLimit
+from brainformer.api.gate.threads import Threads
 from brainformer.api.problems.problem import HttpProblem
 from brainformer.search.errors import StorageError, StorageUnavailable
 from brainformer.search.store.actor import Actor
 from brainformer.search.store.contract import SearchStore
+from brainformer.search.store.patience import patience
 from brainformer.search.store.records import TokenRecord
-from brainformer.search.store.scopes import SCOPES, Scope, scopes_of
+from brainformer.search.store.scopes import SCOPES, SESSION_PREFIX, Scope, scopes_of
 
 COOKIE = "brainformer_session"
 MAX_SECRET_LENGTH = 512
+UNKNOWN = "unknown"  # nobody's secret
+AUTHENTICATION_SECONDS = 3.0
+AUTHENTICATION_THREADS = 4
 
 
 @dataclass(frozen=True)
@@ -66,6 +71,7 @@ class Authenticator:
         failures: RateLimit,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        self.threads = Threads(AUTHENTICATION_THREADS)
         self._store = store
         self._loopback = loopback
         self._cache_seconds = cache_seconds
@@ -74,6 +80,18 @@ class Authenticator:
         self._lock = threading.Lock()
         self._known: dict[str, Check] = {}
         self._open: tuple[float, bool] | None = None
+
+    async def admitted(self, secret: str | None, client: str) -> Principal:
+        """Returns who holds the secret, asked for beside all other work if it is not remembered.
+
+        Raises:
+            HttpProblem: 401 without a live token, 429 after too many wrong ones.
+        """
+        known = self.remembered(secret)
+        if known is not None:
+            return known
+        with patience(AUTHENTICATION_SECONDS):
+            return await self.threads.run(self.principal, secret, client)
 
     def remembered(self, secret: str | None) -> Principal | None:
         """Returns who holds the secret if that is known without asking the database."""
@@ -110,7 +128,7 @@ class Authenticator:
         except StorageError:
             if known is None:
                 raise
-            return known[1]
+            found = known[1]
         self._open = (now, found)
         return found
 
@@ -152,8 +170,9 @@ class Authenticator:
         """
         with self._lock:
             check = self._known.get(digest)
-        if check is None or check.ends <= self._clock():
-            raise StorageUnavailable("the token cannot be checked")
+            if check is None or check.ends <= self._clock():
+                raise StorageUnavailable("the token cannot be checked")
+            self._known[digest] = replace(check, made=self._clock())  # asked again after a while
         return check.principal
 
     def _refuse(self, client: str) -> NoReturn:
@@ -175,11 +194,22 @@ class Authenticator:
 
 
 def secret_in(connection: HTTPConnection) -> str | None:
-    """Returns what the caller proves themselves with; a bearer token goes before the cookie."""
+    """Returns what the caller proves themselves with; a bearer token goes before the cookie.
+
+    A token is no cookie, and a session no bearer token: what a browser holds opens nothing
+    elsewhere, and what is pasted into a cookie by hand has no end.
+    """
     scheme, _, credentials = connection.headers.get("authorization", "").partition(" ")
-    if scheme.lower() == "bearer" and credentials:
-        return credentials.strip()
-    return connection.cookies.get(COOKIE)
+    if scheme.lower() == "bearer" and credentials.strip():
+        given = credentials.strip()
+        return UNKNOWN if given.startswith(SESSION_PREFIX) else given
+    return session_in(connection)
+
+
+def session_in(connection: HTTPConnection) -> str | None:
+    """Returns the browser's session, if there is one."""
+    held = connection.cookies.get(COOKIE)
+    return held if held and held.startswith(SESSION_PREFIX) else None
 
 
 def require(principal: Principal, scope: Scope) -> None:

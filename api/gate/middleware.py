@@ -10,17 +10,18 @@ import time
 from urllib.parse import urlsplit
 
 import anyio
-from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect, HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from brainformer.api.gate.auth import Authenticator, secret_in
 from brainformer.api.gate.strict_json import JSON_LINES
+from brainformer.api.gate.sub_path import path_below
 from brainformer.api.live.metrics import Metrics
 from brainformer.api.logs import request_id
 from brainformer.api.problems.problem import HttpProblem, problem_of
 from brainformer.api.settings import Settings
+from brainformer.search.store.patience import Patience, patience, renew
 
 log = logging.getLogger("brainformer.access")
 failures = logging.getLogger("brainformer.api")
@@ -69,11 +70,13 @@ class RequestGate:
         began = time.perf_counter()
         answer = _Answer(send, request_id.get())
         try:
-            self._check(scope, headers)
-            if scope["method"] not in SAFE_METHODS:
-                await self._authenticate(HTTPConnection(scope))
-            limit = self._body_limit(headers)
-            await self.app(scope, self._limited(receive, limit), answer.send)
+            with patience() as caller:
+                answer.caller = caller
+                self._check(scope, headers)
+                if scope["method"] not in SAFE_METHODS:
+                    await self._authenticate(HTTPConnection(scope))
+                limit = self._body_limit(headers)
+                await self.app(scope, self._limited(receive, limit), answer.send)
         except Exception as error:  # noqa: BLE001 the last line of defence, logged below
             await self._fail(error, scope, receive, answer)
         finally:
@@ -114,13 +117,12 @@ class RequestGate:
 
     async def _authenticate(self, connection: HTTPConnection) -> None:
         """Refuses strangers before a byte of their body is read; the route asks for the scope."""
-        path = connection.scope["path"]
+        path = path_below(connection.scope)
         if not path.startswith(ROOT) or path == SIGN_IN:
             return
         secret = secret_in(connection)
-        if self._authenticator.remembered(secret) is None:
-            client = connection.client.host if connection.client else "unknown"
-            await run_in_threadpool(self._authenticator.principal, secret, client)
+        client = connection.client.host if connection.client else "unknown"
+        await self._authenticator.admitted(secret, client)
 
     def _limited(self, receive: Receive, most: int) -> Receive:
         """Returns `receive` with limits on the body's bytes and on the time that it takes.
@@ -144,6 +146,8 @@ class RequestGate:
                 raise HttpProblem(408, f"the body must arrive within {limit:g} s") from None
             taken += len(message.get("body", b""))
             whole = not message.get("more_body", False)
+            if whole:
+                renew()  # the time that a body takes is the caller's own
             if taken > most:
                 raise _too_large(most)
             return message
@@ -194,10 +198,13 @@ class _Answer:
         self._send = send
         self._identity = identity
         self.status: int | None = None
+        self.caller: Patience | None = None
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
+            if self.caller is not None:
+                self.caller.answered()
             headers = MutableHeaders(scope=message)
             headers["x-request-id"] = self._identity
             for name, value in SECURITY_HEADERS.items():
@@ -232,5 +239,5 @@ def _route_of(scope: Scope) -> str:
     if not path:
         return "unmatched"
     # A route of an included router tells its path without the prefix of the outer one.
-    outer = ROOT if scope["path"].startswith(ROOT) and not path.startswith(ROOT) else ""
+    outer = ROOT if path_below(scope).startswith(ROOT) and not path.startswith(ROOT) else ""
     return f"{outer}{path}"

@@ -17,6 +17,7 @@ from brainformer.api.live.supervision import Supervisor
 from brainformer.search.errors import BrainformerError
 from brainformer.search.store.contract import SearchStore
 from brainformer.search.store.records import EventRecord
+from brainformer.search.store.retention import Retention
 from brainformer.search.trials.events import EventKind
 
 REMEMBERED = 2_000
@@ -36,6 +37,8 @@ WORK_EVENTS = frozenset(
 # Changes within this time are read together.
 GATHER_SECONDS = 0.02
 PULSE_SECONDS = 1.0
+FORGET_SECONDS = 3600.0  # how often old rows are looked for
+LOOK_SECONDS = 30.0  # how often whether that is due
 
 
 class EventHub:
@@ -49,8 +52,11 @@ class EventHub:
         reap_seconds: float,
         on_event: Callable[[EventRecord], None],
         on_failure: Callable[[str], None],
+        keep: Retention = Retention(),  # noqa: B008 - frozen
     ) -> None:
         self._store = store
+        self._keep = keep
+        self._forget_at = 0.0
         self._on_event = on_event
         self._poll_seconds = poll_seconds
         self._reap_seconds = reap_seconds
@@ -74,6 +80,7 @@ class EventHub:
         self._tasks.start("events", self._follow, seconds=self._poll_seconds)
         self._tasks.start("reaper", self._reap, seconds=self._reap_seconds)
         self._tasks.start("pulse", self._beat, seconds=PULSE_SECONDS)
+        self._tasks.start("retention", self._forget, seconds=LOOK_SECONDS)
 
     def problems(self) -> list[str]:
         """Returns what is wrong with the tasks, one sentence each; from any thread."""
@@ -82,6 +89,11 @@ class EventHub:
     def tasks_up(self) -> dict[str, bool]:
         """Returns of each task whether it goes well; from any thread."""
         return {} if self._loop is None else self._tasks.up(self._loop.time())
+
+    def figures(self) -> dict[str, float]:
+        """Returns of each task how long ago its last step ended; from any thread."""
+        ages = {} if self._loop is None else self._tasks.ages(self._loop.time())
+        return {f'task_seconds{{task="{name}"}}': age for name, age in ages.items()}
 
     def close(self) -> None:
         """Ends every stream and every waiting claim soon; harmless when repeated."""
@@ -171,6 +183,15 @@ class EventHub:
         await asyncio.sleep(self._reap_seconds)
         if await run_in_threadpool(self._store.reap):
             self.poke()
+
+    async def _forget(self) -> None:
+        await asyncio.sleep(LOOK_SECONDS)
+        now = asyncio.get_running_loop().time()
+        if now < self._forget_at:
+            return
+        while await run_in_threadpool(self._store.care.forget_old, self._keep):
+            await asyncio.sleep(GATHER_SECONDS)  # others write meanwhile
+        self._forget_at = now + FORGET_SECONDS
 
     async def _beat(self) -> None:
         self._store.pulse()

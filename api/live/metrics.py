@@ -4,11 +4,20 @@ from __future__ import annotations
 
 import logging
 import re
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    GCCollector,
+    Histogram,
+    ProcessCollector,
+    generate_latest,
+)
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
@@ -29,6 +38,9 @@ class Metrics:
     def __init__(self, statistics: Callable[[], Mapping[str, float]]) -> None:
         self._registry = CollectorRegistry()
         self._registry.register(StoreStatistics(statistics))
+        ProcessCollector(registry=self._registry)  # memory, processor time, open files
+        GCCollector(registry=self._registry)
+        self.watch(lambda: {"threads": threading.active_count()})
         self._requests = Counter(
             "brainformer_http_requests",
             "Requests answered.",
@@ -82,6 +94,10 @@ class Metrics:
     def watch_tasks(self, up: Callable[[], Mapping[str, bool]]) -> None:
         """Tells at every scrape which background tasks go well."""
         self._registry.register(TasksUp(up))
+
+    def watch(self, figures: Callable[[], Mapping[str, float]]) -> None:
+        """Tells at every scrape what `figures` returns; keys are like those of the store."""
+        self._registry.register(Figures(figures))
 
     def request(self, method: str, route: str, status: int, seconds: float) -> None:
         """Counts one answered request."""
@@ -157,15 +173,33 @@ class StoreStatistics(Collector):
         yield GaugeMetricFamily(
             "brainformer_database_up", "Whether the database answers.", value=up
         )
-        families: dict[str, GaugeMetricFamily] = {}
-        for key, value in sorted(figures.items()):
-            name, labels = _parsed(key)
-            family = families.setdefault(
-                name,
-                GaugeMetricFamily(name, f"From the database: {name}.", labels=list(labels)),
-            )
-            family.add_metric(list(labels.values()), value)
-        yield from families.values()
+        yield from _gauges(figures, "From the database")
+
+
+class Figures(Collector):
+    """Asks a part of the controller for its figures at every scrape."""
+
+    def __init__(self, figures: Callable[[], Mapping[str, float]]) -> None:
+        self._figures = figures
+
+    def describe(self) -> list[Metric]:
+        """Returns nothing: the names are known at the scrape only."""
+        return []
+
+    def collect(self) -> Iterator[Metric]:
+        """Yields one gauge for each name."""
+        return _gauges(self._figures(), "Of this process")
+
+
+def _gauges(figures: Mapping[str, float], source: str) -> Iterator[Metric]:
+    families: dict[str, GaugeMetricFamily] = {}
+    for key, value in sorted(figures.items()):
+        name, labels = _parsed(key)
+        family = families.setdefault(
+            name, GaugeMetricFamily(name, f"{source}: {name}.", labels=list(labels))
+        )
+        family.add_metric(list(labels.values()), value)
+    yield from families.values()
 
 
 def _parsed(key: str) -> tuple[str, dict[str, str]]:

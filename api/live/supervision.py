@@ -88,6 +88,10 @@ class Supervisor:
         told = " ".join(self.problems(now))
         return {name: f"{name!r}" not in told for name in self._tasks}
 
+    def ages(self, now: float) -> dict[str, float]:
+        """Returns of each task how long ago its last step ended well, in seconds."""
+        return {name: max(0.0, now - task.done_at) for name, task in self._tasks.items()}
+
     async def _run(self, name: str, task: Task) -> None:
         pause = FIRST_PAUSE_SECONDS
         loop = asyncio.get_running_loop()

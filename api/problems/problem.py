@@ -47,10 +47,12 @@ RETRY_AFTER_SECONDS: Mapping[type[tree.BrainformerError], int] = MappingProxyTyp
     {
         tree.StorageUnavailable: 2,
         tree.StorageBusy: 1,
+        tree.StorageHeld: 2,
         # Somebody has to act first.
         tree.StorageFull: 30,
         tree.StorageReadOnly: 30,
         tree.StorageDamaged: 30,
+        tree.StorageReplaced: 30,
         tree.StoreLocked: 2,
         tree.IdempotencyInFlight: 1,
     }
@@ -211,7 +213,9 @@ def validated(model: type[BaseModel], data: object) -> Any:
 async def _handle(request: Request, error: Exception) -> Response:
     answer = problem_of(error)
     if answer.status_code == 405:
-        allowed = allowed_methods(request.app, request.url.path)
+        allowed = allowed_methods(
+            request.app, request.url.path.removeprefix(request.scope.get("root_path", ""))
+        )
         answer.headers["Allow"] = allowed or answer.headers.get("Allow", "")
     return answer
 

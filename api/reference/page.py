@@ -50,7 +50,7 @@ def _page(schema_json: str) -> str:
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
         f'<meta name="viewport" content="width=device-width"><style>{STYLE}</style></head>'
         f"<body><h1>{title}</h1><p>{about}</p>"
-        '<p>The schema itself: <a href="/api/v1/openapi.json">/api/v1/openapi.json</a></p>'
+        '<p>The schema itself: <a href="api/v1/openapi.json">/api/v1/openapi.json</a></p>'
         f"<h2>Operations</h2>{sections}<h2>Models</h2>{models}</body></html>"
     )
 

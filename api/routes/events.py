@@ -52,8 +52,7 @@ async def admission(request: Request, parts: Parts, secret: Secret) -> StillAdmi
 
     async def still_admitted() -> bool:
         try:
-            check = parts.authenticator.principal
-            require(await run_in_threadpool(check, secret, client_of(request)), "read")
+            require(await parts.authenticator.admitted(secret, client_of(request)), "read")
         except HttpProblem:
             return False
         except StorageError:

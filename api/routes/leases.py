@@ -18,6 +18,7 @@ from brainformer.api.dependencies import (
 from brainformer.api.gate.strict_body import body_schema, strict_body
 from brainformer.api.problems.problem import HttpProblem, problems
 from brainformer.api.routes.answers import answer
+from brainformer.search.store.patience import renew
 from brainformer.search.trials.lease_messages import (
     ClaimRequest,
     ClaimResponse,
@@ -144,6 +145,7 @@ async def _wait(
                 continue
             seen = hub.work
             async with line.asking(seen) as worth_it:
+                renew()
                 granted = await run_in_threadpool(_claim, parts, wanted) if worth_it else []
                 if worth_it and not granted:
                     line.empty_at = seen

@@ -10,9 +10,11 @@ from brainformer.api.problems.problem import HttpProblem, problems
 from brainformer.api.routes.answers import answer
 from brainformer.api.schemas import Health
 from brainformer.search.errors import StorageUnavailable
+from brainformer.search.store.patience import patience
 from brainformer.search.trials.version_skew import own_version
 
 router = APIRouter(tags=["operation"])
+READY_SECONDS = 3.0
 VERSION = own_version()
 METRICS = {"content": {"text/plain": {"schema": {"type": "string"}}}, "description": "Metrics"}
 
@@ -24,14 +26,15 @@ async def get_health() -> Response:
 
 
 @router.get("/readyz", response_model=Health, responses=problems())
-def get_readiness(parts: Parts) -> Response:
+async def get_readiness(parts: Parts) -> Response:
     """Answers 200 while the controller can serve, else 503 with the reason.
 
     The database must answer, its schema be this version's, and every background task move.
     """
     if parts.hub.closing:
         raise StorageUnavailable("the controller is shutting down")
-    parts.store.check()
+    with patience(READY_SECONDS):
+        await parts.care.run(parts.store.check)
     problems_of_tasks = parts.hub.problems()
     if problems_of_tasks:
         why = "; ".join(problems_of_tasks)
@@ -45,6 +48,7 @@ def get_readiness(parts: Parts) -> Response:
     responses={**problems(), 200: METRICS},
     dependencies=[Reads],
 )
-def get_metrics(parts: Parts) -> Response:
+async def get_metrics(parts: Parts) -> Response:
     """Returns the metrics in Prometheus' text format."""
-    return Response(parts.metrics.text(), media_type=CONTENT_TYPE_LATEST)
+    text = await parts.care.run(parts.metrics.text)
+    return Response(text, media_type=CONTENT_TYPE_LATEST)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated
 
 from fastapi import APIRouter, Request, Response
 from starlette.concurrency import run_in_threadpool
 
 from brainformer.api.dependencies import Known, Parts, client_of
-from brainformer.api.gate.auth import COOKIE
+from brainformer.api.gate.auth import COOKIE, session_in
 from brainformer.api.gate.strict_body import body_schema, strict_body
 from brainformer.api.problems.problem import problems
 from brainformer.api.routes.answers import answer
@@ -33,24 +34,35 @@ def get_identity(who: Known) -> Response:
 async def sign_in(
     request: Request, parts: Parts, login: Annotated[Login, strict_body(Login)]
 ) -> Response:
-    """Keeps a token in a cookie that scripts cannot read, for the dashboard."""
-    await run_in_threadpool(parts.authenticator.principal, login.token, client_of(request))
+    """Begins a session, kept in a cookie that scripts cannot read, for the dashboard."""
+    await parts.authenticator.admitted(login.token, client_of(request))
     response = Response(status_code=204)
+    seconds = parts.settings.session_hours * 3600
+    begin = partial(parts.store.sessions.begin, login.token, seconds=seconds)
+    session = await run_in_threadpool(begin)
+    if session is None:  # open to everybody on this machine: there is nothing to keep
+        return response
     response.set_cookie(
         COOKIE,
-        login.token,
-        max_age=int(parts.settings.session_hours * 3600),
+        session,
+        max_age=int(seconds),
         httponly=True,
         samesite="strict",
         secure=request.url.scheme == "https",
-        path="/",
+        path=parts.settings.root_path or "/",
     )
     return response
 
 
 @router.delete("", status_code=204, response_class=Response, responses=problems())
-def sign_out() -> Response:
-    """Forgets the browser's token."""
+def sign_out(request: Request, parts: Parts) -> Response:
+    """Ends the browser's session: a copy of its cookie opens nothing any more."""
+    session = session_in(request)
+    if session is not None:
+        parts.store.sessions.end(session)
+        parts.authenticator.forget()
     response = Response(status_code=204)
-    response.delete_cookie(COOKIE, path="/", httponly=True, samesite="strict")
+    response.delete_cookie(
+        COOKIE, path=parts.settings.root_path or "/", httponly=True, samesite="strict"
+    )
     return response

@@ -25,7 +25,7 @@ from brainformer.search.errors import Conflict, IllegalTransition, NotFound
 from brainformer.search.space.genome import Genome
 from brainformer.search.spec import ASK_TELL_POOL, SearchSpec
 from brainformer.search.sql.connection.database import Database, Transaction, Values
-from brainformer.search.sql.connection.migration import prepare
+from brainformer.search.sql.connection.migration import check_connection, prepare
 from brainformer.search.sql.connection.tables import UNENDED, baselines, searches, trials
 from brainformer.search.sql.rows.table_rows import SearchRow, TrialRow
 from brainformer.search.sql.rows.values import read_genome
@@ -91,7 +91,7 @@ def open_sql_search(spec: SearchSpec, url: str) -> SqlSearch:
     database = Database(url)
     try:
         prepare(database.engine)
-        database.set_clock()
+        database.begin_serving(check_connection)
         with database.write() as tx:
             search_id = _find_or_create(tx, spec)
     except BaseException:

@@ -17,6 +17,7 @@ from brainformer.search.sql.connection.storable_text import storable
 from brainformer.search.sql.connection.tables import baselines, trials
 from brainformer.search.sql.trials.creation import trial_values
 from brainformer.search.sql.trials.state import SearchState
+from brainformer.search.store.patience import renew
 from brainformer.search.trials.events import EventKind
 from brainformer.search.trials.history import Observation
 from brainformer.search.trials.lease_rules import Settlement
@@ -40,6 +41,7 @@ def import_campaign(tx: Transaction, state: SearchState, campaign: Campaign) -> 
     rows += _candidates(state, campaign.candidates)
     for first in range(0, len(rows), TOGETHER):
         tx.run(insert(trials), rows[first : first + TOGETHER])
+        renew()  # a long file takes its time, as long as the database takes each part of it
     tx.emit(EventKind.TRIALS_IMPORTED, state.id, candidates=len(campaign.candidates))
     for pool in campaign.pools:
         loss = pool.baseline.validation_loss

@@ -3,36 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import suppress
 
+from sqlalchemy import Engine
 from typing_extensions import override
 
 from brainformer.search.campaign.fitting import Campaign
-from brainformer.search.errors import LeaseLost, NotFound, StorageUnavailable
+from brainformer.search.errors import LeaseLost, NotFound
 from brainformer.search.spec import Limits, SearchSpec, resolve_spec
-from brainformer.search.sql import searches, tokens
-from brainformer.search.sql.connection.database import Clock, Database
+from brainformer.search.sql import searches
+from brainformer.search.sql.connection.clock import Clock
+from brainformer.search.sql.connection.database import Database
 from brainformer.search.sql.connection.migration import check_connection, prepare
 from brainformer.search.sql.pool_store import SqlPools
 from brainformer.search.sql.reading import activity, listings
 from brainformer.search.sql.reading.best import best_record
+from brainformer.search.sql.retention import SqlCare
 from brainformer.search.sql.rows.records import trial_record, youngest_outside
 from brainformer.search.sql.rows.values import read_spec
+from brainformer.search.sql.sessions import SqlSessions
 from brainformer.search.sql.study_store import SqlStudies
+from brainformer.search.sql.token_store import SqlTokens, page_size
+from brainformer.search.sql.tokens import TokenUses
 from brainformer.search.sql.trials import claims, completion, endings, expiry, heartbeats
 from brainformer.search.sql.trials.eligibility import SearchCaches
 from brainformer.search.status import SearchStatus
 from brainformer.search.store.actor import Actor
-from brainformer.search.store.contract import SearchStore, TrialFilter
+from brainformer.search.store.contract import TrialFilter
 from brainformer.search.store.records import (
     AttemptRecord,
-    AuditRecord,
     BaselineSummary,
     BestRecord,
     EventRecord,
     Page,
     SearchRecord,
-    TokenRecord,
     TrialRecord,
     WorkerRecord,
 )
@@ -47,10 +50,10 @@ from brainformer.search.trials.lease_messages import (
     Result,
 )
 
-MAX_PAGE = 1000
 
-
-def open_store(url: str, *, clock: Clock | None = None, exclusive: bool = True) -> SqlStore:
+def open_store(
+    url: str, *, clock: Clock | None = None, exclusive: bool = True, create: bool = False
+) -> SqlStore:
     """Returns the store at `url`, its schema created if the database is empty.
 
     Args:
@@ -58,16 +61,18 @@ def open_store(url: str, *, clock: Clock | None = None, exclusive: bool = True) 
         clock: Seconds since 1970; for tests. Default: the database's clock.
         exclusive: Whether to hold a SQLite file against a second controller. False is for short
             visits of the command line beside a controller.
+        create: Whether to begin an empty SQLite file although there was one before.
 
     Raises:
         StoreLocked: another controller holds the file.
+        EnvironmentProblem: the file is gone though there was one before.
         SchemaMismatch: the schema is older or newer than this version's.
         StorageUnavailable: the database does not answer.
     """
-    return SqlStore(Database(url, clock=clock, exclusive=exclusive))
+    return SqlStore(Database(url, clock=clock, exclusive=exclusive, create=create))
 
 
-class SqlStore(SearchStore):
+class SqlStore(SqlTokens):
     """Searches, trials, leases, events and tokens in a SQL database."""
 
     def __init__(self, database: Database) -> None:
@@ -75,13 +80,20 @@ class SqlStore(SearchStore):
         self._caches = SearchCaches()
         self.pools: SqlPools = SqlPools(database)
         self.studies: SqlStudies = SqlStudies(database, self.pools)
-        self._token_uses = tokens.TokenUses()
+        self.sessions: SqlSessions = SqlSessions(database)
+        self.care: SqlCare = SqlCare(database)
+        self._token_uses = TokenUses()
         try:
             prepare(database.engine)
-            database.set_clock()
+            database.begin_serving(check_connection)
         except BaseException:
             database.close()
             raise
+
+    @property
+    def engines(self) -> list[Engine]:
+        """All engines, for those who watch statements."""
+        return self._database.engines
 
     # Searches
 
@@ -122,7 +134,7 @@ class SqlStore(SearchStore):
     ) -> Page[SearchRecord]:
         with self._database.read() as tx:
             return searches.listing(
-                tx, cursor=cursor, limit=_page(limit), statuses=statuses, kinds=kinds
+                tx, cursor=cursor, limit=page_size(limit), statuses=statuses, kinds=kinds
             )
 
     @override
@@ -158,7 +170,7 @@ class SqlStore(SearchStore):
     ) -> Page[TrialRecord]:
         with self._database.read() as tx:
             search = searches.find(tx, search_id)
-            return listings.trials_page(tx, search, where, cursor, _page(limit))
+            return listings.trials_page(tx, search, where, cursor, page_size(limit))
 
     @override
     def list_trials_json(
@@ -171,7 +183,7 @@ class SqlStore(SearchStore):
     ) -> tuple[bytes, str | None]:
         with self._database.read() as tx:
             search = searches.find(tx, search_id)
-            return listings.trials_json(tx, search, where, cursor, _page(limit))
+            return listings.trials_json(tx, search, where, cursor, page_size(limit))
 
     @override
     def get_trial(self, search_id: str, number: int) -> TrialRecord:
@@ -189,7 +201,7 @@ class SqlStore(SearchStore):
     def ancestry(self, search_id: str, number: int, *, limit: int = 1000) -> list[TrialRecord]:
         with self._database.read() as tx:
             search = searches.find(tx, search_id)
-            return listings.ancestors(tx, search, number, _page(limit))
+            return listings.ancestors(tx, search, number, page_size(limit))
 
     @override
     def population(self, search_id: str) -> list[TrialRecord]:
@@ -265,7 +277,7 @@ class SqlStore(SearchStore):
         self, *, search_id: str | None = None, after: int = 0, limit: int = 500
     ) -> list[EventRecord]:
         with self._database.read() as tx:
-            return activity.events_after(tx, search_id, after, _page(limit))
+            return activity.events_after(tx, search_id, after, page_size(limit))
 
     @override
     def last_event(self, search_id: str | None = None) -> int:
@@ -277,60 +289,11 @@ class SqlStore(SearchStore):
         with self._database.read() as tx:
             return activity.list_workers(tx)
 
-    # Tokens and audit
-
-    @override
-    def create_token(
-        self,
-        name: str,
-        scopes: Sequence[str],
-        *,
-        expires_in_seconds: float | None,
-        actor: Actor,
-    ) -> tuple[TokenRecord, str]:
-        with self._database.write() as tx:
-            return tokens.create_token(tx, name, scopes, expires_in_seconds, actor)
-
-    @override
-    def adopt_token(
-        self, name: str, scopes: Sequence[str], secret: str, *, actor: Actor
-    ) -> TokenRecord:
-        with self._database.write() as tx:
-            return tokens.adopt_token(tx, name, scopes, secret, actor)
-
-    @override
-    def find_token(self, secret: str) -> TokenRecord | None:
-        with self._database.read() as tx:
-            found = tokens.find_token(tx, secret)
-            now = tx.now
-        if found is not None and self._token_uses.due(found.id, now):
-            # Who reads must be let in though nothing can be written.
-            with suppress(StorageUnavailable), self._database.write() as tx:
-                tokens.touch_token(tx, found.id)
-        return found
-
-    @override
-    def list_tokens(self) -> list[TokenRecord]:
-        with self._database.read() as tx:
-            return tokens.list_tokens(tx)
-
-    @override
-    def revoke_token(self, token_id: int, *, actor: Actor) -> TokenRecord:
-        with self._database.write() as tx:
-            return tokens.revoke_token(tx, token_id, actor)
-
-    @override
-    def audit(self, *, cursor: str | None = None, limit: int = 100) -> Page[AuditRecord]:
-        before = None if cursor is None else searches.whole_cursor(cursor)
-        with self._database.read() as tx:
-            return tokens.audit_page(tx, before=before, limit=_page(limit))
-
     # Care
 
     @override
     def check(self) -> None:
-        with self._database.read() as tx:
-            check_connection(tx.connection)
+        self._database.probe()
 
     @override
     def pulse(self) -> None:
@@ -338,13 +301,9 @@ class SqlStore(SearchStore):
 
     @override
     def statistics(self) -> dict[str, float]:
-        with self._database.read() as tx:
+        with self._database.read(aside=True) as tx:
             return activity.statistics(tx)
 
     @override
     def close(self) -> None:
         self._database.close()
-
-
-def _page(limit: int) -> int:
-    return max(1, min(limit, MAX_PAGE))

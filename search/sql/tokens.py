@@ -9,7 +9,7 @@ import secrets
 import threading
 from collections.abc import Sequence
 
-from sqlalchemy import insert, select
+from sqlalchemy import insert, select, update
 
 from brainformer.search.errors import Conflict, InvalidInput, NotFound
 from brainformer.search.sql.connection.database import Transaction
@@ -61,14 +61,14 @@ def adopt_token(
             "a secret to adopt is bf_ and 43 or more random letters, digits, - or _; make one "
             "with: echo bf_$(openssl rand -hex 32)"
         )
-    row = tx.first(TokenRow, select(tokens).where(tokens.c.secret_hash == _hash(secret)))
+    row = tx.first(TokenRow, select(tokens).where(tokens.c.secret_hash == hash_of(secret)))
     if row is None:
         return _insert(tx, name, scopes, secret, None, actor)
     if row.revoked_at is not None:
         raise Conflict(f"the secret is that of token {row.id}, which was revoked; make a new one")
     if set(row.scopes.split()) != set(scopes):
         raise Conflict(f"the secret is that of token {row.id} with the scopes {row.scopes}")
-    return _record(row)
+    return token_record(row)
 
 
 def _insert(
@@ -90,14 +90,14 @@ def _insert(
     values = {
         "name": storable(name),
         "prefix": secret[:SHOWN],
-        "secret_hash": _hash(secret),
+        "secret_hash": hash_of(secret),
         "scopes": " ".join(scope for scope in SCOPES if scope in scopes),
         "created_at": tx.now,
         "expires_at": None if lifetime is None else tx.now + lifetime,
     }
     token_id: int = tx.run(insert(tokens).returning(tokens.c.id), values).scalar_one()
     audit_action(tx, actor, "token.create", str(token_id))
-    return _record(_row(tx, token_id))
+    return token_record(_row(tx, token_id))
 
 
 def find_token(tx: Transaction, secret: str) -> TokenRecord | None:
@@ -105,23 +105,27 @@ def find_token(tx: Transaction, secret: str) -> TokenRecord | None:
 
     The look-up is by hash, so its time tells nothing of the secret.
     """
-    hashed = _hash(secret)
+    hashed = hash_of(secret)
     row = tx.first(TokenRow, select(tokens).where(tokens.c.secret_hash == hashed))
     if row is None or not hmac.compare_digest(row.secret_hash, hashed):
         return None
-    if row.revoked_at is not None or (row.expires_at is not None and row.expires_at <= tx.now):
-        return None
-    return _record(row)
+    return token_record(row) if live(row, tx.now) else None
+
+
+def live(row: TokenRow, now: float) -> bool:
+    """Returns whether a token opens doors at a time."""
+    return row.revoked_at is None and (row.expires_at is None or row.expires_at > now)
 
 
 def touch_token(tx: Transaction, token_id: int) -> None:
-    """Notes when a token was used."""
-    tx.change(tokens, token_id, {"last_used_at": tx.now})
+    """Notes when a token was used, unless somebody holds its row."""
+    free = select(tokens.c.id).where(tokens.c.id == token_id).with_for_update(skip_locked=True)
+    tx.run(update(tokens).where(tokens.c.id.in_(free)), {"last_used_at": tx.now})
 
 
 def list_tokens(tx: Transaction) -> list[TokenRecord]:
     """Returns all tokens, without secrets."""
-    return [_record(row) for row in tx.all(TokenRow, select(tokens).order_by(tokens.c.id))]
+    return [token_record(row) for row in tx.all(TokenRow, select(tokens).order_by(tokens.c.id))]
 
 
 def revoke_token(tx: Transaction, token_id: int, actor: Actor) -> TokenRecord:
@@ -130,7 +134,7 @@ def revoke_token(tx: Transaction, token_id: int, actor: Actor) -> TokenRecord:
     if row.revoked_at is None:
         tx.change(tokens, token_id, {"revoked_at": tx.now})
         audit_action(tx, actor, "token.revoke", str(token_id))
-    return _record(_row(tx, token_id))
+    return token_record(_row(tx, token_id))
 
 
 def audit_action(tx: Transaction, actor: Actor, action: str, target: str) -> None:
@@ -166,7 +170,8 @@ def audit_page(tx: Transaction, *, before: int | None, limit: int) -> Page[Audit
     return Page(items=items, next_cursor=more)
 
 
-def _hash(secret: str) -> str:
+def hash_of(secret: str) -> str:
+    """Returns what is kept of a secret."""
     return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()
 
 
@@ -179,7 +184,8 @@ def _row(tx: Transaction, token_id: int) -> TokenRow:
     return row
 
 
-def _record(row: TokenRow) -> TokenRecord:
+def token_record(row: TokenRow) -> TokenRecord:
+    """Returns a token as the rest of the system sees it."""
     return TokenRecord(
         id=row.id,
         name=row.name,

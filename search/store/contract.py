@@ -28,6 +28,8 @@ from brainformer.search.store.records import (
     TrialRecord,
     WorkerRecord,
 )
+from brainformer.search.store.session_store import SessionStore
+from brainformer.search.store.store_care import StoreCare
 from brainformer.search.store.study_store import StudyStore
 from brainformer.search.studies.plan import StudyKind
 from brainformer.search.trials.lease_messages import (
@@ -66,9 +68,13 @@ class SearchStore(ABC):
 
     Attributes:
         pools: The kinds of hardware that work: looked at, drained, resumed.
+        sessions: What browsers hold instead of a token.
+        care: What keeps the database in shape.
     """
 
     pools: PoolStore
+    sessions: SessionStore
+    care: StoreCare
     studies: StudyStore
 
     # Searches
@@ -296,7 +302,10 @@ class SearchStore(ABC):
 
     @abstractmethod
     def find_token(self, secret: str) -> TokenRecord | None:
-        """Returns the live token of this secret, in constant time; None if there is none."""
+        """Returns the live token of this secret, or of this session's; None if there is none.
+
+        In constant time. A session's token expires when the session does.
+        """
 
     @abstractmethod
     def list_tokens(self) -> list[TokenRecord]:
@@ -314,7 +323,11 @@ class SearchStore(ABC):
 
     @abstractmethod
     def check(self) -> None:
-        """Returns if the database answers and its schema is current; raises StorageError."""
+        """Returns if the database answers, can be written and has the present schema.
+
+        Raises:
+            StorageError: it cannot serve; says why.
+        """
 
     @abstractmethod
     def pulse(self) -> None:

@@ -7,6 +7,7 @@ from typing import Literal, TypeAlias, get_args
 
 Scope: TypeAlias = Literal["read", "write", "worker", "admin"]
 SCOPES: tuple[Scope, ...] = get_args(Scope)
+SESSION_PREFIX = "bfs_"  # of a browser's session, which is no token
 # What each scope lets its holder do beside its own name.
 IMPLIED = {
     "admin": frozenset({"read", "write", "worker", "admin"}),

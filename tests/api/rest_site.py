@@ -10,11 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import uvicorn
 from starlette.testclient import TestClient
 
 from brainformer.api.app import create_app
-from brainformer.api.server import Server
+from brainformer.api.server import Server, configuration
 from brainformer.api.settings import Settings, load_settings
 from brainformer.search.sql.store import open_store
 from brainformer.search.store.actor import Actor
@@ -98,7 +97,8 @@ def served(folder: Path, **given: Any) -> Iterator[tuple[httpx.Client, Server]]:
     """Yields a client over a real socket, and the server."""
     settings = settings_for(folder, **given)
     app = create_app(settings)
-    config = uvicorn.Config(app, port=0, log_level="error", timeout_graceful_shutdown=5)
+    config = configuration(app, settings)
+    config.port, config.timeout_graceful_shutdown = 0, 5
     server = Server(config)
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()

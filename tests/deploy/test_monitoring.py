@@ -13,6 +13,7 @@ import yaml
 from fastapi.testclient import TestClient
 
 from brainformer.api.app import create_app
+from brainformer.api.server import configuration
 from brainformer.api.settings import load_settings
 from tests.deploy.chart import CHART
 from tests.deploy.tools import run_tool
@@ -44,7 +45,9 @@ def offered(tmp_path_factory) -> set[str]:
     """The names of all samples that a controller offers, with a search in every status."""
     folder = tmp_path_factory.mktemp("controller")
     settings = load_settings(None, database_url=f"sqlite:///{folder / 'metrics.db'}")
-    with TestClient(create_app(settings), base_url="http://localhost") as http:
+    app = create_app(settings)
+    configuration(app, settings)  # what serves it has figures of its own
+    with TestClient(app, base_url="http://localhost") as http:
         made = http.post(
             "/api/v1/searches",
             json={"name": "watched", "space": "nano", "limits": {"trials": 20}},
@@ -120,6 +123,18 @@ UP = series("database_up", "1+0x600")
 TROUBLES = {
     "BrainformerControllerMissing": [],
     "BrainformerDatabaseDown": [series("database_up", "0+0x600")],
+    "BrainformerCannotWrite": [UP, series("database_writable", "0+0x600")],
+    "BrainformerTaskFails": [
+        *(
+            UP,
+            series("task_up", "0+0x600", task="reaper"),
+            series("task_up", "1+0x600", task="pulse"),
+        )
+    ],
+    "BrainformerNoRoom": [
+        *(UP, series("pool_threads_taken", "40+0x600", pool="requests")),
+        series("pool_threads_most", "40+0x600", pool="requests"),
+    ],
     "BrainformerNoWorkers": [
         *(UP, series("workers_alive", "0+0x600"), series("searches_running", "2+0x600"))
     ],
@@ -149,6 +164,9 @@ TROUBLES = {
 }
 SOUND = [
     *(UP, series("workers_alive", "5+0x600"), series("searches_running", "2+0x600")),
+    *(series("database_writable", "1+0x600"), series("task_up", "1+0x600", task="reaper")),
+    series("pool_threads_taken", "5+0x600", pool="requests"),
+    series("pool_threads_most", "40+0x600", pool="requests"),
     series("attempts_total", "0+9x600", outcome="completed"),
     series("attempts_total", "0+1x600", outcome="error"),
     *(series("trials_running", "5+0x600"), series("most_overdue_lease_seconds", "3+0x600")),

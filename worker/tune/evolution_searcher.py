@@ -10,9 +10,15 @@ from __future__ import annotations
 from typing import Any
 
 from ray.tune.search import Searcher
+from typing_extensions import override
 
 from brainformer.search.ask_tell.contract import AskedTrial, AskTell
-from brainformer.search.errors import InvalidMeasurement, SpaceExhausted
+from brainformer.search.errors import Conflict, InvalidMeasurement, SpaceExhausted
+
+ELSEWHERE = (
+    "a searcher cannot be restored or copied, for its search lives outside Tune; begin a new Tuner "
+    "with EvolutionSearcher(open_sql_search(spec, url)), which goes on where the search stands"
+)
 
 
 class EvolutionSearcher(Searcher):  # type: ignore[misc]
@@ -90,8 +96,37 @@ class EvolutionSearcher(Searcher):  # type: ignore[misc]
     def restore(self, checkpoint_path: str) -> None:
         """Restores nothing, for the same reason."""
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {}
+    def __reduce__(self) -> tuple[type[SearcherOfAnotherRun], tuple[()]]:
+        """Pickles, as Tune does for its own records, to what says why it cannot be used again."""
+        return SearcherOfAnotherRun, ()
+
+
+class SearcherOfAnotherRun(Searcher):  # type: ignore[misc, unused-ignore]
+    """What a copy or a pickle of an `EvolutionSearcher` becomes, as in `Tuner.restore`.
+
+    The search itself is the truth, and no copy of it can be.
+    """
+
+    @override
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+        """Raises Conflict: the searcher must be made anew."""
+        raise Conflict(ELSEWHERE)
+
+    @override
+    def on_trial_complete(
+        self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
+    ) -> None:
+        """Raises Conflict: the searcher must be made anew."""
+        raise Conflict(ELSEWHERE)
+
+    @override
+    def save(self, checkpoint_path: str) -> None:
+        """Saves nothing."""
+
+    @override
+    def restore(self, checkpoint_path: str) -> None:
+        """Raises Conflict: the searcher must be made anew."""
+        raise Conflict(ELSEWHERE)
 
 
 def _config(trial: AskedTrial) -> dict[str, Any]:

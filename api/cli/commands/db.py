@@ -70,6 +70,40 @@ def restore(
     say("restored" if kept is None else f"restored; what was there before is {kept}")
 
 
+@app.command()
+def clock(
+    repair: Annotated[
+        bool, typer.Option("--repair", help="Take the present clock for right; mend the times.")
+    ] = False,
+    database: Database = None,
+    as_json: AsJson = False,
+) -> None:
+    """Compare the clock with the times in the database; mend these after a start with a wrong one.
+
+    Times that lie ahead are set to the present, tokens keep their length of life, and searches that
+    ended only because their hours seemed over go on. No controller may run meanwhile.
+    """
+    import time
+    from dataclasses import asdict
+
+    from brainformer.search.sql import clock_repair
+
+    url = _url(database)
+    found = clock_repair.repair(url, time.time) if repair else clock_repair.look(url, time.time)
+    if as_json:
+        print_json(asdict(found))
+        return
+    ahead = 0.0 if found.newest is None else found.newest - found.now
+    say(
+        "the database holds no time yet"
+        if found.newest is None
+        else f"the newest entry is {abs(ahead):.0f} s {'ahead of' if ahead > 0 else 'behind'} the "
+        "clock"
+    )
+    if repair:
+        say(f"set back {found.mended} rows, reopened {found.reopened} searches")
+
+
 def _url(database: str | None) -> str:
     from brainformer.api.settings import load_settings
 

@@ -17,6 +17,9 @@ def serve(
         str | None,
         typer.Option(help="sqlite:///FILE or postgresql+psycopg://USER@HOST/NAME."),
     ] = None,
+    create: Annotated[
+        bool, typer.Option("--create", help="Begin an empty SQLite file in place of a lost one.")
+    ] = False,
     config: Annotated[Path | None, typer.Option(help="A settings file.")] = None,
 ) -> None:
     """Run the controller: REST, dashboard and store."""
@@ -24,6 +27,5 @@ def serve(
     from brainformer.api.settings import load_settings
 
     given: dict[str, Any] = {"host": host, "port": port, "database_url": database}
-    run(
-        load_settings(config, **{name: value for name, value in given.items() if value is not None})
-    )
+    chosen = {name: value for name, value in given.items() if value is not None}
+    run(load_settings(config, **chosen), create=create)

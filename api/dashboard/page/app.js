@@ -235,7 +235,7 @@ class Page {
 
   // Links within the page change the state without loading it anew.
   followLink(event) {
-    const link = event.target.closest?.("a[href^='/?']");
+    const link = event.target.closest?.("a[href^='?']");
     if (!link || event.defaultPrevented || event.button !== 0) return;
     if (event.ctrlKey || event.metaKey || event.shiftKey || event.altKey) return;
     event.preventDefault();

@@ -35,7 +35,7 @@ export class UrlState {
       if (value !== "" && value !== null) query.set(field, String(value));
     }
     const text = query.toString();
-    return text ? `/?${text}` : "/";
+    return text ? `?${text}` : "./";
   }
 }
 

@@ -9,15 +9,15 @@ so that no two transactions wait in a circle.
 from __future__ import annotations
 
 import json
-import os
+import secrets
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import cache, cached_property
 from typing import Any, TypeAlias, TypeVar, cast
 
-from sqlalchemy import Engine, Table, Update, bindparam, func, insert, select, update
+from sqlalchemy import Engine, Table, Update, bindparam, func, insert, select, text, update
 from sqlalchemy.engine import Connection, CursorResult
 from sqlalchemy.exc import (
     DataError,
@@ -26,28 +26,27 @@ from sqlalchemy.exc import (
     NotSupportedError,
     ProgrammingError,
 )
-from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.sql import Executable
 
-from brainformer.search.errors import StorageUnavailable
+from brainformer.search.errors import StorageHeld, StorageUnavailable
 from brainformer.search.sql.connection.advisory_locks import AdvisoryLock
+from brainformer.search.sql.connection.clock import Clock, DatabaseClock
+from brainformer.search.sql.connection.database_file import DatabaseFile
 from brainformer.search.sql.connection.engine import (
-    has_log,
     is_memory,
-    lock_beside,
-    make_engine,
-    make_file,
     parse_url,
 )
+from brainformer.search.sql.connection.engines import Engines, longest_wait
 from brainformer.search.sql.connection.epoch import begin_epoch
 from brainformer.search.sql.connection.outage import Outage
-from brainformer.search.sql.connection.tables import events, workers
+from brainformer.search.sql.connection.postgres import require_limits
+from brainformer.search.sql.connection.tables import events
 from brainformer.search.sql.connection.troubles import storage_error
 from brainformer.search.sql.connection.workers_seen import WorkersSeen
+from brainformer.search.store.patience import patience
 from brainformer.search.trials.events import EventKind
 
 BUGS = (DataError, IntegrityError, NotSupportedError, ProgrammingError)  # ours, not the database's
-POSTGRES_CLOCK = "extract(epoch FROM clock_timestamp())::float8"
 ADD_EVENTS = insert(events)
 # The event is numbered after the lock is held.
 _EVENT = ("search_id", "kind", "at", "data")
@@ -58,7 +57,10 @@ ADD_FIRST_EVENT = insert(events).from_select(
         _lock
     ),
 )
-Clock = Callable[[], float]
+GUARD_SECONDS = 1.0  # how often the schema is looked at
+PROBE_SECONDS = 10.0  # after which a probe writes, if nobody else has
+# Neither needs a table, and both reach the disk with the commit.
+PROBE_POSTGRES = select(func.pg_logical_emit_message(True, "brainformer", ""))
 Values: TypeAlias = Mapping[str, object]  # of parameters or of columns, by name
 R = TypeVar("R")
 
@@ -67,6 +69,10 @@ R = TypeVar("R")
 def _row_of(table: Table) -> Update:
     """Returns an update of one row, by an id named `key`, of whatever columns it is given."""
     return update(table).where(table.c.id == bindparam("key"))
+
+
+def _probe_sqlite() -> Executable:
+    return text(f"PRAGMA user_version = {secrets.randbelow(2**31):d}")
 
 
 class Transaction:
@@ -78,6 +84,7 @@ class Transaction:
         self._database = database
         self._events: list[Values] = []
         self._workers_seen = WorkersSeen()
+        self.has_written = False  # for certain; what looks for work often finds none
 
     @cached_property
     def now(self) -> float:
@@ -144,6 +151,7 @@ class Transaction:
         On PostgreSQL a lock held to the commit makes numbers visible in rising order: a reader
         that has seen event n has seen all before it.
         """
+        self.has_written |= bool(self._events or self._workers_seen)
         self._workers_seen.write(self.connection, lambda: self.now)
         if not self._events:
             return
@@ -158,80 +166,71 @@ class Transaction:
 class Database:
     """A database by URL: `sqlite:///file` or `postgresql+psycopg://...`."""
 
-    def __init__(self, url: str, *, clock: Clock | None = None, exclusive: bool = True) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        clock: Clock | None = None,
+        exclusive: bool = True,
+        create: bool = False,
+    ) -> None:
         self.url = parse_url(url)
         self.postgres = self.url.get_backend_name() == "postgresql"
         self.outage = Outage() if clock is None else Outage(None)
         self._closed = False
         self._writer = threading.RLock()
-        self._lock_file: int | None = None
-        self._given_clock = clock
+        self._file: DatabaseFile | None = None
+        self._guard: Callable[[Connection], None] | None = None
+        self._guarded_at = 0.0
+        self._written_at = time.monotonic() - PROBE_SECONDS - 1
+        self._writable = True
+        self._clock = DatabaseClock(postgres=self.postgres, given=clock)
         # Who holds a SQLite file alone begins an epoch with the first thing that it writes.
         self._epoch_due = exclusive and not (self.postgres or is_memory(self.url))
-        self._crashed = self._epoch_due and has_log(self.url)
-        if not self.postgres:
-            make_file(self.url)
-            if exclusive:
-                self._lock_file = lock_beside(self.url)
+        if not (self.postgres or is_memory(self.url)):
+            self._file = DatabaseFile(self.url, exclusive=exclusive, create=create)
         try:
-            self._open()
+            self._engines = Engines(self.url)
         except BaseException:
             self.close()
             raise
 
-    def _open(self) -> None:
-        self._write_engine = make_engine(self.url, immediate=True)
-        self._memory = is_memory(self.url)
-        self._read_engine: Engine
-        if self.postgres:
-            self._read_engine = self._write_engine.execution_options(
-                isolation_level="REPEATABLE READ", postgresql_readonly=True
-            )
-        else:
-            self._read_engine = self._write_engine if self._memory else make_engine(self.url)
-        self._origin = (time.time(), time.monotonic())
-
     @property
     def engine(self) -> Engine:
         """The engine that writes."""
-        return self._write_engine
+        return self._engines.write
+
+    @property
+    def engines(self) -> list[Engine]:
+        """Every engine."""
+        return list(self._engines.places_of)
 
     @property
     def has_given_clock(self) -> bool:
         """Whether the time is the caller's, not the database's."""
-        return self._given_clock is not None
+        return self._clock.given is not None
 
-    def set_clock(self) -> None:
-        """Starts SQLite's clock: never behind what the file has seen, then monotonic.
+    def begin_serving(self, guard: Callable[[Connection], None]) -> None:
+        """Sets the clock, and looks at the schema from time to time from now on.
 
-        A computer clock that was set back while the controller was down would otherwise keep
-        leases alive for as long; one that is set while it runs is never looked at.
+        Args:
+            guard: Raises SchemaMismatch if the schema is not the one to work with.
+
+        Raises:
+            ImplausibleClock: the clock is far from what the database has seen.
         """
-        if not (self.postgres or self._given_clock):
-            self._origin = (self._newest(), time.monotonic())
+        if self._file is not None:
+            self._file.mark()
         with self.read() as tx:
+            if self.postgres:
+                require_limits(tx.connection, self.url)
+            self._clock.start(tx.connection)
             self.outage.served(tx.now)
-
-    def _newest(self) -> float:
-        """Returns the latest of the computer's time and the times in the file."""
-        with self.read() as tx:
-            seen: list[float | None] = [
-                tx.run(select(events.c.at).order_by(events.c.seq.desc()).limit(1)).scalar(),
-                tx.run(
-                    select(workers.c.last_seen).order_by(workers.c.last_seen.desc()).limit(1)
-                ).scalar(),
-            ]
-        return max([time.time(), *(at for at in seen if at is not None)])
+        self._guard = guard
 
     def now(self, connection: Connection) -> float:
         """Returns the time, in seconds since 1970."""
-        if self._given_clock is not None:
-            return self._given_clock()
-        if self.postgres:
-            seconds: float = connection.exec_driver_sql(f"SELECT {POSTGRES_CLOCK}").scalar_one()
-            return seconds
-        wall, monotonic = self._origin
-        return wall + time.monotonic() - monotonic
+        return self._clock.now(connection)
 
     @contextmanager
     def write(self, *, epoch: bool = True) -> Iterator[Transaction]:
@@ -240,58 +239,110 @@ class Database:
         Args:
             epoch: Whether the first one begins an epoch, where one is due.
         """
+        due = epoch and self._epoch_due
+        only = nullcontext() if self.postgres else self._only_writer()
         try:
-            if self.postgres:
-                with self._transaction(self._write_engine) as tx:
-                    yield tx
-            else:
-                with self._writer:
-                    due = epoch and self._epoch_due
-                    with self._transaction(self._write_engine) as tx:
-                        if due:
-                            self._begin_epoch(tx)
-                        yield tx
+            with patience(), only:
+                with self._transaction(self._engines.write) as tx:
                     if due:
-                        self._epoch_due = False
+                        self._begin_epoch(tx)
+                    yield tx
+                if due:
+                    self._epoch_due = False
+                if self._file is not None:  # else it may have been written to a file that is gone
+                    self._file.require_unchanged()
+                if tx.has_written:
+                    self._written_at, self._writable = time.monotonic(), True
         except StorageUnavailable as error:
+            self._writable = False
             self.outage.failed(error)
             raise
 
+    @contextmanager
+    def _only_writer(self) -> Iterator[None]:
+        """Holds this process's lock of a SQLite file.
+
+        Raises:
+            StorageHeld: another thread holds it for too long.
+        """
+        if not self._writer.acquire(timeout=longest_wait()):
+            raise StorageHeld("another transaction of this controller holds its write lock")
+        try:
+            yield
+        finally:
+            self._writer.release()
+
     def _begin_epoch(self, tx: Transaction) -> None:
-        reason = "a start after a crash" if self._crashed else "a start"
-        begin_epoch(tx.connection, now=tx.now, reason=reason, lost=self._crashed)
+        crashed = self._file is not None and self._file.crashed
+        reason = "a start after a crash" if crashed else "a start"
+        begin_epoch(tx.connection, now=tx.now, reason=reason, lost=crashed)
 
     @contextmanager
-    def read(self) -> Iterator[Transaction]:
-        """Yields a transaction that reads one state of the database."""
-        if self._memory:
-            with self._writer, self._transaction(self._read_engine) as tx:
-                yield tx
-        else:
-            with self._transaction(self._read_engine) as tx:
-                yield tx
+    def read(self, *, aside: bool = False) -> Iterator[Transaction]:
+        """Yields a transaction that reads one state of the database.
+
+        Args:
+            aside: Whether by one of the few connections that ordinary work never takes.
+        """
+        engine = self._engines.aside if aside else self._engines.read
+        only = self._only_writer() if is_memory(self.url) else nullcontext()
+        with only, self._transaction(engine) as tx:
+            yield tx
 
     @contextmanager
     def _transaction(self, engine: Engine) -> Iterator[Transaction]:
         if self._closed:
             raise StorageUnavailable("this controller is shutting down")
+        if self._file is not None:
+            self._file.require_unchanged()
         try:
-            with engine.begin() as connection:
+            with patience(), self._engines.begin(engine) as connection:
+                self._look(connection)
                 tx = Transaction(connection, self)
                 yield tx
                 tx.flush()
         except BUGS:
             raise
-        except (DBAPIError, PoolTimeout) as error:
+        except DBAPIError as error:
             raise storage_error(error) from error
+
+    def _look(self, connection: Connection) -> None:
+        """Looks whether the schema is still the one to work with, if nobody has just done so."""
+        now = time.monotonic()
+        if self._guard is not None and now - self._guarded_at > GUARD_SECONDS:
+            self._guard(connection)
+            self._guarded_at = now
+
+    def probe(self) -> None:
+        """Returns if the database answers, is as it was opened, and can be written.
+
+        Raises:
+            StorageError: it is not.
+        """
+        with self.read(aside=True) as tx:
+            if self._guard is not None:
+                self._guard(tx.connection)
+        if time.monotonic() - self._written_at > PROBE_SECONDS:
+            with self.write() as tx:
+                tx.run(PROBE_POSTGRES if self.postgres else _probe_sqlite())
+                tx.has_written = True
+
+    def vitals(self) -> dict[str, float]:
+        """Returns figures of this process: whether it can write, which connections are taken."""
+        found = {
+            "database_writable": float(self._writable),
+            "database_seconds_since_write": time.monotonic() - self._written_at,
+        }
+        for name, places in self._engines.places.items():
+            found[f'database_connections_taken{{group="{name}"}}'] = places.taken
+            found[f'database_connections_most{{group="{name}"}}'] = places.most
+        return found
 
     def close(self) -> None:
         """Closes connections and gives up the file."""
         self._closed = True
-        for name in ("_write_engine", "_read_engine"):
-            engine = getattr(self, name, None)
-            if engine is not None:
-                engine.dispose()
-        if self._lock_file is not None:
-            os.close(self._lock_file)
-            self._lock_file = None
+        engines: Engines | None = getattr(self, "_engines", None)
+        if engines is not None:
+            engines.dispose()
+        if self._file is not None:
+            self._file.close()

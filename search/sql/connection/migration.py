@@ -26,12 +26,14 @@ from brainformer.search.sql.connection.engine import (
 from brainformer.search.sql.connection.troubles import storage_error
 
 UPGRADE = "run `brainformer db backup` and then `brainformer db upgrade`"
+NO_HASTE = text("SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = '60s'")
 NEWER = "it was written by a newer version; install that one, or restore a backup"
 
 
 def _config() -> Config:
     config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    place = str(Path(__file__).parent / "migrations")
+    config.set_main_option("script_location", place.replace("%", "%%"))  # % begins a reference
     config.set_main_option("path_separator", "os")
     return config
 
@@ -66,6 +68,7 @@ def upgrade_engine(engine: Engine, *, revision: str = "head") -> None:
     try:
         with engine.begin() as connection:
             if engine.dialect.name == "postgresql":  # controllers may start at the same time
+                connection.execute(NO_HASTE)
                 connection.execute(
                     text(f"SELECT pg_advisory_xact_lock({AdvisoryLock.MIGRATION:d})")
                 )

@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from brainformer.search.errors import StorageBusy, StorageUnavailable
+from brainformer.search.errors import StorageBusy, StorageHeld, StorageUnavailable
 
 LATE_SECONDS = 3.0  # a controller that has not moved for so long was frozen
 # Counts on while the machine is suspended, where the system can tell.
@@ -42,7 +42,7 @@ class Outage:
 
     def failed(self, error: StorageUnavailable) -> None:
         """Notes a failure to write; one that only lost a race for a lock is none."""
-        if not isinstance(error, StorageBusy):
+        if isinstance(error, StorageHeld) or not isinstance(error, StorageBusy):
             self._failed = True
 
     def pulse(self) -> None:

@@ -8,13 +8,16 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+from sqlalchemy import delete
+
 from brainformer.search.errors import EnvironmentProblem, SchemaMismatch
 from brainformer.search.sql.connection.database import Database
-from brainformer.search.sql.connection.engine import is_memory, lock_beside, parse_url
+from brainformer.search.sql.connection.database_file import BESIDE, FileLock
+from brainformer.search.sql.connection.engine import is_memory, parse_url
 from brainformer.search.sql.connection.epoch import begin_epoch
 from brainformer.search.sql.connection.migration import check, copy_database
+from brainformer.search.sql.connection.tables import sessions
 
-BESIDE = ("", "-wal", "-shm")
 REASON = "restored"
 
 
@@ -47,13 +50,12 @@ def restore(url: str, backup: Path | None) -> Path | None:
         raise EnvironmentProblem(f"there is no backup {backup}", "check the path")
     if backup.resolve() == target:
         raise EnvironmentProblem(f"{backup} is the database itself", "name a backup of it")
-    descriptor = lock_beside(parsed)
+    lock = FileLock(target)
     try:
         given = _newest_epoch(target)
         kept = _put(backup, target)
     finally:
-        if descriptor is not None:
-            os.close(descriptor)
+        lock.close()
     _begin(url, above=given)
     return kept
 
@@ -118,5 +120,6 @@ def _begin(url: str, *, above: int) -> None:
     try:
         with database.write(epoch=False) as tx:
             begin_epoch(tx.connection, now=tx.now, reason=REASON, lost=True, above=above)
+            tx.run(delete(sessions))  # some may have been ended since the backup
     finally:
         database.close()

@@ -13,12 +13,16 @@ from brainformer.search.errors import (
     StorageBusy,
     StorageDamaged,
     StorageFull,
+    StorageHeld,
     StorageReadOnly,
     StorageUnavailable,
     StorageUnreachable,
 )
 
 DISK_FULL = "the disk is full; free some space, nothing was lost"
+HELD_FILE = "another process holds its write lock; end that process's transaction"
+HELD_ROWS = "another session holds a lock; pg_stat_activity tells whose, end its transaction"
+TOO_SLOW = "a statement took too long; look at the server's load"
 Trouble = Callable[[str], StorageUnavailable]  # of what the driver says
 
 
@@ -29,8 +33,8 @@ def _says(kind: type[StorageUnavailable], words: str) -> Trouble:
 
 # Primary result codes, the low byte of what SQLite gives (https://sqlite.org/rescode.html).
 SQLITE: dict[int, Trouble] = {
-    5: _says(StorageBusy, "another process holds the database"),  # SQLITE_BUSY
-    6: _says(StorageBusy, "another process holds the database"),  # SQLITE_LOCKED
+    5: _says(StorageHeld, HELD_FILE),  # SQLITE_BUSY
+    6: _says(StorageHeld, HELD_FILE),  # SQLITE_LOCKED
     8: _says(StorageReadOnly, "the file or its folder is read-only; give write permission"),
     10: _says(StorageUnreachable, "the disk reports an input/output error"),  # SQLITE_IOERR
     11: _says(StorageDamaged, "the file is not a sound SQLite database; restore a backup"),
@@ -46,7 +50,8 @@ POSTGRES: dict[str, Trouble] = {
     "40P01": StorageBusy,  # deadlock_detected
     "53100": _says(StorageFull, DISK_FULL),  # disk_full
     "53300": StorageUnreachable,  # too_many_connections
-    "55P03": StorageBusy,  # lock_not_available, as after lock_timeout
+    "55P03": _says(StorageHeld, HELD_ROWS),  # lock_not_available, as after lock_timeout
+    "57014": _says(StorageHeld, TOO_SLOW),  # query_canceled, as after statement_timeout
     "57P01": StorageUnreachable,  # admin_shutdown
     "57P02": StorageUnreachable,  # crash_shutdown
     "57P03": StorageUnreachable,  # cannot_connect_now
@@ -64,7 +69,7 @@ def storage_error(error: Exception) -> StorageUnavailable:
         error: Of SQLAlchemy, around that of the driver.
     """
     if isinstance(error, PoolTimeout):
-        return StorageUnavailable("every connection to it is in use")
+        return StorageHeld("every connection to it is in use")
     cause = getattr(error, "orig", None) or error
     said = str(cause).strip().splitlines()[0] if str(cause).strip() else type(cause).__name__
     return _trouble(cause)(said)

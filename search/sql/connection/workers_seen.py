@@ -36,6 +36,9 @@ class WorkersSeen:
     def __init__(self) -> None:
         self._seen: dict[str, SeenWorker] = {}
 
+    def __bool__(self) -> bool:
+        return bool(self._seen)
+
     def add(self, worker_id: str, *, pool: str | None = None, finished: int = 0) -> None:
         """Notes a worker: with its pool where it may be a new one, and results recorded."""
         worker = self._seen.setdefault(worker_id, SeenWorker())

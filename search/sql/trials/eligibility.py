@@ -8,7 +8,7 @@ with every change, so a search that had nothing is left alone until something ch
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple, TypeAlias
 
 from pydantic_core import from_json
@@ -87,6 +87,11 @@ class SearchCaches:
             self._texts[state.id] = state.spec_text
         return cache
 
+    @property
+    def served_at(self) -> Mapping[str, int]:
+        """When searches were last granted a lease, counted in leases; none yet is 0."""
+        return self._served
+
     def served(self, search_id: str) -> int:
         """Returns when the search was last granted a lease, counted in leases."""
         return self._served.get(search_id, 0)
@@ -114,9 +119,18 @@ class SearchCaches:
             self._idle.clear()
         self._idle.setdefault(wish, {}).update({state.id: state.version for state in states})
 
-    def needs(self, tx: Transaction, offers: Iterable[Offer]) -> Mapping[str, Needs]:
-        """Returns what the searches ask of workers, read where it is not known yet."""
-        unknown = [offer.id for offer in offers if offer.id not in self._needs]
+    def needs(self, tx: Transaction, offers: Sequence[Offer]) -> Mapping[str, Needs]:
+        """Returns what the searches ask of workers, read where it is not known yet.
+
+        What is remembered of other searches is dropped: they no longer run.
+        """
+        ids = {row[0] for row in offers}
+        if self._needs.keys() != ids:
+            self._read_needs(tx, [one for one in ids if one not in self._needs])
+            self._keep(ids)
+        return self._needs
+
+    def _read_needs(self, tx: Transaction, unknown: Sequence[str]) -> None:
         for first in range(0, len(unknown), READ_TOGETHER):
             ids = unknown[first : first + READ_TOGETHER]
             for row in tx.all(SpecText, SPECS, {"ids": ids}):
@@ -125,7 +139,6 @@ class SearchCaches:
                 dataset = spec.get("proxy", {}).get("dataset", BUILT_IN)
                 needs = Needs(frozenset(spec.get("pools", ())), dataset)
                 self._needs[row.id] = needs
-        return self._needs
 
     def forget(self, search_id: str) -> None:
         """Drops what is remembered of a search."""
@@ -134,7 +147,7 @@ class SearchCaches:
         for idle in list(self._idle.values()):
             idle.pop(search_id, None)
 
-    def keep(self, ids: set[str]) -> None:
+    def _keep(self, ids: set[str]) -> None:
         """Drops what is remembered of all other searches."""
         for search_id in set(self._needs) - ids:
             self.forget(search_id)
@@ -155,17 +168,21 @@ def eligible(
     """
     offers = tx.all(Offer, OFFERS)
     needs = caches.needs(tx, offers)
-    caches.keep({offer.id for offer in offers})
-    empty_at, pool = caches.empty_at(wish_of(request)), request.pool
+    empty_at, pool, any_data = caches.empty_at(wish_of(request)), request.pool, request.datasets
+    served = caches.served_at
     found = []
-    for offer in offers:
-        wanted = needs.get(offer.id)
-        if wanted is None or (wanted.pools and pool not in wanted.pools):
+    # With thousands of open searches the claim's time is this loop's.
+    for search_id, ordinal, version, running, dataset_hash in offers:
+        wanted = needs.get(search_id)
+        if wanted is None or empty_at.get(search_id) == version:
             continue
-        if empty_at.get(offer.id) == offer.version:
+        if wanted.pools and pool not in wanted.pools:
             continue
-        if request.datasets is None or _has_data(tx, offer, wanted.dataset, request, caches):
-            found.append((offer.running, caches.served(offer.id), offer.ordinal, offer.id))
+        if any_data is not None:
+            offer = Offer(search_id, ordinal, version, running, dataset_hash)
+            if not _has_data(tx, offer, wanted.dataset, request, caches):
+                continue
+        found.append((running, served.get(search_id, 0), ordinal, search_id))
     return found
 
 

@@ -14,7 +14,8 @@ from sqlalchemy import Double, Select, bindparam, literal_column, select
 
 from brainformer.search.errors import IllegalTransition, NotFound
 from brainformer.search.spec import SearchSpec
-from brainformer.search.sql.connection.database import POSTGRES_CLOCK, Transaction
+from brainformer.search.sql.connection.clock import POSTGRES_CLOCK
+from brainformer.search.sql.connection.database import Transaction
 from brainformer.search.sql.connection.tables import UNENDED, searches, trials
 from brainformer.search.sql.rows.table_rows import SearchRow, TrialRow
 from brainformer.search.sql.rows.values import read_spec

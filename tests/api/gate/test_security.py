@@ -145,7 +145,7 @@ def test_while_the_database_is_gone_only_tokens_known_before_are_let_in(tmp_path
     with client(tmp_path, token_cache_seconds=0) as http:
         assert http.get("/metrics", headers=bearer(secret)).status_code == 200
 
-        def gone() -> None:
+        def gone(**_: bool) -> None:
             raise StorageUnavailable("the server closed the connection")
 
         monkeypatch.setattr(http.app.state.controller.store._database, "read", gone)
@@ -195,6 +195,69 @@ def test_the_browser_gets_a_cookie_that_scripts_cannot_read(tmp_path):
         assert http.get(f"{ROOT}/searches").status_code == 200
         gone = http.delete(f"{ROOT}/session").headers["set-cookie"]
         assert "Max-Age=0" in gone
+
+
+def cookie_of(http) -> str:
+    return http.cookies["brainformer_session"]
+
+
+def test_a_session_is_no_token_and_ends_at_sign_out(tmp_path):
+    secret = token(tmp_path, "write")
+    with client(tmp_path, token_cache_seconds=60) as http:
+        http.post(f"{ROOT}/session", json={"token": secret})
+        session = cookie_of(http)
+        assert secret not in session
+        path = f"{ROOT}/searches"
+        assert http.get(path).status_code == 200
+        http.cookies.clear()
+        assert http.get(path, headers=bearer(session)).status_code == 401
+        stolen = {"Cookie": f"brainformer_session={session}"}
+        assert http.get(path, headers=stolen).status_code == 200
+        assert (
+            http.get(path, headers={"Cookie": f"brainformer_session={secret}"}).status_code == 401
+        )
+        assert http.delete(f"{ROOT}/session", headers=stolen).status_code == 204
+        assert http.get(path, headers=stolen).status_code == 401
+        assert http.delete(f"{ROOT}/session", headers=stolen).status_code == 204
+        assert http.get(path, headers=bearer(secret)).status_code == 200
+
+
+def test_a_session_ends_with_its_time_and_with_its_token(tmp_path):
+    now = [1_700_000_000.0]
+    store = open_store(settings_for(tmp_path).database_url, clock=lambda: now[0])
+    try:
+        actor = Actor(name="test")
+        record, secret = store.create_token("t", ["read"], expires_in_seconds=1000, actor=actor)
+        first = store.sessions.begin(secret, seconds=100)
+        long = store.sessions.begin(secret, seconds=5000)
+        assert store.sessions.begin("bf_unknown", seconds=100) is None
+        assert first is not None
+        assert long is not None
+        found = store.find_token(first)
+        assert found is not None
+        assert found.expires_at.timestamp() == now[0] + 100
+        assert store.find_token(long).expires_at.timestamp() == now[0] + 1000
+        now[0] += 101
+        assert store.find_token(first) is None
+        assert store.find_token(long) is not None
+        assert store.sessions.begin(first, seconds=100) is None
+        store.revoke_token(record.id, actor=actor)
+        assert store.find_token(long) is None
+    finally:
+        store.close()
+
+
+def test_sessions_of_one_token_are_bounded_and_kept_as_hashes(tmp_path):
+    store = open_store(settings_for(tmp_path).database_url)
+    try:
+        actor = Actor(name="test")
+        _, secret = store.create_token("t", ["read"], expires_in_seconds=None, actor=actor)
+        begun = [store.sessions.begin(secret, seconds=100) for _ in range(103)]
+        assert [store.find_token(one) is None for one in begun] == [True] * 3 + [False] * 100
+        everything = (tmp_path / "rest.db").read_bytes() + (tmp_path / "rest.db-wal").read_bytes()
+        assert not [one for one in begun if one.encode() in everything]
+    finally:
+        store.close()
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1"])

@@ -1,3 +1,4 @@
+import resource
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from tests.api.rest_site import (
     client,
     create,
     finish,
+    served,
 )
 
 
@@ -52,6 +54,24 @@ def test_metrics_tell_outcomes_lease_ages_latencies_and_utilisation(tmp_path):
     assert f'brainformer_http_requests_total{{method="POST",{route},status="200"}} 1.0' in text
 
 
+def test_metrics_tell_how_the_process_and_its_pools_are(tmp_path):
+    with client(tmp_path) as http:
+        create(http)
+        text = http.get("/metrics").text
+    assert metric(text, "process_resident_memory_bytes") > 10 * 2**20
+    assert 3 < metric(text, "process_open_fds") < metric(text, "process_max_fds")
+    assert metric(text, 'python_gc_collections_total{generation="2"}') >= 0
+    assert metric(text, "brainformer_threads") > 1
+    assert metric(text, 'brainformer_pool_threads_most{pool="requests"}') == 40
+    assert metric(text, 'brainformer_pool_threads_taken{pool="care"}') == 1  # it asks itself
+    assert metric(text, 'brainformer_database_connections_most{group="write"}') == 1
+    assert metric(text, "brainformer_database_writable") == 1
+    assert 0 <= metric(text, "brainformer_database_seconds_since_write") < 60
+    for task in ("events", "reaper", "pulse", "retention"):
+        assert metric(text, f'brainformer_task_up{{task="{task}"}}') == 1
+        assert 0 <= metric(text, f'brainformer_task_seconds{{task="{task}"}}') < 60
+
+
 def test_metrics_do_not_grow_with_foreign_paths_and_methods(tmp_path):
     with client(tmp_path) as http:
         for index in range(20):
@@ -68,7 +88,7 @@ def test_readiness_follows_the_database_and_liveness_does_not(tmp_path, monkeypa
         assert metric(http.get("/metrics").text, "brainformer_database_up") == 1
         store = http.app.state.controller.store
 
-        def gone() -> None:
+        def gone(**_: bool) -> None:
             raise StorageUnavailable("the server closed the connection")
 
         monkeypatch.setattr(store._database, "read", gone)
@@ -96,6 +116,49 @@ def test_a_signal_closes_open_streams_and_waiting_claims_in_time(tmp_path, how, 
         list(others)
         assert running.process.wait(timeout=8) == exit_code
         assert time.monotonic() - began < 5
+
+
+def test_head_is_served_wherever_get_is(tmp_path):
+    with client(tmp_path) as http:
+        made = create(http)
+        pages = ["/readyz", "/healthz", "/metrics", "/docs", "/", f"{ROOT}/openapi.json"]
+        pages += [f"{ROOT}/searches", f"{ROOT}/searches/{made['id']}", f"{ROOT}/none"]
+        for page in pages:
+            head, whole = http.head(page), http.get(page)
+            assert (head.status_code, head.content) == (whole.status_code, b""), page
+            assert head.headers["content-type"] == whole.headers["content-type"]
+        assert http.head(f"{ROOT}/leases/claim").status_code == 405
+
+
+def test_the_head_of_a_stream_ends(tmp_path):
+    with served(tmp_path) as (http, _):
+        assert http.head(f"{ROOT}/events").status_code == 200
+        assert http.get("/healthz").status_code == 200
+
+
+def test_a_disk_that_is_full_is_told_by_readiness_until_there_is_space(tmp_path):
+    with controller_process(database(tmp_path)) as running:
+        pid, log = running.process.pid, tmp_path / "rest.db-wal"
+        none_more = (log.stat().st_size, resource.RLIM_INFINITY)
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, none_more)
+        end = time.monotonic() + 20  # a probe writes if nobody has for a while
+        while (answer := httpx.get(f"{running.url}/readyz", trust_env=False)).status_code == 200:
+            assert time.monotonic() < end
+            time.sleep(0.5)
+        assert answer.status_code == 503
+        assert answer.json()["code"] in {"storage_full", "storage_unreachable"}
+        refused = httpx.post(f"{running.url}{ROOT}/searches", json=SPEC, trust_env=False)
+        assert refused.status_code == 503
+        everything = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, everything)
+        assert httpx.get(f"{running.url}/readyz", trust_env=False).status_code == 200
+
+
+def test_a_file_that_was_removed_is_told_by_readiness(tmp_path):
+    with controller_process(database(tmp_path)) as running:
+        (tmp_path / "rest.db").unlink()
+        answer = httpx.get(f"{running.url}/readyz", trust_env=False)
+        assert (answer.status_code, answer.json()["code"]) == (503, "storage_replaced")
 
 
 def test_logs_are_json_with_request_id_and_actor(tmp_path):

@@ -23,7 +23,7 @@ def counted(database: Database) -> Iterator[list[int]]:
     def watch(connection: Any, *_: object) -> None:
         connection.set_progress_handler(tick, 100)
 
-    engines = {database._write_engine, database._read_engine}
+    engines = {database._engines.write, database._engines.read}
     for engine in engines:
         event.listen(engine, "checkout", watch)
     try:

@@ -114,6 +114,20 @@ def test_an_old_database_is_refused_until_it_is_brought_up_and_then_goes_on(
     site.store.close()
 
 
+def test_the_checkout_may_lie_below_any_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = tmp_path / "job%2Fmain %(here)s"
+    shutil.copytree(Path(migration.__file__).parent / "migrations", place / "migrations")
+    monkeypatch.setattr(migration, "__file__", str(place / "migration.py"))
+    migration._revisions.cache_clear()
+    try:
+        migration.upgrade(url(tmp_path / "search.db"))
+        migration.check(url(tmp_path / "search.db"))
+    finally:
+        migration._revisions.cache_clear()
+
+
 def test_there_is_an_old_database_of_every_schema_but_the_present_one() -> None:
     from alembic.script import ScriptDirectory
 

@@ -13,6 +13,7 @@ from brainformer.search.errors import (
     StorageBusy,
     StorageDamaged,
     StorageFull,
+    StorageHeld,
     StorageReadOnly,
     StorageUnavailable,
     StorageUnreachable,
@@ -59,7 +60,7 @@ def test_a_file_that_another_process_writes_is_busy(site: Site, file: Path) -> N
     pragma(site, "busy_timeout = 10")
     other = sqlite3.connect(file, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
-    assert trouble(site) is StorageBusy
+    assert trouble(site) is StorageHeld
     other.close()
     site.create()
 
@@ -109,13 +110,13 @@ def test_a_file_with_a_torn_page_is_damaged(site: Site, file: Path) -> None:
     [
         ("40P01", StorageBusy),
         ("40001", StorageBusy),
-        ("55P03", StorageBusy),
+        ("55P03", StorageHeld),
         ("53100", StorageFull),
         ("25006", StorageReadOnly),
         ("57P03", StorageUnreachable),
         ("08006", StorageUnreachable),
         ("XX001", StorageDamaged),
-        ("57014", StorageUnavailable),
+        ("57014", StorageHeld),
     ],
 )
 def test_a_servers_codes_are_told_apart(
@@ -138,7 +139,7 @@ def test_a_row_that_stays_locked_is_busy(server_site: Site) -> None:
 
     with database.write() as holder:
         lock_search(holder, search_id)
-        with pytest.raises(StorageBusy, match="lock timeout"):
+        with pytest.raises(StorageHeld, match="another session holds a lock"):
             lock_soon()
 
 

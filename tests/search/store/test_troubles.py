@@ -177,7 +177,7 @@ def test_a_connection_that_the_server_closed_is_noticed_before_it_is_used(
         assert site.search(search_id).status is SearchStatus.RUNNING
         site.claim()
     assert len(pings) >= 5
-    monkeypatch.setattr("brainformer.search.sql.connection.engine.SILENT_SECONDS", 0.0)
+    monkeypatch.setattr("brainformer.search.sql.connection.postgres.SILENT_SECONDS", 0.0)
     before = len(pings)
     site.claim()
     assert len(pings) > before

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import math
-from collections.abc import Iterator
+import pickle
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from ray.tune.search import Searcher
 from brainformer.search.ask_tell.contract import ask_tell_spec
 from brainformer.search.ask_tell.in_memory import MemorySearch
 from brainformer.search.ask_tell.in_sql import open_sql_search
+from brainformer.search.errors import Conflict
 from brainformer.search.space.genome import parse_genome
 from brainformer.worker.tune.evolution_searcher import EvolutionSearcher
 from tests.search.spaces import sequences
@@ -124,6 +127,18 @@ def small_cluster() -> Iterator[None]:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda one: pickle.loads(pickle.dumps(one))])
+def test_a_copy_says_why_it_is_of_no_use(duplicate: Callable[[Searcher], Searcher]) -> None:
+    other = duplicate(EvolutionSearcher(MemorySearch(SPEC)))
+    for use in (
+        lambda: other.suggest("t0"),
+        lambda: other.on_trial_complete("t0", {"fitness": 1.0}),
+        lambda: other.restore("folder"),
+    ):
+        with pytest.raises(Conflict, match="begin a new Tuner with EvolutionSearcher"):
+            use()
+
+
 def test_a_real_tune_run_is_told_whatever_was_reported(small_cluster: None, tmp_path: Path) -> None:
     search = MemorySearch(SPEC)
     tuner = tune.Tuner(

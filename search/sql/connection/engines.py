@@ -1,0 +1,106 @@
+"""The engines of one database: who writes, who reads, and who must be served while all others wait.
+
+Each has so many places; who finds none within their patience is told so.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from sqlalchemy import URL, Connection, Engine
+
+from brainformer.search.errors import StorageHeld
+from brainformer.search.sql.connection.engine import SQLITE_CONNECTIONS, is_memory, make_engine
+from brainformer.search.sql.connection.postgres import (
+    CONNECTIONS,
+    LIMITS_OF_TRANSACTION,
+    is_pooled,
+    make_postgres_engine,
+)
+from brainformer.search.store.patience import ANSWER_SECONDS, seconds_left
+
+ASIDE_CONNECTIONS = 6
+
+
+class Places:
+    """So many at once; the others wait, for as long as they may."""
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self._free = threading.BoundedSemaphore(most)
+        self.taken = 0
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def one(self) -> Iterator[None]:
+        """Holds a place.
+
+        Raises:
+            StorageHeld: none became free in time.
+        """
+        wait = longest_wait()
+        if not wait or not self._free.acquire(timeout=wait):
+            raise StorageHeld("every connection to it is in use")
+        with self._lock:
+            self.taken += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self.taken -= 1
+            self._free.release()
+
+
+class Engines:
+    """The engines of one database; `read` and `aside` may be the same as `write`.
+
+    Attributes:
+        places: Of each group of connections, by name.
+        places_of: The group of each engine.
+    """
+
+    def __init__(self, url: URL) -> None:
+        self.write: Engine
+        self.read: Engine
+        self.aside: Engine
+        self._pooled = url.get_backend_name() == "postgresql" and is_pooled(url)
+        if url.get_backend_name() == "postgresql":
+            self.write = make_postgres_engine(url)
+            self.read = _only_reading(self.write)
+            self.aside = _only_reading(make_postgres_engine(url, connections=ASIDE_CONNECTIONS))
+            self.places = {"work": Places(CONNECTIONS), "aside": Places(ASIDE_CONNECTIONS)}
+            self.places_of = {self.write: "work", self.read: "work", self.aside: "aside"}
+            return
+        self.write = make_engine(url, immediate=True)
+        self.read = self.aside = self.write if is_memory(url) else make_engine(url)
+        self.places = {"write": Places(1), "read": Places(SQLITE_CONNECTIONS)}
+        self.places_of = {self.read: "read"} | {self.write: "write"}
+
+    @contextmanager
+    def begin(self, engine: Engine) -> Iterator[Connection]:
+        """Yields a connection in a transaction that is committed at the end.
+
+        Raises:
+            StorageHeld: none became free in time.
+        """
+        with self.places[self.places_of[engine]].one(), engine.begin() as connection:
+            if self._pooled:
+                connection.exec_driver_sql(LIMITS_OF_TRANSACTION)
+            yield connection
+
+    def dispose(self) -> None:
+        """Closes all connections."""
+        for engine in self.places_of:
+            engine.dispose()
+
+
+def longest_wait() -> float:
+    """Returns how long the present caller may wait, in seconds."""
+    left = seconds_left()
+    return ANSWER_SECONDS if left is None else left
+
+
+def _only_reading(engine: Engine) -> Engine:
+    return engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
