@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 
 from fastapi import APIRouter, FastAPI
@@ -25,6 +26,7 @@ from brainformer.api.reference.openapi import operation_id, schema_maker
 from brainformer.api.routes import (
     catalogue,
     certificates,
+    charts,
     events,
     leases,
     operation,
@@ -36,6 +38,7 @@ from brainformer.api.routes import (
     trials,
 )
 from brainformer.api.settings import Settings
+from brainformer.search.errors import StorageError
 from brainformer.search.store.contract import SearchStore
 
 DESCRIPTION = (
@@ -81,6 +84,7 @@ def create_app(settings: Settings, *, store: SearchStore | None = None) -> FastA
         trials,
         reports,
         certificates,
+        charts,
         events,
         leases,
         catalogue,
@@ -130,11 +134,19 @@ def assemble(settings: Settings, store: SearchStore) -> Controller:
 async def _lifespan(parts: Controller, _app: FastAPI) -> AsyncIterator[None]:
     parts.metrics.watch_tasks(parts.hub.tasks_up)
     await parts.hub.start()
+    warming = asyncio.create_task(_warm(parts.store))
     try:
         yield
     finally:
         await parts.hub.stop()
+        await warming
         await run_in_threadpool(parts.store.close)
+
+
+async def _warm(store: SearchStore) -> None:
+    """Reads what the dashboard will show first; a store that cannot be read says so later."""
+    with suppress(StorageError):
+        await run_in_threadpool(store.charts.warm)
 
 
 def _open(settings: Settings) -> SearchStore:

@@ -72,6 +72,19 @@ class Trials(Answer):
     items: tuple[TrialRecord, ...]
 
 
+class TrialTable(Answer):
+    """Rows of a sorted and filtered table, and how many it has in all."""
+
+    items: tuple[TrialRecord, ...]
+    total: int
+
+
+class SparkLine(Answer):
+    """The best single run so far, for a line as small as a word; null before the first."""
+
+    best: tuple[float | None, ...]
+
+
 class Baselines(Answer):
     """The baseline's figures, pool by pool."""
 

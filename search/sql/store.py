@@ -10,6 +10,7 @@ from typing_extensions import override
 from brainformer.search.errors import LeaseLost, NotFound, StorageUnavailable
 from brainformer.search.spec import Limits, SearchSpec, resolve_spec
 from brainformer.search.sql import searches, tokens
+from brainformer.search.sql.chart_store import SqlCharts
 from brainformer.search.sql.connection.database import Clock, Database
 from brainformer.search.sql.connection.migration import check_connection, prepare
 from brainformer.search.sql.pool_store import SqlPools
@@ -74,6 +75,7 @@ class SqlStore(SearchStore):
         self._caches = SearchCaches()
         self.pools: SqlPools = SqlPools(database)
         self.studies: SqlStudies = SqlStudies(database)
+        self.charts: SqlCharts = SqlCharts(database)
         self._token_uses = tokens.TokenUses()
         try:
             prepare(database.engine)

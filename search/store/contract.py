@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from brainformer.search.spec import Limits, SearchSpec
 from brainformer.search.status import SearchStatus
 from brainformer.search.store.actor import Actor
+from brainformer.search.store.chart_store import ChartStore
 from brainformer.search.store.pool_store import PoolStore
 from brainformer.search.store.records import (
     AttemptRecord,
@@ -65,10 +66,13 @@ class SearchStore(ABC):
 
     Attributes:
         pools: The kinds of hardware that work: looked at, drained, resumed.
+        studies: Certificates and what else is measured beside a search.
+        charts: Searches as columns and in summary, for pictures.
     """
 
     pools: PoolStore
     studies: StudyStore
+    charts: ChartStore
 
     # Searches
 
