@@ -80,9 +80,13 @@ class TrialTable(Answer):
 
 
 class SparkLine(Answer):
-    """The best single run so far, for a line as small as a word; null before the first."""
+    """The best single run so far, for a line as small as a word; null before the first.
+
+    `pools` are those that have worked on the search.
+    """
 
     best: tuple[float | None, ...]
+    pools: tuple[str, ...]
 
 
 class Baselines(Answer):

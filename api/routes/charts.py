@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Depends, Query, Response
 
@@ -24,6 +24,24 @@ from brainformer.search.charts.pictures import (
 from brainformer.search.store.chart_store import Stretch
 
 router = APIRouter(prefix="/searches/{search_id}/charts", tags=["charts"], dependencies=[Reads])
+TableSort = Literal[
+    "number",
+    "-number",
+    "fitness",
+    "-fitness",
+    "loss",
+    "-loss",
+    "step_time_ms",
+    "-step_time_ms",
+    "parameters",
+    "-parameters",
+    "finished",
+    "-finished",
+    "status",
+    "-status",
+    "pool",
+    "-pool",
+]
 LAST_NUMBER = 2**31 - 1
 WORD = r"^[^\x00-\x1f]{1,64}$"
 
@@ -107,7 +125,8 @@ def get_machines(parts: Parts, search_id: SearchId) -> Response:
 @router.get("/spark", response_model=SparkLine, responses=problems(404, 409))
 def get_spark(parts: Parts, search_id: SearchId) -> Response:
     """Returns the best single run so far at up to 40 places of the search."""
-    return answer(SparkLine(best=tuple(parts.store.charts.spark(search_id))))
+    best, pools = parts.store.charts.spark(search_id)
+    return answer(SparkLine(best=tuple(best), pools=tuple(pools)))
 
 
 @router.get("/table", response_model=TrialTable, responses=problems(404, 409))
@@ -115,9 +134,7 @@ def get_table(
     parts: Parts,
     search_id: SearchId,
     where: Where,
-    sort: Annotated[
-        str, Query(pattern=r"^-?[a-z_]{1,32}$", description="A leading minus is descending.")
-    ] = "-number",
+    sort: Annotated[TableSort, Query(description="A leading minus is descending.")] = "-number",
     word: Annotated[
         list[Annotated[str, Query(pattern=WORD)]] | None,
         Query(

@@ -91,6 +91,20 @@ async def create_search(
     return tagged(record, status=201, location=f"{request.url.path}/{record.id}")
 
 
+@router.post(
+    "/check",
+    response_model=SearchSpec,
+    openapi_extra=SPEC_BODY,
+    responses=problems(413, 415),
+    dependencies=[Reads],
+)
+async def check_search(request: Request, parts: Parts) -> Response:
+    """Checks a spec as `create_search` does; returns it with its defaults and creates nothing."""
+    spec = await _spec_in(request)
+    await run_in_threadpool(admit, spec, parts.settings, parts.datasets)
+    return answer(spec)
+
+
 @router.get("", response_model=SearchPage, responses=problems(), dependencies=[Reads])
 def list_searches(
     request: Request,

@@ -12,6 +12,7 @@ from brainformer.search.charts.columns import Flags, Floats, Integers, TrialColu
 from brainformer.search.charts.pictures import Composition
 
 STRETCHES = 100
+LEAST = 8  # candidates a stretch: fewer show chance rather than the search's course
 
 
 class Ingredients:
@@ -65,10 +66,11 @@ def features(genome: Mapping[str, Any]) -> dict[tuple[str, str], float]:
 
 
 def composition(columns: TrialColumns, ingredients: Ingredients, shown: Flags) -> Composition:
-    """Returns the means over at most 100 stretches of candidates in order of completion."""
+    """Returns means over at most 100 stretches of candidates in order of completion."""
     at = np.flatnonzero(shown & (columns.whole("rank") >= 0))
     at = at[np.argsort(columns.whole("rank")[at])]
-    parts = [part for part in np.array_split(at, min(STRETCHES, max(1, len(at)))) if part.size]
+    many = min(STRETCHES, max(1, len(at) // LEAST))
+    parts = [part for part in np.array_split(at, many) if part.size]
     sums = {
         feature: np.asarray([values[part].sum() for part in parts])
         for feature, values in ingredients.columns.items()

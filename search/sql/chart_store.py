@@ -244,10 +244,11 @@ class SqlCharts(ChartStore):
         )
 
     @override
-    def spark(self, search_id: str) -> list[float | None]:
+    def spark(self, search_id: str) -> tuple[list[float | None], list[str]]:
         with self._database.read() as tx:
             search = searches.find(tx, search_id)
-            return chart_rows.spark_line(tx, search.id, search.next_number)
+            pools = [row.pool for row in baseline_rows(tx, search.id)]
+            return chart_rows.spark_line(tx, search.id, search.next_number), pools
 
     def _holding(self, tx: Transaction, search_id: str, found: Followed, word: str) -> Flags:
         """Returns which trials a word of the filter holds of; texts are read once, then by seq."""

@@ -108,5 +108,5 @@ class ChartStore(ABC):
         """Returns what a trial's block costs, sub-layer by sub-layer."""
 
     @abstractmethod
-    def spark(self, search_id: str) -> list[float | None]:
-        """Returns the best single run so far at up to 40 places of the search, for a small line."""
+    def spark(self, search_id: str) -> tuple[list[float | None], list[str]]:
+        """Returns the best single run so far at up to 40 places, and the search's pools."""
