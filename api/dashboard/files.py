@@ -64,7 +64,7 @@ class Asset:
 
 
 @router.api_route("/", methods=["GET", "HEAD"], name="dashboard")
-def page(request: Request) -> Response:
+async def page(request: Request) -> Response:
     """Returns the page, checked again at every visit, so that an upgrade is seen at once."""
     headers = {
         "Cache-Control": "no-cache",
@@ -75,7 +75,7 @@ def page(request: Request) -> Response:
 
 
 @router.api_route("/assets/{label}/{path:path}", methods=["GET", "HEAD"], name="dashboard_asset")
-def asset(request: Request, label: str, path: str) -> Response:
+async def asset(request: Request, label: str, path: str) -> Response:
     """Returns one file of the version `label`, to be kept by the browser for good.
 
     Raises:
@@ -107,8 +107,15 @@ def _assets() -> Mapping[str, Asset]:
 @cache
 def _page() -> Asset:
     html = _assets()[PAGE].body.decode()
+    html = html.replace("{{modules}}", "\n  ".join(_preloads()))
     html = html.replace("{{assets}}", f"/assets/{assets_label()}")
     return Asset.of(PAGE, html.encode())
+
+
+def _preloads() -> list[str]:
+    """Returns links that have browsers fetch all modules at once, not one import after another."""
+    modules = (name for name in sorted(_assets()) if "/" in name and name.endswith(".js"))
+    return [f'<link rel="modulepreload" href="{{{{assets}}}}/{name}">' for name in modules]
 
 
 def _walk(folder: Traversable, prefix: str) -> list[tuple[str, Traversable]]:

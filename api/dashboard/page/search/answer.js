@@ -26,17 +26,25 @@ export function drawAnswer(box, view) {
     box,
     element(
       "a", { class: "answer-block", href: view.address({ trial: trial.number }), "aria-label": `Best block, trial #${trial.number}: open it` },
-      blockDiagram(trial.genome, { proxy: search.spec.proxy, label: `Block of trial #${trial.number}` }),
+      hidden(blockDiagram(trial.genome, { proxy: search.spec.proxy, label: `Block of trial #${trial.number}` })),
     ),
     element(
       "div", { class: "answer-words" },
-      element("h2", {}, "Best block ", element("a", { href: view.address({ trial: trial.number }), "data-trial": trial.number }, `#${trial.number}`), several ? element("span", { class: "muted" }, ` on ${trial.pool}`) : null),
+      element("h2", {}, "Best block ", element("a", { class: "linked", href: view.address({ trial: trial.number }), "data-trial": trial.number }, `#${trial.number}`), several ? element("span", { class: "muted" }, ` on ${trial.pool}`) : null),
       element("p", { class: `answer-figure${figure.confirmed ? "" : " unsure"}`, id: "best-figure" }, figure.text),
       element("p", { class: "muted" }, figure.confirmed ? `nats a token better than the baseline, ${figure.note}` : figure.note),
       element("p", { class: "answer-verdict" }, verdictSentence(best), best.interval ? ` 95 % interval of the gain: ${format.fitness(best.interval[0])} to ${format.fitness(best.interval[1])}.` : ""),
     ),
     facts(view),
   );
+}
+
+// The link around a picture has a name of its own; the picture in words is in the drawer.
+function hidden(picture) {
+  picture.removeAttribute("role");
+  picture.removeAttribute("aria-label");
+  picture.setAttribute("aria-hidden", "true");
+  return picture;
 }
 
 function nothingYet({ search, waiting }) {

@@ -17,6 +17,8 @@ import { SearchSession } from "./session.js";
 import { hasEnded, paceOf } from "./stage.js";
 
 const FAILURES_MS = 15_000;
+const ANSWER_MS = 15_000;
+const NAVIGATOR_MS = 4000;
 
 export class SearchPage {
   // `app`: {api, state, access, onNotice(notice)}.
@@ -134,7 +136,7 @@ export class SearchPage {
   async drawAnswer(waiting) {
     const { session, app } = this;
     const { best, search } = session;
-    const key = JSON.stringify([best === undefined, best?.trial.number, best?.repeats, best?.mean_fitness, search.counts, search.status, waiting, session.whole.overview.best.number.at(-1), Math.floor(app.api.now() / 60_000)]);
+    const key = JSON.stringify([best === undefined, best?.trial.number, best?.repeats, best?.mean_fitness, search.status, waiting, session.whole.overview.best.number.at(-1), Math.floor(app.api.now() / ANSWER_MS)]);
     if (this.answered === key) return;
     this.answered = key;
     const draw = () => {
@@ -201,11 +203,22 @@ export class SearchPage {
     }
     const { from, to } = session.where;
     this.parts.navigator.hidden = session.whole.overview.total < 2;
-    this.navigator.draw(session.whole.overview, from, to);
-    if (session.front && this.stepped !== `${key} ${session.slowAt}`) {
-      this.stepped = `${key} ${session.slowAt}`;
+    this.drawNavigator(from, to);
+    const single = session.front?.cells.count.length === 0 ? data.points.number.length : 0;
+    const stepKey = JSON.stringify([session.frontAt, data.first, single, [...hidden], look.selected, state.get("pool")]);
+    if (session.front && this.stepped !== stepKey) {
+      this.stepped = stepKey;
       this.step.draw({ ...look, front: session.front });
     }
+  }
+
+  // The whole in small need not follow every result.
+  drawNavigator(from, to) {
+    const { overview } = this.session.whole;
+    const key = JSON.stringify([from, to, Math.floor(Date.now() / NAVIGATOR_MS), overview.first, this.session.where.pool]);
+    if (this.navigated === key) return;
+    this.navigated = key;
+    this.navigator.draw(overview, from, to);
   }
 
   // While the stretch moves, what is there already is shown; the rest is read when it rests.

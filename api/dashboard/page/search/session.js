@@ -23,6 +23,8 @@ export class SearchSession {
     this.where = { pool: "", from: null, to: null };
     this.abort = new AbortController();
     this.slowAt = 0;
+    this.frontAt = 0;
+    this.rows = new Map(); // records that the table has read, for a drawer that opens at once
   }
 
   open(where) {
@@ -120,7 +122,10 @@ export class SearchSession {
       this.get("/charts/front", stretch),
       this.search.best_trial_number === null ? null : this.orNull(this.get("/best")),
     ]);
-    if (JSON.stringify(stretch) === JSON.stringify(this.stretch())) this.front = front;
+    if (JSON.stringify(stretch) === JSON.stringify(this.stretch())) {
+      this.front = front;
+      this.frontAt = this.slowAt;
+    }
     this.best = best;
     this.tell("slow");
   }

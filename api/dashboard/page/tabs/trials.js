@@ -88,6 +88,10 @@ export class TrialsTab {
     if (this.key !== key) return;
     this.pages.set(page, found.items);
     this.total = found.total;
+    this.drawn = null;
+    const { rows } = this.session;
+    if (rows.size > 1000) rows.clear();
+    for (const record of found.items) rows.set(record.number, record);
   }
 
   window() {
@@ -152,6 +156,9 @@ export class TrialsTab {
       return;
     }
     const { first, last } = this.window();
+    const key = JSON.stringify([first, last, this.app.state.get("trial"), this.session.best?.trial.number, this.app.state.get("pins")]);
+    if (this.drawn === key) return;
+    this.drawn = key;
     const focused = document.activeElement?.closest?.(".grid-row")?.dataset?.number;
     const rows = [];
     for (let i = first; i <= last; i += 1) {

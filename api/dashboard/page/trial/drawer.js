@@ -67,7 +67,7 @@ export class TrialDrawer {
     if (changed) {
       setText(this.title, `Trial #${number}`);
       setText(this.figure, "");
-      const known = this.details.get(number);
+      const known = this.details.get(number) ?? this.partial(number);
       if (known) this.show(known);
       else {
         replace(this.buttons);
@@ -78,6 +78,12 @@ export class TrialDrawer {
     } else if (this.isOpenTrial() || this.seq !== this.session.whole.overview.seq) {
       this.readLater(number);
     }
+  }
+
+  // What the table knows of a trial: enough to open the drawer at once.
+  partial(number) {
+    const record = this.session.rows.get(number);
+    return record ? { trial: { ...record, attempts: [], changes: [] }, ancestry: [], parent: null, costs: null } : null;
   }
 
   // News are read soon, and not more often than a reader could follow.
@@ -139,7 +145,7 @@ export class TrialDrawer {
       section("Block", element("div", { class: "drawer-block" }, diagram), parent ? element("p", { class: "changed-note" }, "differs from its parent") : null),
       section("Where it comes from", element("p", { id: "drawer-origin" }, origin(trial)), words.length ? element("ul", { class: "changes" }, words.map((text) => element("li", {}, text))) : null, this.ancestry(detail)),
       section("Learning curve", curveBox),
-      section("Costs by sub-layer, of one block", element("div", { class: "table-scroll", tabindex: "0", role: "region", "aria-label": "Costs by sub-layer" }, costTable(detail.costs))),
+      section("Costs by sub-layer, of one block", element("div", { class: "table-scroll", tabindex: "0", role: "region", "aria-label": "Costs by sub-layer" }, detail.costs ? costTable(detail.costs) : "…")),
       section("Measured", measurements(trial)),
       section("Attempts", trial.attempts.length ? attemptList(trial.attempts) : element("p", { class: "muted" }, "none yet")),
     );
