@@ -14,8 +14,10 @@ from html import escape
 import yaml
 
 from brainformer.api.report.certainty import verdict_sentence
+from brainformer.api.report.pictures import STYLE as PICTURES
+from brainformer.api.report.pictures import fitness_picture, step_time_picture
 from brainformer.api.report.soundness import soundness
-from brainformer.api.report.svg_scatter import Point, scatter
+from brainformer.search.charts.pictures import Front, Overview
 from brainformer.search.errors import NotFound
 from brainformer.search.space.genome import Genome
 from brainformer.search.store.contract import SearchStore, TrialFilter
@@ -30,7 +32,7 @@ from brainformer.search.trials.trial import TrialKind, TrialStatus
 TOP = 20
 ANCESTORS = 200
 STYLE = """
-:root { color-scheme: light dark; --line: #8886; --best: #d62728; --mark: #1f77b4; }
+:root { color-scheme: light dark; --line: #8886; }
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 56rem; margin: 2rem auto; padding: 0 1rem; }
 h1 { margin-bottom: 0; } h2 { margin-top: 2rem; font-size: 1.15rem; }
 table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
@@ -44,7 +46,6 @@ li.attention { border-left-color: #1f77b4; } li.feed_forward { border-left-color
 li.moe { border-left-color: #ff7f0e; }
 svg { width: 100%; height: auto; } svg text { font-size: 12px; fill: currentColor; }
 svg .axis { stroke: currentColor; opacity: .5; } svg .guide { stroke: var(--line); }
-svg .dot { fill: var(--mark); opacity: .7; } svg .front { fill: var(--best); }
 """
 
 
@@ -56,9 +57,9 @@ class Findings:
     baselines: Sequence[BaselineSummary]
     best: BestRecord | None
     top: Sequence[TrialRecord]
-    front: Sequence[TrialRecord]
-    population: Sequence[TrialRecord]
     ancestry: Sequence[TrialRecord]
+    overview: Overview
+    step_times: Front
 
 
 def read_findings(store: SearchStore, search_id: str) -> Findings:
@@ -81,9 +82,9 @@ def read_findings(store: SearchStore, search_id: str) -> Findings:
         baselines=store.baselines(search.id),
         best=best,
         top=store.list_trials(search.id, where=completed, limit=TOP).items,
-        front=store.pareto(search.id),
-        population=store.population(search.id),
         ancestry=() if number is None else store.ancestry(search.id, number, limit=ANCESTORS),
+        overview=store.charts.overview(search.id),
+        step_times=store.charts.front(search.id),
     )
 
 
@@ -94,7 +95,7 @@ def report_html(findings: Findings) -> str:
         _summary(findings),
         _best(findings.best),
         _soundness(findings),
-        _plot(findings),
+        _plots(findings),
         _section("Best trials", _trial_table(findings.top)),
         _section("Baselines", _baseline_table(findings.baselines)),
         _section("How the best block came about", _ancestry_table(findings.ancestry)),
@@ -103,7 +104,8 @@ def report_html(findings: Findings) -> str:
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         f"<title>{escape(search.name)}: search report</title>"
-        f'<meta name="viewport" content="width=device-width"><style>{STYLE}</style></head>'
+        f'<meta name="viewport" content="width=device-width">'
+        f"<style>{STYLE}{PICTURES}</style></head>"
         f"<body><h1>{escape(search.name)}</h1>{''.join(sections)}</body></html>"
     )
 
@@ -161,32 +163,20 @@ def _told(layer: dict[str, object]) -> str:
     return f"{layer['kind']}: {fields}".replace("_", " ")
 
 
-def _plot(findings: Findings) -> str:
-    front = {trial.number for trial in findings.front}
-    shown = {t.number: t for t in (*findings.population, *findings.top, *findings.front)}
-    points = [
-        Point(
-            x=trial.measurements.step_time_ms,
-            y=trial.measurements.validation_loss,
-            kind="front" if number in front else "dot",
-            label=f"trial {number}",
-        )
-        for number, trial in sorted(shown.items())
-        if trial.measurements.step_time_ms is not None
-        and trial.measurements.validation_loss is not None
-    ]
-    if not points:
-        return ""
-    lines = [b.validation_loss for b in findings.baselines if b.validation_loss is not None]
-    drawn = scatter(points, x_label="step time, ms", y_label="loss, nats a token", guides=lines)
-    words = "<p>The population, the best and the Pareto front (red); lines are baselines.</p>"
-    return _section("Loss against step time", words + drawn)
+def _plots(findings: Findings) -> str:
+    """Returns the dashboard's two charts."""
+    drawn = (
+        ("Fitness of every trial", fitness_picture(findings.overview)),
+        ("Gain against step time", step_time_picture(findings.overview, findings.step_times)),
+    )
+    return "".join(_section(title, picture) for title, picture in drawn if picture)
 
 
 def _trial_table(trials: Iterable[TrialRecord]) -> str:
     rows = [
         [
             str(trial.number),
+            trial.pool or "-",
             _number(trial.fitness, 4),
             _number(trial.measurements.validation_loss, 4),
             _number(trial.measurements.bits_per_byte, 4),
@@ -200,7 +190,8 @@ def _trial_table(trials: Iterable[TrialRecord]) -> str:
     ]
     heads = (
         "trial",
-        "fitness",
+        "pool",
+        "fitness, one run",
         "loss",
         "bits/byte",
         "step ms",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import Any
 
 import pytest
@@ -229,3 +230,15 @@ def test_pictures_of_a_search_without_trials_are_empty_and_of_none_are_404(worke
     empty = worker.create_search(name="empty")
     get(worker, empty, picture)
     assert worker.http.get(f"/searches/nothing/charts/{picture}").status_code == 404
+
+
+def test_the_report_draws_every_pool_against_its_own_baseline(worker, search):
+    html = worker.http.get(f"/searches/{search}/report").text
+    drawing = html.split("Gain against step time")[1].split("</svg>")[0]
+    told = re.findall(r"<title>trial (\d+): ([\d.]+), (-?[\d.e-]+)</title>", drawing)
+    ratios = {int(number): float(ratio) for number, ratio, _ in told}
+    assert len(ratios) == 7
+    assert all(0.6 < ratio < 1.4 for ratio in ratios.values())
+    assert {f"● {SLOW}", f"● {FAST}"} <= set(re.findall(r"● \w+", html))
+    assert "pool-0" in drawing
+    assert "pool-1" in drawing

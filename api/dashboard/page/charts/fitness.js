@@ -89,7 +89,7 @@ export class FitnessChart {
       nodes.push(svg("path", { class: `points ${color} ${SERIES[series].filled ? "filled" : "open"}`, d: markPath(series, places) }));
     }
     for (const band of data.bands) this.marks.push(...bandMarks(band, data, x, inside, time, (from, to) => this.on.stretch(from, to)));
-    if (under) nodes.push(svg("text", { class: "tick", x: area.left + 4, y: area.bottom - 5 }, `${under} below ${format.fitness(domain[0])}`));
+    if (under) nodes.push(svg("text", { class: "tick halo", x: area.left + 4, y: area.bottom - 5 }, `${under} below ${format.fitness(domain[0])}`));
     nodes.push(...this.confirmedMark(x, inside, time));
     const chosen = this.marks.find((mark) => mark.number === selected && !mark.stretch);
     if (chosen) nodes.push(svg("circle", { class: "selected", cx: chosen.x, cy: chosen.y, r: 9 }));
