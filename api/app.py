@@ -29,6 +29,7 @@ from brainformer.api.routes import (
     charts,
     events,
     leases,
+    notes,
     operation,
     pools,
     reports,
@@ -81,6 +82,7 @@ def create_app(settings: Settings, *, store: SearchStore | None = None) -> FastA
     rest = APIRouter(prefix=ROOT)
     for module in (
         searches,
+        notes,
         trials,
         reports,
         certificates,

@@ -13,6 +13,7 @@ from brainformer.search.space.difference import Change
 from brainformer.search.space.genome import Genome
 from brainformer.search.space.space import Space
 from brainformer.search.spec import Limits
+from brainformer.search.store.note_store import NoteRecord
 from brainformer.search.store.records import (
     AttemptRecord,
     AuditRecord,
@@ -131,6 +132,19 @@ class SearchChange(Body):
     """What may be changed of a search that has not ended."""
 
     limits: Limits
+
+
+class NoteChange(Body):
+    """What is to be changed of a search's note; what is left out stays as it is."""
+
+    note: Annotated[str, Field(max_length=2000)] | None = None
+    archived: bool | None = None
+
+
+class Notes(Answer):
+    """Notes on searches."""
+
+    items: tuple[NoteRecord, ...]
 
 
 class NewToken(Body):

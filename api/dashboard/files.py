@@ -108,7 +108,7 @@ def _assets() -> Mapping[str, Asset]:
 def _page() -> Asset:
     html = _assets()[PAGE].body.decode()
     html = html.replace("{{modules}}", "\n  ".join(_preloads()))
-    html = html.replace("{{assets}}", f"/assets/{assets_label()}")
+    html = html.replace("{{assets}}", f"assets/{assets_label()}")  # below its own path
     return Asset.of(PAGE, html.encode())
 
 

@@ -13,6 +13,7 @@ from brainformer.search.sql import searches, tokens
 from brainformer.search.sql.chart_store import SqlCharts
 from brainformer.search.sql.connection.database import Clock, Database
 from brainformer.search.sql.connection.migration import check_connection, prepare
+from brainformer.search.sql.note_store import SqlNotes
 from brainformer.search.sql.pool_store import SqlPools
 from brainformer.search.sql.reading import activity, listings
 from brainformer.search.sql.reading.best import best_record
@@ -76,6 +77,7 @@ class SqlStore(SearchStore):
         self.pools: SqlPools = SqlPools(database)
         self.studies: SqlStudies = SqlStudies(database)
         self.charts: SqlCharts = SqlCharts(database)
+        self.notes: SqlNotes = SqlNotes(database)
         self._token_uses = tokens.TokenUses()
         try:
             prepare(database.engine)

@@ -15,6 +15,7 @@ from brainformer.search.spec import Limits, SearchSpec
 from brainformer.search.status import SearchStatus
 from brainformer.search.store.actor import Actor
 from brainformer.search.store.chart_store import ChartStore
+from brainformer.search.store.note_store import NoteStore
 from brainformer.search.store.pool_store import PoolStore
 from brainformer.search.store.records import (
     AttemptRecord,
@@ -68,11 +69,13 @@ class SearchStore(ABC):
         pools: The kinds of hardware that work: looked at, drained, resumed.
         studies: Certificates and what else is measured beside a search.
         charts: Searches as columns and in summary, for pictures.
+        notes: What people keep on searches.
     """
 
     pools: PoolStore
     studies: StudyStore
     charts: ChartStore
+    notes: NoteStore
 
     # Searches
 

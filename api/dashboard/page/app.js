@@ -70,7 +70,7 @@ class App {
 
   // Links within the page change the state without loading it anew.
   followLink(event) {
-    const link = event.target.closest?.("a[href^='/?'], a[href='/']");
+    const link = event.target.closest?.("a[href^='?'], a[href='./']");
     if (!link || event.defaultPrevented || event.button !== 0) return;
     if (event.ctrlKey || event.metaKey || event.shiftKey || event.altKey) return;
     event.preventDefault();

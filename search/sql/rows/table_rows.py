@@ -48,6 +48,14 @@ class SearchRow(NamedTuple):
     plan: str | None
 
 
+class NoteRow(NamedTuple):
+    """A row of `search_notes`: what people keep on a search."""
+
+    search_id: str
+    note: str
+    archived_at: float | None
+
+
 class BaselineRow(NamedTuple):
     """A row of `baselines`: what the baseline's repeats on one pool showed."""
 

@@ -73,3 +73,25 @@ def test_every_preset_is_one_that_the_controller_can_run(site, text):
     )
     assert answer.status_code == 200, answer.text
     assert httpx.get(f"{site.url}/api/v1/searches", trust_env=False).json()["items"] == []
+
+
+def test_a_note_is_kept_and_an_archived_search_is_put_away(watched, site, worker, feed):
+    worker.create_search(name="another")
+    worker.http.post(f"/searches/{feed.search}/cancel")
+    page = open_page(watched, site)
+    page.get_by_role("button", name="Note on laptop").click()
+    page.locator("#note-text").fill("<b>learning rate too low</b>")
+    page.get_by_role("button", name="Keep the note").click()
+    row = page.locator("#home-searches tbody tr", has_text="laptop")
+    expect(row.locator(".note")).to_have_text("<b>learning rate too low</b>")
+    [kept] = worker.http.get("/notes").json()["items"]
+    assert kept["search_id"] == feed.search
+    expect(page.get_by_role("button", name="Archive another")).to_have_count(0)
+    page.get_by_role("button", name="Archive laptop").click()
+    expect(page.locator("#home-searches tbody tr")).to_have_count(1)
+    page.locator("#show-archived").click()
+    expect(row).to_be_visible()
+    page.get_by_role("button", name="Bring back laptop").click()
+    expect(page.locator("#show-archived")).to_be_hidden()
+    worker.http.delete(f"/searches/{feed.search}")
+    assert worker.http.get("/notes").json()["items"] == []

@@ -13,6 +13,7 @@ from brainformer.search.sql.rows import table_rows
 
 ROWS: dict[str, Any] = {
     "searches": table_rows.SearchRow,
+    "search_notes": table_rows.NoteRow,
     "baselines": table_rows.BaselineRow,
     "trials": table_rows.TrialRow,
     "attempts": table_rows.AttemptRow,

@@ -1,7 +1,17 @@
 // The controller's REST interface. Every failure is an ApiError with the sentence that the
 // controller wrote (problem+json); a 401 asks for a token once and then repeats the request.
 
-const ROOT = "/api/v1";
+const ROOT = new URL("api/v1", document.baseURI).pathname; // a proxy may serve us below a path
+
+// Returns the controller's address as commands take it.
+export function controllerUrl() {
+  return new URL(".", document.baseURI).href.replace(/\/$/, "");
+}
+
+// Returns the address of a REST path, for links.
+export function restAddress(path) {
+  return `${ROOT}${path}`;
+}
 
 export class ApiError extends Error {
   constructor(status, code, message) {

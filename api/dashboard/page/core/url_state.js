@@ -37,7 +37,7 @@ export class UrlState {
       if (value !== "" && value !== null) query.set(field, String(value));
     }
     const text = query.toString();
-    return text ? `/?${text}` : "/";
+    return text ? `?${text}` : "./"; // below whatever path the page has
   }
 }
 

@@ -1,6 +1,7 @@
 // A new search: its spec in YAML, checked by the controller while it is typed, with the line of
 // every fault, and the same as a command and as JSON beside it.
 
+import { controllerUrl } from "../core/api.js";
 import { element, replace, setText } from "../core/dom.js";
 import { save } from "../charts/picture.js";
 import { PRESETS } from "./presets.js";
@@ -63,7 +64,7 @@ export class NewSearch {
       this.dialog.remove();
       if (this.app.state.get("view") === "new") this.app.state.set({ view: "" });
     });
-    setText(this.command.firstElementChild, `brainformer search create -f search.yaml --url ${location.origin}`);
+    setText(this.command.firstElementChild, `brainformer search create -f search.yaml --url ${controllerUrl()}`);
   }
 
   async check() {

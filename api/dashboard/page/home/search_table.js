@@ -6,15 +6,19 @@ import { sparkline } from "../charts/shares.js";
 import { bestFigure, ofSearch } from "../search/best_figure.js";
 import { hasEnded } from "../search/stage.js";
 
-const COLUMNS = ["Search", "Stage", "Progress", "Best, confirmed ± sd (n)", "Course", "Pools", "Age"];
+const COLUMNS = ["Search", "Stage", "Progress", "Best, confirmed ± sd (n)", "Course", "Pools", "Age", "Notes"];
 
 export class SearchTable {
-  constructor(box, app) {
-    Object.assign(this, { box, app, rows: [], sparks: new Map() });
+  // `onChange()` is called when a note was changed.
+  constructor(box, app, onChange) {
+    Object.assign(this, { box, app, onChange, rows: [], sparks: new Map(), archived: false });
   }
 
-  draw(searches, more) {
+  // `notes` are the controller's, `more` says that there are older searches.
+  draw(searches, notes, more) {
     this.rows = searches;
+    this.notes = new Map(notes.map((one) => [one.search_id, one]));
+    const away = searches.filter((search) => this.notes.get(search.id)?.archived_at).length;
     if (!this.body?.isConnected) {
       this.body = element("tbody", {});
       replace(
@@ -23,12 +27,16 @@ export class SearchTable {
           element("table", { class: "plain searches" },
             element("thead", {}, element("tr", {}, COLUMNS.map((name) => element("th", { scope: "col" }, name)))),
             this.body)),
+        (this.away = element("button", { type: "button", class: "quiet", id: "show-archived", on: { click: () => this.toggle() } })),
         (this.note = element("p", { class: "muted", hidden: true }, "The newest hundred are shown; brainformer search list shows them all.")),
       );
     }
     this.note.hidden = !more;
     const focused = document.activeElement?.dataset?.search;
-    replace(this.body, searches.map((search) => this.row(search)));
+    this.away.hidden = away === 0;
+    setText(this.away, this.archived ? "Hide archived searches" : `Show ${away} archived`);
+    const shown = searches.filter((search) => this.archived || !this.notes.get(search.id)?.archived_at);
+    replace(this.body, shown.map((search) => this.row(search)));
     if (focused) this.body.querySelector(`[data-search="${focused}"]`)?.focus();
     this.readSparks(searches);
   }
@@ -52,7 +60,47 @@ export class SearchTable {
       spark,
       element("td", { "data-pools": search.id }, known?.pools ?? (search.spec.pools?.join(", ") || "any")),
       element("td", {}, format.ago(search.created_at)),
+      this.noteCell(search),
     );
+  }
+
+  toggle() {
+    this.archived = !this.archived;
+    this.onChange();
+  }
+
+  noteCell(search) {
+    const { note = "", archived_at: archived = null } = this.notes.get(search.id) ?? {};
+    const mayWrite = this.app.access.mayWrite;
+    return element(
+      "td", { class: "note-cell" },
+      element("span", { class: "note" }, note),
+      mayWrite ? element("button", { type: "button", class: "quiet", "aria-label": `Note on ${search.name}`, on: { click: () => this.edit(search, note) } }, note ? "Edit" : "Add a note") : null,
+      mayWrite && (archived || hasEnded(search)) ? element("button", { type: "button", class: "quiet", "aria-label": `${archived ? "Bring back" : "Archive"} ${search.name}`, on: { click: () => this.keep(search, { archived: !archived }) } }, archived ? "Bring back" : "Archive") : null,
+    );
+  }
+
+  edit(search, note) {
+    const field = element("textarea", { rows: "4", maxlength: "2000", id: "note-text", "aria-label": `Note on ${search.name}` });
+    field.value = note;
+    const dialog = element("dialog", { "aria-label": `Note on ${search.name}` },
+      element("form", { method: "dialog" }, element("h2", {}, `Note on ${search.name}`), field,
+        element("div", { class: "dialog-buttons" }, element("button", { value: "", class: "quiet" }, "Leave it"), element("button", { value: "keep", class: "action" }, "Keep the note"))));
+    dialog.addEventListener("close", () => {
+      dialog.remove();
+      if (dialog.returnValue === "keep") this.keep(search, { note: field.value.trim() });
+    });
+    document.body.append(dialog);
+    dialog.showModal();
+  }
+
+  async keep(search, change) {
+    try {
+      await this.app.api.change("PATCH", `/searches/${encodeURIComponent(search.id)}/note`, change);
+      this.onChange();
+    } catch (error) {
+      this.app.onNotice({ text: error.message, stale: false });
+    }
   }
 
   // Lines are read one after another, and again only when a search has gone on.

@@ -1,6 +1,7 @@
 // The page of one search: head, answer, the two charts with their brush, the tabs, and the drawer
 // of the selected trial. It wires them to the session and to the address.
 
+import { controllerUrl } from "../core/api.js";
 import { element, replace } from "../core/dom.js";
 import * as format from "../core/format.js";
 import { showError, showLoading } from "../core/states.js";
@@ -129,7 +130,7 @@ export class SearchPage {
     replace(
       this.parts.waiting,
       element("p", {}, "No worker has claimed a trial yet. Start one on any machine that reaches this address:"),
-      element("pre", {}, element("code", {}, `brainformer worker --url ${location.origin}`)),
+      element("pre", {}, element("code", {}, `brainformer worker --url ${controllerUrl()}`)),
     );
   }
 
@@ -287,7 +288,7 @@ export class SearchPage {
         "section", { class: "nothing-yet", id: "search-missing" },
         element("h1", {}, "No such search"),
         element("p", {}, "There is no search ", element("code", {}, this.id), " on this controller. It may have been deleted, or the address may be that of another controller."),
-        element("p", {}, element("a", { href: "/", class: "linked" }, "All searches of this controller")),
+        element("p", {}, element("a", { href: "./", class: "linked" }, "All searches of this controller")),
       ),
     );
     document.title = "No such search – Brainformer";

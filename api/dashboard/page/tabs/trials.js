@@ -1,6 +1,7 @@
 // The table of trials: virtual, so that a hundred thousand rows cost as much as thirty; sorted and
 // filtered by the controller.
 
+import { restAddress } from "../core/api.js";
 import { element, replace, setText } from "../core/dom.js";
 import * as format from "../core/format.js";
 import { mark } from "../charts/axes.js";
@@ -37,7 +38,7 @@ export class TrialsTab {
       panel,
       element("div", { class: "tab-bar" },
         element("label", { for: "table-filter" }, "Filter"), this.filter, this.count,
-        element("a", { class: "linked", href: `/api/v1/searches/${encodeURIComponent(session.id)}/trials.jsonl`, download: "" }, "All as JSON Lines")),
+        element("a", { class: "linked", href: restAddress(`/searches/${encodeURIComponent(session.id)}/trials.jsonl`), download: "" }, "All as JSON Lines")),
       this.box,
     );
     this.box.addEventListener("scroll", () => this.scrolled(), { passive: true });
