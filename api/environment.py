@@ -66,4 +66,4 @@ def unknown_variables(known: Iterable[str]) -> Iterator[str]:
             continue
         near = difflib.get_close_matches(name, sorted(names), n=1)
         hint = f"; did you mean {PREFIX}{near[0]}?" if near else ""
-        yield f"{variable} in the environment is no setting{hint}"
+        yield f"{variable} in the environment is not a setting{hint}"

@@ -86,6 +86,10 @@ class Settings(BaseSettings):
     max_body_bytes: Annotated[int, Field(ge=1024)] = Field(
         default=4 * 1024 * 1024, description="Largest request body, in bytes."
     )
+    max_import_bytes: Annotated[int, Field(ge=1024)] = Field(
+        default=64 * 1024 * 1024,
+        description="Largest request body that brings evaluated trials, in bytes.",
+    )
     body_seconds: Annotated[float, Field(gt=0, le=3600)] = Field(
         default=30, description="Longest time in which a request's body must have arrived."
     )

@@ -14,7 +14,8 @@ def rotary_table(
 ) -> tuple[Float[Array, "S half"], Float[Array, "S half"]]:
     """Returns cosines and sines of the angle of each position and pair of channels.
 
-    Of positions known beforehand, constants: computed in the program, each use compiled them anew.
+    Of positions known beforehand, constants: computed in the program, each use would compile
+    them again.
     """
     half = head_dim // 2
     frequencies = BASE ** (-np.arange(half) / half)

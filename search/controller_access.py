@@ -44,7 +44,7 @@ def bearer_token(given: str | None, where: str) -> str | None:
     """Returns the token without the spaces and newlines that files and variables come with.
 
     Args:
-        given: The token; nothing but spaces is no token.
+        given: The token; spaces alone are not a token.
         where: What it was given by, for the message, which never repeats it.
 
     Raises:

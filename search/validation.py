@@ -86,7 +86,7 @@ def broken_rules(model: type[BaseModel], error: ValidationError, data: object) -
 
 def misread_booleans(data: object, found: object) -> list[Broken]:
     """Returns where plain data has true or false and the model that was made of it a number."""
-    rule = "true and false are no numbers"
+    rule = "true and false are not numbers"
     return [Broken(rule, value, at, "bool_type") for at, value in _misread(data, found)]
 
 

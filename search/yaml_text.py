@@ -198,7 +198,7 @@ def _place(mark: Any) -> str:
 
 
 def _unreadable(error: Exception) -> str:
-    """Returns what the reader says of a byte or a character that is no text."""
+    """Returns what the reader says of a byte or a character that is not text."""
     if isinstance(error, yaml.reader.ReaderError):
         return f"{error.reason} (position {error.position})"
     return str(error).partition("\n")[0]

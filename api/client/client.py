@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from brainformer.api.cli.searches.imports import lines_of
 from brainformer.api.cli.terminal.address import DEFAULT_URL
 from brainformer.api.cli.terminal.controller_client import ControllerClient
 from brainformer.api.client.search import Search
@@ -44,21 +45,30 @@ class Client:
         self,
         spec: SearchSpec | Mapping[str, Any] | str | Path,
         *,
+        imported: Sequence[Path] = (),
         idempotency_key: str | None = None,
     ) -> Search:
         """Launches a search.
 
         Args:
             spec: A spec, its fields, its text in YAML or JSON, or the path of its file.
+            imported: Files of trials that earlier searches with the same space, proxy, data and
+                baseline have evaluated (`export --format trials`); they count.
             idempotency_key: The same key with the same spec never creates twice.
 
         Raises:
             InvalidSpec: the spec breaks a rule; nothing was sent.
+            InvalidInput: a file does not fit the spec; nothing was sent.
             Conflict: the key was used with another spec.
         """
-        body = _spec_of(spec).model_dump(mode="json")
+        wanted = _spec_of(spec)
         key = idempotency_key or uuid.uuid4().hex
-        record = self._rest.post("/searches", body, Idempotency_Key=key)
+        if imported:
+            lines, _ = lines_of(wanted, imported)
+            record = self._rest.post_lines("/searches", lines, Idempotency_Key=key)
+        else:
+            body = wanted.model_dump(mode="json")
+            record = self._rest.post("/searches", body, Idempotency_Key=key)
         return Search(self._rest, SearchRecord.model_validate(record))
 
     def search(self, named: str) -> Search:
@@ -89,7 +99,7 @@ class Client:
         return [PoolRecord.model_validate(one) for one in self._rest.get("/pools")["items"]]
 
     def close(self) -> None:
-        """Closes the connections; searches that came from this client can no more be asked."""
+        """Closes the connections; searches that came from it can no longer be asked."""
         self._rest.close()
 
     def __enter__(self) -> Self:

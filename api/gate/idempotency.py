@@ -35,7 +35,7 @@ class KeysInFlight:
 
     @contextmanager
     def held(self, key: str | None) -> Iterator[None]:
-        """Holds a key while the block runs; no key is no restriction.
+        """Holds a key while the block runs; without a key there is no restriction.
 
         Raises:
             IdempotencyInFlight: another request holds it.

@@ -16,6 +16,7 @@ from starlette.requests import ClientDisconnect, HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from brainformer.api.gate.auth import Authenticator, secret_in
+from brainformer.api.gate.strict_json import JSON_LINES
 from brainformer.api.live.metrics import Metrics
 from brainformer.api.logs import request_id
 from brainformer.api.problems.problem import HttpProblem, problem_of
@@ -71,7 +72,8 @@ class RequestGate:
             self._check(scope, headers)
             if scope["method"] not in SAFE_METHODS:
                 await self._authenticate(HTTPConnection(scope))
-            await self.app(scope, self._limited(receive), answer.send)
+            limit = self._body_limit(headers)
+            await self.app(scope, self._limited(receive, limit), answer.send)
         except Exception as error:  # noqa: BLE001 the last line of defence, logged below
             await self._fail(error, scope, receive, answer)
         finally:
@@ -91,8 +93,9 @@ class RequestGate:
         length = headers.get("content-length", "0")
         if not length.isdecimal():
             raise HttpProblem(400, "Content-Length must be a number")
-        if int(length) > self._settings.max_body_bytes:
-            raise self._too_large()
+        limit = self._body_limit(headers)
+        if int(length) > limit:
+            raise _too_large(limit)
 
     def _check_origin(self, headers: Headers, host: str) -> None:
         origin = headers.get("origin")
@@ -119,7 +122,7 @@ class RequestGate:
             client = connection.client.host if connection.client else "unknown"
             await run_in_threadpool(self._authenticator.principal, secret, client)
 
-    def _limited(self, receive: Receive) -> Receive:
+    def _limited(self, receive: Receive, most: int) -> Receive:
         """Returns `receive` with limits on the body's bytes and on the time that it takes.
 
         Bytes are counted here since a chunked body does not say its length.
@@ -141,15 +144,18 @@ class RequestGate:
                 raise HttpProblem(408, f"the body must arrive within {limit:g} s") from None
             taken += len(message.get("body", b""))
             whole = not message.get("more_body", False)
-            if taken > self._settings.max_body_bytes:
-                raise self._too_large()
+            if taken > most:
+                raise _too_large(most)
             return message
 
         return limited
 
-    def _too_large(self) -> HttpProblem:
-        limit = self._settings.max_body_bytes
-        return HttpProblem(413, f"the body must be at most {limit} bytes")
+    def _body_limit(self, headers: Headers) -> int:
+        """Returns how many bytes a body may have: trials that are imported are many."""
+        kind = headers.get("content-type", "").partition(";")[0].strip().lower()
+        if kind == JSON_LINES:
+            return self._settings.max_import_bytes
+        return self._settings.max_body_bytes
 
     async def _fail(
         self, error: Exception, scope: Scope, receive: Receive, answer: _Answer
@@ -197,6 +203,10 @@ class _Answer:
             for name, value in SECURITY_HEADERS.items():
                 headers.setdefault(name, value)
         await self._send(message)
+
+
+def _too_large(limit: int) -> HttpProblem:
+    return HttpProblem(413, f"the body must be at most {limit} bytes")
 
 
 def _request_id(given: str | None) -> str:

@@ -1,4 +1,4 @@
-"""Request bodies read strictly: JSON without coercion, so that "1" and true are no numbers.
+"""Request bodies read strictly: JSON without coercion, so that "1" and true are not numbers.
 
 FastAPI validates what a body was parsed to, where strictness would refuse lists for tuples; here
 the model validates the JSON itself, which knows the difference.

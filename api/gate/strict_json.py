@@ -11,6 +11,7 @@ from pydantic_core import from_json
 from brainformer.api.problems.problem import HttpProblem
 
 NUL = b"\\u0000"
+JSON_LINES = "application/jsonl"
 
 
 def parse_json(body: bytes, *, max_depth: int) -> Any:

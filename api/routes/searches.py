@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Sequence
+from typing import Annotated, NamedTuple
 
 from fastapi import APIRouter, Query, Request, Response
 from starlette.concurrency import run_in_threadpool
@@ -19,7 +20,7 @@ from brainformer.api.dependencies import (
 from brainformer.api.gate.admission import admit
 from brainformer.api.gate.idempotency import IdempotencyKey
 from brainformer.api.gate.strict_body import body_schema, strict_body
-from brainformer.api.gate.strict_json import json_of, media_type
+from brainformer.api.gate.strict_json import JSON_LINES, json_of, media_type
 from brainformer.api.problems.problem import HttpProblem, problems, validated
 from brainformer.api.routes.answers import (
     answer,
@@ -28,6 +29,8 @@ from brainformer.api.routes.answers import (
     unless_known,
 )
 from brainformer.api.schemas import SearchChange, SearchPage
+from brainformer.search.campaign.evaluated import EvaluatedSearch, read_evaluated
+from brainformer.search.campaign.fitting import Campaign, carried_into
 from brainformer.search.spec import SearchSpec, parse_spec
 from brainformer.search.status import SearchStatus
 from brainformer.search.store.records import SearchRecord
@@ -43,6 +46,13 @@ SPEC_BODY = {
         "content": {
             "application/json": {"schema": SPEC_SCHEMA},
             "application/yaml": {"schema": SPEC_SCHEMA},
+            JSON_LINES: {
+                "schema": {
+                    "type": "string",
+                    "description": "A spec, then what `trials.jsonl?header=true` gave of the "
+                    "searches that it goes on from, one object a line.",
+                }
+            },
         },
     }
 }
@@ -72,18 +82,21 @@ async def create_search(
 ) -> Response:
     """Creates a running search from a spec in JSON or YAML.
 
-    With an Idempotency-Key, a repeat with the same body returns the search made before.
+    With an Idempotency-Key, a repeat with the same body returns the search made before. In JSON
+    lines, trials that other searches have evaluated may follow the spec: the search begins with
+    those of its own space, proxy, data and baseline, pool by pool.
     """
-    spec = await _spec_in(request)
+    wanted = await _wanted_in(request)
 
     def create() -> SearchRecord:
         with parts.keys.held(idempotency_key):
-            admit(spec, parts.settings, parts.datasets)
+            admit(wanted.spec, parts.settings, parts.datasets)
             return parts.store.create_search(
-                spec,
+                wanted.spec,
                 actor=actor,
                 idempotency_key=idempotency_key,
                 most_open=parts.settings.max_open_searches,
+                campaign=wanted.campaign(),
             )
 
     record = await run_in_threadpool(create)
@@ -194,20 +207,47 @@ def _become(
     return tagged(record)
 
 
-async def _spec_in(request: Request) -> SearchSpec:
-    """Returns the spec in the body.
+class _Wanted(NamedTuple):
+    """What a body asks for."""
+
+    spec: SearchSpec
+    evaluated: Sequence[EvaluatedSearch] = ()
+
+    def campaign(self) -> Campaign | None:
+        """Returns what the search begins with.
+
+        Raises:
+            InvalidInput: it does not fit the spec.
+        """
+        return carried_into(self.spec, self.evaluated) if self.evaluated else None
+
+
+async def _wanted_in(request: Request) -> _Wanted:
+    """Returns the spec in the body, and the trials behind it.
 
     Raises:
-        HttpProblem: 415, neither JSON nor YAML.
+        HttpProblem: 415, neither JSON nor YAML nor JSON lines.
         InvalidSpec: it breaks a rule (YAML); RequestValidationError names them all (JSON).
+        InvalidInput: a line after the spec is not a trial.
     """
     kind = media_type(request)
+    if kind == JSON_LINES:
+        return await run_in_threadpool(_read_lines, await request.body())
     if kind in YAML_TYPES:
         body = await request.body()
         if len(body) > YAML_LIMIT_BYTES:
             raise HttpProblem(413, f"a spec in YAML must be at most {YAML_LIMIT_BYTES} bytes")
-        return await run_in_threadpool(parse_spec, body)
+        return _Wanted(await run_in_threadpool(parse_spec, body))
     if kind != "application/json":
-        raise HttpProblem(415, "send a spec as application/json or application/yaml")
+        raise HttpProblem(
+            415, "send a spec as application/json, application/yaml or application/jsonl"
+        )
     spec: SearchSpec = validated(SearchSpec, await json_of(request))
-    return spec
+    return _Wanted(spec)
+
+
+def _read_lines(body: bytes) -> _Wanted:
+    """Returns the spec on the first line, and the trials on the others."""
+    first, _, rest = body.partition(b"\n")
+    spec = parse_spec(first)
+    return _Wanted(spec, read_evaluated(rest.split(b"\n"), name="the body after its spec"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
+from itertools import chain
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Depends, Query, Request, Response
@@ -21,6 +22,7 @@ from brainformer.api.dependencies import (
 from brainformer.api.problems.problem import problems
 from brainformer.api.routes.answers import JSON, answer, next_link
 from brainformer.api.schemas import Baselines, TrialDetail, TrialPage, Trials
+from brainformer.search.campaign.evaluated import header_line
 from brainformer.search.space.difference import Change, difference
 from brainformer.search.store.contract import TrialFilter
 from brainformer.search.store.records import BestRecord, TrialRecord
@@ -98,11 +100,20 @@ def list_trials(
         },
     },
 )
-def export_trials(parts: Parts, search_id: SearchId, where: Filter) -> StreamingResponse:
-    """Streams every trial as JSON Lines, curves included."""
+def export_trials(
+    parts: Parts, search_id: SearchId, where: Filter, header: bool = False
+) -> StreamingResponse:
+    """Streams every trial as JSON Lines, curves included.
+
+    With `header`, a line before them tells the search's spec, so that another search may begin
+    with them (`POST /searches` in JSON lines).
+    """
     where = replace(where, curves=True)
+    search = parts.store.get_search(search_id)
     first = parts.store.list_trials(search_id, where=where, limit=EXPORT_PAGE)
     lines = _lines(parts, search_id, where, first.items, first.next_cursor)
+    if header:
+        lines = chain([header_line(search.id, search.name, search.spec)], lines)
     name = f'attachment; filename="{search_id}-trials.jsonl"'
     return StreamingResponse(
         lines, media_type="application/jsonl", headers={"Content-Disposition": name}

@@ -19,7 +19,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from brainformer.search.ask_tell.evaluation import Evaluation, checked_baseline, checked_evaluation
-from brainformer.search.errors import InvalidSpec, NotFound
+from brainformer.search.cost.runnable import runnable_genome
+from brainformer.search.errors import Conflict, InvalidSpec, NotFound
 from brainformer.search.estimates.comparison import mean, sample_like, standard_deviation
 from brainformer.search.estimates.race import Race, RaceRules, Runs
 from brainformer.search.estimates.verdict import Verdict, verdict
@@ -172,6 +173,44 @@ class AskTell(ABC):
         """
         self._record(trial_number(trial), Evaluation(TrialStatus.FAILED, reason=reason))
 
+    def add_evaluated(
+        self,
+        genome: Genome,
+        fitness: float | None = None,
+        *,
+        pruned: bool = False,
+        step_time_ms: float | None = None,
+        parameters: int | None = None,
+    ) -> int:
+        """Takes in a genome that was evaluated elsewhere, as if it had been asked for and told.
+
+        It is marked as imported, takes no place of a seed, and is not proposed again.
+
+        Args:
+            genome: Of the search's space.
+            fitness: On the scale of what is told; the rest is as in `tell`.
+            pruned: See `tell`.
+            step_time_ms: See `tell`.
+            parameters: See `tell`.
+
+        Returns:
+            The number of the trial that stands for it.
+
+        Raises:
+            InvalidGenome: it lies outside the space.
+            InvalidMeasurement: see `tell`.
+            Conflict: the search has proposed it, or taken it in, already.
+        """
+        evaluation = checked_evaluation(
+            fitness, pruned=pruned, step_time_ms=step_time_ms, parameters=parameters
+        )
+        runnable_genome(genome, self.spec.resolved_space(), None)
+        return self._add_evaluated(genome, evaluation)
+
+    @abstractmethod
+    def _add_evaluated(self, genome: Genome, evaluation: Evaluation) -> int:
+        """Records a genome and how it was evaluated, or raises Conflict and records nothing."""
+
     @abstractmethod
     def _record(self, number: int, evaluation: Evaluation) -> None:
         """Records how a trial ended, or raises as `tell` does and records nothing."""
@@ -239,7 +278,7 @@ def trial_number(trial: AskedTrial | int) -> int:
     """Returns the number by which a trial is named.
 
     Raises:
-        NotFound: it is no number that a trial may have.
+        NotFound: it is not a number that a trial may have.
     """
     if isinstance(trial, AskedTrial):
         return trial.number
@@ -250,6 +289,11 @@ def trial_number(trial: AskedTrial | int) -> int:
     if not 0 <= number <= LARGEST_NUMBER:
         raise NotFound("trial", trial)
     return number
+
+
+def known_already(genome: Genome) -> Conflict:
+    """Returns the refusal of a genome that the search has proposed or taken in before."""
+    return Conflict(f"the search knows genome {genome.digest[:12]} already")
 
 
 def ranked(candidates: Sequence[Candidate], baseline: Baseline) -> list[Standing]:

@@ -14,6 +14,7 @@ from brainformer.search.ask_tell.contract import (
     Compromise,
     Standing,
     by_speed,
+    known_already,
     ranked,
 )
 from brainformer.search.ask_tell.evaluation import Evaluation
@@ -99,6 +100,16 @@ class MemorySearch(AskTell):
             self._history.drop(number)
         del self._open[number]
         self._ended[number] = evaluation.status
+
+    @override
+    def _add_evaluated(self, genome: Genome, evaluation: Evaluation) -> int:
+        if self._history.tried([genome.digest]):
+            raise known_already(genome)
+        number = self._next_number
+        self._history.add_imported(number, genome)
+        self._opened(Proposal(genome, "imported"), TrialKind.CANDIDATE)
+        self._record(number, evaluation)
+        return number
 
     def _held(self, number: int, wanted: TrialStatus) -> AskedTrial:
         if number in self._ended:

@@ -17,10 +17,12 @@ from brainformer.search.ask_tell.contract import (
     Compromise,
     Standing,
     by_speed,
+    known_already,
     ranked,
 )
 from brainformer.search.ask_tell.evaluation import Evaluation
 from brainformer.search.errors import Conflict, IllegalTransition, NotFound
+from brainformer.search.space.genome import Genome
 from brainformer.search.spec import ASK_TELL_POOL, SearchSpec
 from brainformer.search.sql.connection.database import Database, Transaction, Values
 from brainformer.search.sql.connection.migration import prepare
@@ -159,34 +161,56 @@ class SqlSearch(AskTell):
 
     @override
     def _record(self, number: int, evaluation: Evaluation) -> None:
+        with self._database.write() as tx:
+            state = lock_search(tx, self._id)
+            seen = self._ended(tx, state, number, evaluation)
+            state.save()
+        if seen is not None:
+            self._cache.add_finished(seen)
+
+    def _ended(
+        self, tx: Transaction, state: SearchState, number: int, evaluation: Evaluation
+    ) -> Observation | None:
+        """Ends a trial; returns it as evolution sees it, None if it does not."""
         outcome = OUTCOMES[evaluation.status]
         settled = Settlement(evaluation.status, outcome, evaluation.fitness, evaluation.reason)
         measured = Measurements(
             step_time_ms=evaluation.step_time_ms, parameters=evaluation.parameters
         )
+        row = tx.first(TrialRow, NUMBERED, {"search": self._id, "number": number})
+        if row is None:
+            raise NotFound("trial", number)
+        if row.status != TrialStatus.RUNNING.value:
+            raise IllegalTransition("trial", number, row.status, settled.status.value)
+        finish(tx, state, row, settled, measured)
+        if row.kind != TrialKind.CANDIDATE.value or settled.fitness is None:
+            return None
+        counted = measured.parameters
+        return Observation(
+            number=number,
+            finished=state.candidates_finished - 1,
+            genome=read_genome(row.genome),
+            fitness=settled.fitness,
+            pruned=settled.status is TrialStatus.PRUNED,
+            step_time_ms=measured.step_time_ms,
+            parameters=row.parameters if counted is None else counted,
+        )
+
+    @override
+    def _add_evaluated(self, genome: Genome, evaluation: Evaluation) -> int:
         with self._database.write() as tx:
             state = lock_search(tx, self._id)
-            row = tx.first(TrialRow, NUMBERED, {"search": self._id, "number": number})
-            if row is None:
-                raise NotFound("trial", number)
-            if row.status != TrialStatus.RUNNING.value:
-                raise IllegalTransition("trial", number, row.status, settled.status.value)
-            finish(tx, state, row, settled, measured)
+            if SqlHistory(tx, state, self._cache).tried([genome.digest]):
+                raise known_already(genome)
+            running = STARTED | {"imported": True}
+            proposal = Proposal(genome, "imported")
+            number = _add(tx, state, TrialKind.CANDIDATE, proposal, running=running).number
+            seen = self._ended(tx, state, number, evaluation)
             state.save()
-        if row.kind == TrialKind.CANDIDATE.value and settled.fitness is not None:
-            self._cache.add_finished(
-                Observation(
-                    number=number,
-                    finished=state.candidates_finished - 1,
-                    genome=read_genome(row.genome),
-                    fitness=settled.fitness,
-                    pruned=settled.status is TrialStatus.PRUNED,
-                    step_time_ms=measured.step_time_ms,
-                    parameters=row.parameters
-                    if measured.parameters is None
-                    else measured.parameters,
-                )
-            )
+        self._cache.imported = None
+        if seen is not None:
+            self._cache.add_finished(seen)
+        return number
 
     @override
     def pending(self) -> list[AskedTrial]:

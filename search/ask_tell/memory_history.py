@@ -20,11 +20,17 @@ class MemoryHistory(History):
         self._finished: deque[Observation] = deque(maxlen=window)
         self._count = 0
         self._noise: float | None = None
+        self._imported = 0
 
     def add_proposed(self, number: int, genome: Genome) -> None:
         """Records a proposal; it is in flight until its end."""
         self._digests.add(genome.digest)
         self._open[number] = genome
+
+    def add_imported(self, number: int, genome: Genome) -> None:
+        """Records a genome that was evaluated elsewhere; its result follows."""
+        self.add_proposed(number, genome)
+        self._imported += 1
 
     def add_finished(
         self,
@@ -44,7 +50,7 @@ class MemoryHistory(History):
         return seen
 
     def drop(self, number: int) -> None:
-        """Records that a candidate is in flight no more; it needs no result."""
+        """Records that a candidate is no longer in flight; it does not need a result."""
         self._open.pop(number, None)
 
     def set_noise(self, noise: float | None) -> None:
@@ -54,6 +60,10 @@ class MemoryHistory(History):
     @override
     def proposed(self) -> int:
         return len(self._digests)
+
+    @override
+    def imported(self) -> int:
+        return self._imported
 
     @override
     def population(self, size: int) -> Sequence[Observation]:

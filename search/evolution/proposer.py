@@ -75,10 +75,12 @@ class Proposer:
 
     def _seed(self, history: History) -> Proposal | None:
         """Returns the next seed, None if there is no further one or it was given twice."""
-        proposed = history.proposed()
-        if proposed >= len(self.seeds):
+        if not self.seeds:
             return None
-        seed = self.seeds[proposed]
+        place = history.proposed() - history.imported()
+        if place >= len(self.seeds):
+            return None
+        seed = self.seeds[place]
         return None if history.tried([seed.digest]) else Proposal(seed, "seed")
 
     def _child(self, history: History, rng: np.random.Generator) -> Proposal | None:

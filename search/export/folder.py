@@ -1,4 +1,4 @@
-"""An exported folder appears whole or not at all, and never in place of what is no export."""
+"""An exported folder appears whole or not at all, and never replaces anything but an export."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def write_folder(
 
 
 def _check_free(folder: Path) -> None:
-    """Refuses a place where something stands that is no export of ours."""
+    """Refuses a path that holds anything but one of our exports."""
     if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
         raise EnvironmentProblem(f"{folder} is there already and is not a folder", ELSEWHERE)
     if folder.exists() and any(folder.iterdir()) and not (folder / MANIFEST).is_file():

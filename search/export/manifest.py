@@ -100,7 +100,7 @@ def read_manifest(folder: Path) -> ExportManifest:
 
     Raises:
         NotFound: there is no such folder.
-        InvalidExport: it is no export, a newer version wrote it, or it was changed.
+        InvalidExport: it is not an export, a newer version wrote it, or it was changed.
     """
     path = folder / MANIFEST
     try:

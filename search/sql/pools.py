@@ -26,7 +26,7 @@ NEWS = (
     .where(events.c.search_id.is_(None), events.c.seq > bindparam("after"))
     .order_by(events.c.seq)
 )
-NEWEST = select(func.max(events.c.seq))
+NEWEST = select(func.max(events.c.seq)).where(events.c.search_id.is_(None))
 KNOWN = select(exists().where(workers.c.pool == bindparam("pool")))
 PoolChange: TypeAlias = Callable[[Transaction, str, Mapping[str, float], Actor], None]
 
@@ -45,8 +45,8 @@ class DrainedPools:
             newest = tx.run(NEWEST).scalar_one() or 0
             if newest <= self._read:
                 return dict(self._since)
-            # What has been read is never read again: a planner that knows its statistics goes
-            # through all events rather than use the index of the few that have no search.
+            # Asked for alone, the newest is one step in the index; in one query with the news, a
+            # planner that knows its statistics goes through all events instead.
             for row in tx.all(EventRow, NEWS, {"after": self._read}):
                 if row.kind == EventKind.POOL_DRAINED:
                     self._since.setdefault(json.loads(row.data)["pool"], row.at)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from sqlalchemy import delete, func, insert, select, text
 
+from brainformer.search.campaign.fitting import Campaign
 from brainformer.search.errors import (
     Conflict,
     IdempotencyMismatch,
@@ -22,6 +23,7 @@ from brainformer.search.sql.connection.advisory_locks import AdvisoryLock
 from brainformer.search.sql.connection.database import Transaction
 from brainformer.search.sql.connection.storable_text import storable
 from brainformer.search.sql.connection.tables import UNENDED, searches
+from brainformer.search.sql.importing import import_campaign
 from brainformer.search.sql.rows.records import baseline_summary, search_record
 from brainformer.search.sql.rows.table_rows import SearchRow
 from brainformer.search.sql.tokens import audit_action
@@ -53,10 +55,11 @@ def create(
     actor: Actor,
     idempotency_key: str | None,
     most_open: int | None = None,
+    campaign: Campaign | None = None,
 ) -> SearchRecord:
     """Creates a running search, or returns the one that the key has made before."""
     written = spec.model_dump_json()
-    digest = hashlib.sha256(written.encode()).hexdigest()
+    digest = _digest(written, campaign)
     if tx.postgres:  # one creation at a time: the ordinal and the key are looked up first
         tx.run(text(f"SELECT pg_advisory_xact_lock({AdvisoryLock.CREATION:d})"))
     if idempotency_key is not None:
@@ -81,14 +84,26 @@ def create(
         "spec": written,
         "spec_hash": digest,
         "idempotency_key": idempotency_key,
-        "dataset_hash": spec.proxy.dataset_hash,
+        "dataset_hash": campaign.dataset_hash if campaign else spec.proxy.dataset_hash,
         "created_at": tx.now,
         "updated_at": tx.now,
     }
     tx.run(insert(searches), values)
     tx.emit(EventKind.SEARCH_CREATED, search_id, name=spec.name)
+    if campaign is not None:
+        state = lock_search(tx, search_id)
+        import_campaign(tx, state, campaign)
+        state.save()
     audit_action(tx, actor, "search.create", search_id)
     return to_record(tx, tx.one(SearchRow, BY_ID, {"key": search_id}))
+
+
+def _digest(written: str, campaign: Campaign | None) -> str:
+    """Returns what tells one creation from another under the same idempotency key."""
+    digest = hashlib.sha256(written.encode())
+    for one in campaign.candidates if campaign else ():
+        digest.update(one.trial.model_dump_json().encode())
+    return digest.hexdigest()
 
 
 def to_record(tx: Transaction, row: SearchRow) -> SearchRecord:

@@ -7,6 +7,7 @@ from contextlib import suppress
 
 from typing_extensions import override
 
+from brainformer.search.campaign.fitting import Campaign
 from brainformer.search.errors import LeaseLost, NotFound, StorageUnavailable
 from brainformer.search.spec import Limits, SearchSpec, resolve_spec
 from brainformer.search.sql import searches, tokens
@@ -96,11 +97,17 @@ class SqlStore(SearchStore):
         actor: Actor,
         idempotency_key: str | None = None,
         most_open: int | None = None,
+        campaign: Campaign | None = None,
     ) -> SearchRecord:
         resolve_spec(spec)  # refuses what cannot run before anything is written
         with self._database.write() as tx:
             return searches.create(
-                tx, spec, actor=actor, idempotency_key=idempotency_key, most_open=most_open
+                tx,
+                spec,
+                actor=actor,
+                idempotency_key=idempotency_key,
+                most_open=most_open,
+                campaign=campaign,
             )
 
     @override

@@ -11,6 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from brainformer.search.campaign.fitting import Campaign
 from brainformer.search.spec import Limits, SearchSpec
 from brainformer.search.status import SearchStatus
 from brainformer.search.store.actor import Actor
@@ -87,8 +88,11 @@ class SearchStore(ABC):
         actor: Actor,
         idempotency_key: str | None = None,
         most_open: int | None = None,
+        campaign: Campaign | None = None,
     ) -> SearchRecord:
         """Creates a running search; the same key and spec returns the one made before.
+
+        It begins with what other searches have evaluated (`carried_into`), all of it or none.
 
         Raises:
             TooManySearches: `most_open` have not ended yet.

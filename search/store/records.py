@@ -92,7 +92,7 @@ class BaselineSummary(Record):
 class TrialRecord(Record):
     """One trial of one search. `seq` rises with every change of any trial of the search.
 
-    To leave the population by age is no change: `in_population` holds as of the reading.
+    Leaving the population by age does not count as a change: `in_population` holds when read.
     """
 
     id: int
@@ -145,7 +145,7 @@ class FinalistRecord(Record):
     """A finalist and what its fresh runs showed.
 
     Attributes:
-        number: The trial that made it a finalist, which is no part of these figures.
+        number: The trial that made it a finalist, which these figures leave out.
         runs: Fresh runs, those that diverged among them.
         mean_fitness: Over the fresh runs that did not diverge, in nats a token.
         deviation: Their sample standard deviation.

@@ -19,6 +19,7 @@ class EventKind(StrEnum):
     TRIAL_REQUEUED = "trial.requeued"
     TRIAL_FINISHED = "trial.finished"
     TRIAL_REFUSED = "trial.refused"
+    TRIALS_IMPORTED = "trials.imported"
     BASELINE_CHOSEN = "baseline.chosen"
     BASELINE_READY = "baseline.ready"
     POOL_FAILED = "pool.failed"
@@ -40,6 +41,7 @@ MEANINGS: dict[EventKind, str] = {
     "`outcome`, the lease was handed back unstarted.",
     EventKind.TRIAL_FINISHED: "A trial ended, with this `status`, `outcome` and `fitness`.",
     EventKind.TRIAL_REFUSED: "A report came too late and was kept for audit alone.",
+    EventKind.TRIALS_IMPORTED: "A search began with so many `candidates` that others evaluated.",
     EventKind.BASELINE_CHOSEN: "On a `pool` trial `number` is the best of the baseline's family.",
     EventKind.BASELINE_READY: "The baseline of a `pool` is complete: its candidates may run.",
     EventKind.POOL_FAILED: "The baseline cannot run on a `pool`, which takes no further part.",

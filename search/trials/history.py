@@ -53,6 +53,10 @@ class History(ABC):
     def proposed(self) -> int:
         """Returns how many candidates have been proposed so far."""
 
+    def imported(self) -> int:
+        """Returns how many of those proposed were evaluated elsewhere, before the search."""
+        return 0
+
     @abstractmethod
     def population(self, size: int) -> Sequence[Observation]:
         """Returns the last `size` completed or pruned candidates, oldest first."""

@@ -10,7 +10,7 @@ from brainformer.search.errors import NotFound
 
 LEASE_ID_PATTERN = r"[1-9][0-9]{0,17}-[1-9][0-9]{0,8}(?:-[0-9a-f]{16})?"
 _FORM = re.compile(LEASE_ID_PATTERN)
-SHOWN = 64  # characters of what is no lease id that a message repeats
+SHOWN = 64  # characters of a malformed lease id that a message repeats
 
 
 class LeaseId(NamedTuple):

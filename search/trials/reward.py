@@ -18,6 +18,7 @@ from brainformer.search.trials.trial import CurvePoint, Measurements, Outcome
 
 PRUNED_FITNESS = -1.0
 HURDLE_FRACTION = 0.25
+REPEAT = "baseline"  # origin of a baseline's run that fitness is relative to
 
 
 @dataclass(frozen=True)

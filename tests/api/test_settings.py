@@ -102,7 +102,7 @@ def test_a_port_that_is_no_number_is_still_refused(monkeypatch):
 def test_a_misspelt_variable_is_told(monkeypatch):
     monkeypatch.setenv("BRAINFORMER_PROT", "9000")
     [told] = unknown_variables(Settings.model_fields)
-    assert told.endswith("is no setting; did you mean BRAINFORMER_PORT?")
+    assert told.endswith("is not a setting; did you mean BRAINFORMER_PORT?")
 
 
 @pytest.mark.parametrize(
@@ -132,7 +132,7 @@ def test_all_that_is_wrong_with_a_file_is_told_with_lines_and_suggestions(tmp_pa
     assert "setting max_streams: " in told
     assert "(line 3)" in told
     file.write_text("body_seconds: true\n")
-    assert "true and false are no numbers" in refusal(file).message
+    assert "true and false are not numbers" in refusal(file).message
 
 
 @pytest.mark.parametrize(

@@ -63,9 +63,9 @@ def test_json_round_trip_keeps_the_spec() -> None:
         (MINIMAL + "screening: [none]", "/screening"),
         (
             "name: a\nspace: nano\nlimits: {trials: true}",
-            r"no numbers \(got True\) at /limits/trials",
+            r"not numbers \(got True\) at /limits/trials",
         ),
-        (MINIMAL + "baseline_repeats: true", "true and false are no numbers"),
+        (MINIMAL + "baseline_repeats: true", "true and false are not numbers"),
         (MINIMAL + "proxy: {experts: false}", "/proxy/experts"),
         (MINIMAL + "seeds: [{model_dim: 64, layers: [{kind: attention, heads: true}]}]", "/heads"),
         (MINIMAL + "name: b", r"'name' appears twice, first in line 1 \(line 4"),

@@ -50,7 +50,7 @@ class Tokenizer(ABC):
 
     @abstractmethod
     def decode(self, tokens: Iterable[int]) -> str:
-        """Returns the text of the tokens; bytes that are no text become U+FFFD."""
+        """Returns the text of the tokens; bytes that are not text become U+FFFD."""
 
     def text_bytes(self, tokens: Iterable[int]) -> int:
         """Returns the length in UTF-8 of the text that the tokens came from."""
@@ -71,7 +71,7 @@ class ByteTokenizer(Tokenizer):
         return np.frombuffer(data, np.uint8).astype(np.uint32)
 
     def decode(self, tokens: Iterable[int]) -> str:
-        """Returns the text of the bytes; those that are no UTF-8 become U+FFFD."""
+        """Returns the text of the bytes; those that are not UTF-8 become U+FFFD."""
         return bytes(tokens).decode("utf-8", errors="replace")
 
 

@@ -24,7 +24,7 @@ def push_to_hub(folder: Path, name: str) -> str:
     The address comes from HF_ENDPOINT, the token from where huggingface_hub finds it.
 
     Raises:
-        InvalidExport: the folder is no export, or a file of it was changed.
+        InvalidExport: the folder is not an export, or a file of it was changed.
         InvalidInput: the name cannot be a model's.
         EnvironmentProblem: there is no token, or the hub refuses or cannot be reached; what is
             on the hub is as it was.

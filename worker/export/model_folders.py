@@ -99,7 +99,7 @@ def read_model(folder: Path) -> WeightedModel:
 
     Raises:
         NotFound: there is no such folder.
-        InvalidExport: it is no export, a newer version wrote it, or a file of it is missing,
+        InvalidExport: it is not an export, a newer version wrote it, or a file of it is missing,
             truncated or changed.
     """
     manifest = read_manifest(folder)

@@ -72,7 +72,7 @@ def tokenizer_files(name: str, *, vocab_size: int) -> TokenizerFiles:
         vocab_size: Of the model.
 
     Raises:
-        InvalidData: the file is missing or is no tokenizer.
+        InvalidData: the file is missing or is not a tokenizer.
         InvalidExport: it has more tokens than the model.
     """
     tokenizer = load_tokenizer(name)

@@ -78,7 +78,7 @@ class LeaseClient:
 
         Raises:
             NotAuthorised: it refuses the token, or asks for one.
-            InvalidInput: what answers there is no controller.
+            InvalidInput: what answers there is not a controller.
             ControllerUnreachable: no usable answer; it may come later.
         """
         answer = self._answer("GET", "/session", timeout=httpx.Timeout(15, connect=5))

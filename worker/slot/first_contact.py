@@ -26,7 +26,7 @@ def meet_controller(
 
     Raises:
         NotAuthorised: it refuses the token, or the token lacks the scope.
-        InvalidInput: what answers there is no controller.
+        InvalidInput: what answers there is not a controller.
     """
     pause = first_pause
     while not ended.is_set():

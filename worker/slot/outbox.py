@@ -39,7 +39,7 @@ class Outbox:
     Several processes may share the folder: to deliver twice is harmless.
 
     Args:
-        folder: Of one controller alone, since another one counts its leases anew.
+        folder: Of one controller alone, since another one counts its leases from the start.
         client: Speaks to the controller.
         inherits: Whether to deliver what other processes have left there too; one of those that
             share a folder should, and all of them would be a flood.
@@ -127,7 +127,7 @@ class Outbox:
         """Returns whether the result needs no further delivery."""
         try:
             letter = Letter.model_validate_json(path.read_bytes())
-            # A controller at the same address may have begun anew: its leases bear the same ids.
+            # A controller at the same address may have started over, with the same lease ids.
             if path.name not in self._own and self._client.forgot(letter.search_id):
                 return self._set_aside(path, f"the controller knows no search {letter.search_id}")
             self._client.result(path.stem, letter.result)

@@ -2,7 +2,7 @@
 
 The learning rate is a function of the fraction of the budget that is spent, given to the step as
 an argument: under a fixed clock a schedule over step numbers would favour slow blocks
-(shared design, gap 4), and an argument needs no recompilation.
+(docs/worker.md), and an argument needs no recompilation.
 """
 
 from __future__ import annotations

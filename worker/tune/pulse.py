@@ -24,7 +24,7 @@ class Pulse:
         self._last = -math.inf
 
     def beat(self) -> None:
-        """Touches the file, unless that was done a moment ago; a full disk is no reason to end."""
+        """Touches the file, unless that was done a moment ago; a full disk must not end it."""
         now = self._clock.now()
         if now - self._last < BEAT_SECONDS:
             return

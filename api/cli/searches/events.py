@@ -27,11 +27,17 @@ def print_event(event: dict[str, Any], *, as_json: bool) -> None:
     if as_json:
         print_json({"id": event.get("id"), "event": event.get("event"), "data": data})
         return
+    print_line(event_line(event))
+
+
+def event_line(event: dict[str, Any]) -> str:
+    """Returns one event in words, with the time of day."""
+    data = event["data"]
     at = datetime.fromisoformat(data["at"]).astimezone()
     told = {name: value for name, value in data.items() if name not in UNTOLD}
     words = " ".join(f"{name}={_short(value)}" for name, value in told.items() if value is not None)
     kind = event.get("event", "event")
-    print_line(f"{at:%H:%M:%S}  {kind:<18} {words}")
+    return f"{at:%H:%M:%S}  {kind:<18} {words}"
 
 
 def _short(value: Any) -> str:

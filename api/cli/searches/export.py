@@ -39,6 +39,7 @@ class Kind(StrEnum):
     WEIGHTS = "weights"
     HUGGINGFACE = "huggingface"
     REPORT = "report"
+    TRIALS = "trials"
 
 
 FOLDERS = frozenset({Kind.WEIGHTS, Kind.HUGGINGFACE})
@@ -71,7 +72,7 @@ def export(
             "--format",
             help="genome: JSON with its measurements; flax: source that needs only jax and flax; "
             "weights: safetensors and config; huggingface: a folder for transformers; report: the "
-            "search as one HTML file.",
+            "search as one HTML file; trials: all that it evaluated, for 'search create --import'.",
         ),
     ] = Kind.GENOME,
     target_params: Annotated[
@@ -111,6 +112,10 @@ def export(
             connect(url, known).text(f"/searches/{search_path(source)}/report"),
             "the report",
         )
+        return
+    if kind is Kind.TRIALS:
+        path = f"/searches/{search_path(source)}/trials.jsonl?header=true"
+        _write(output, connect(url, known).text(path), "the trials")
         return
     if has_weights or kind in FOLDERS:
         require_worker_packages("jax", "safetensors")

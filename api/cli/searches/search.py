@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from brainformer.api.cli.searches.best import best_fitness
 from brainformer.api.cli.searches.events import ends_search, print_event
 from brainformer.api.cli.searches.unserved import unserved
 from brainformer.api.cli.terminal.address import search_path
@@ -69,6 +72,15 @@ def create(
             "repeatable."
         ),
     ] = None,
+    imported: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--import",
+            metavar="FILE",
+            help="Trials of an earlier search with the same space, proxy, data and baseline, as "
+            "'export --format trials' writes them: they count and are not run again; repeatable.",
+        ),
+    ] = None,
     url: Url = URL,
     token: Token = None,
     token_file: TokenFile = None,
@@ -94,7 +106,15 @@ def create(
         idempotency_key
         or hashlib.sha256(f"{json.dumps(spec)}{time.time_ns()}".encode()).hexdigest()
     )
-    record = client.post("/searches", spec, Idempotency_Key=key)
+    if imported:
+        from brainformer.api.cli.searches.imports import lines_of
+
+        body, campaign = lines_of(wanted, imported)
+        record = client.post_lines("/searches", body, Idempotency_Key=key)
+        left = f", {campaign.left_out} left out" if campaign.left_out else ""
+        say(f"imported {len(campaign.candidates)} candidates{left}")
+    else:
+        record = client.post("/searches", spec, Idempotency_Key=key)
     if as_json:
         print_json(record)
     else:
@@ -126,7 +146,7 @@ def list_searches(
     elif not records:
         say("no searches yet; launch one with 'brainformer search create -f SPEC'")
     else:
-        rows = [(r["id"], r["name"], r["status"], _progress(r), _best_fitness(r)) for r in records]
+        rows = [(r["id"], r["name"], r["status"], _progress(r), best_fitness(r)) for r in records]
         stdout().print(table(("id", "name", "status", "trials>", "best fitness>"), rows))
 
 
@@ -151,7 +171,7 @@ def show(
         ("status", record["status"] + (f" ({record['reason']})" if record["reason"] else "")),
         ("candidates", _progress(record)),
         ("trials", counts or "none yet"),
-        ("best fitness", _best_fitness(record)),
+        ("best fitness", best_fitness(record)),
         ("best trial", _best(client, record)),
     ]
     found = client.get(f"/searches/{record['id']}/soundness")
@@ -193,10 +213,29 @@ def watch(
     token_file: TokenFile = None,
     as_json: AsJson = False,
 ) -> None:
-    """Follow a search until it ends; a dropped connection resumes where it was."""
+    """Follow a search until it ends; a dropped connection resumes where it was.
+
+    On a terminal it is drawn in place; elsewhere, and with --json, one event is one line.
+    """
+    from brainformer.api.cli.searches.live_view import LiveView
+
     client = connect(url, token, token_file)
     record = client.get(f"/searches/{search_path(search)}")
     _tell_unserved(client, record)
+    if as_json or not sys.stdout.isatty():
+        record = _followed(client, record, lambda event: print_event(event, as_json=as_json))
+    else:
+        with LiveView(client, record) as view:
+            record = _followed(client, record, view.tell)
+    say(f"search {record['name']} {record['status']}, best fitness {best_fitness(record)}")
+    if record["status"] == SearchStatus.FAILED:
+        raise typer.Exit(SEARCH_FAILED)
+
+
+def _followed(
+    client: ControllerClient, record: dict[str, Any], tell: Callable[[dict[str, Any]], None]
+) -> dict[str, Any]:
+    """Tells a search's events until it has ended, and returns it."""
     seen = 0
     failures = 0
     while not SearchStatus(record["status"]).ended:
@@ -204,7 +243,7 @@ def watch(
             for event in client.events(record["id"], after=seen):
                 seen = int(event.get("id", seen))
                 failures = 0
-                print_event(event, as_json=as_json)
+                tell(event)
                 if ends_search(event):
                     break
             record = client.get(f"/searches/{record['id']}")
@@ -214,9 +253,7 @@ def watch(
                 raise
             say("the connection dropped; trying again ...")
             time.sleep(min(2.0**failures / 4, 15))
-    say(f"search {record['name']} {record['status']}, best fitness {_best_fitness(record)}")
-    if record["status"] == SearchStatus.FAILED:
-        raise typer.Exit(SEARCH_FAILED)
+    return record
 
 
 @app.command()
@@ -287,17 +324,6 @@ def _best(client: ControllerClient, record: dict[str, Any]) -> str:
         return "-"
     best = client.get(f"/searches/{record['id']}/best")
     return f"{best['trial']['number']}: {verdict_sentence(best)}"
-
-
-def _best_fitness(record: dict[str, Any]) -> str:
-    """Returns the mean of the fresh runs with its deviation, or the single run as such."""
-    value, runs = record["best_fitness"], record["best_repeats"]
-    if value is None:
-        return "-"
-    if not runs:
-        return f"{number(value)} (single run)"
-    spread = "" if record["best_deviation"] is None else f" ± {number(record['best_deviation'])}"
-    return f"{number(value)}{spread} ({runs} run{'' if runs == 1 else 's'})"
 
 
 def _compromise(trial: dict[str, Any]) -> tuple[str, ...]:

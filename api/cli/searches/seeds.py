@@ -38,7 +38,7 @@ def with_seeds(
         files: See `seeds_from_file`.
 
     Raises:
-        InvalidGenome: a seed is no genome, or one that this search cannot run.
+        InvalidGenome: a seed is not a genome, or one that this search cannot run.
         InvalidInput: a search is not written as above, or the spec has too many seeds.
         NotFound: there is no such search, or it has no completed candidate.
     """

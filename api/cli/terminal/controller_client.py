@@ -68,6 +68,12 @@ class ControllerClient:
             return self._send("POST", path, headers=named)
         return self._send("POST", path, json=body, headers=named)
 
+    def post_lines(self, path: str, lines: bytes, **headers: str) -> Any:
+        """Returns the JSON of a POST whose body is JSON lines."""
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        named["Content-Type"] = "application/jsonl"
+        return self._send("POST", path, content=lines, headers=named)
+
     def patch(self, path: str, body: Any) -> Any:
         """Returns the JSON of a PATCH."""
         return self._send("PATCH", path, json=body)
@@ -97,7 +103,9 @@ class ControllerClient:
         except httpx.HTTPError as error:
             raise ControllerUnreachable(self.url, why_unreachable(error, self.url)) from None
         except ValueError:
-            raise ControllerUnreachable(self.url, "the stream holds what is no event") from None
+            raise ControllerUnreachable(
+                self.url, "the stream holds something that is not an event"
+            ) from None
 
     def close(self) -> None:
         """Closes the connections."""

@@ -19,7 +19,7 @@ from brainformer.search.sql.trials.state import SearchState
 from brainformer.search.status import SearchStatus
 from brainformer.search.trials.events import EventKind
 from brainformer.search.trials.lease_rules import Settlement
-from brainformer.search.trials.reward import Baseline, summarise
+from brainformer.search.trials.reward import REPEAT, Baseline, summarise
 from brainformer.search.trials.trial import OPEN, TrialKind, TrialStatus
 
 OF_POOL = select(baselines).where(
@@ -36,7 +36,6 @@ OF_BASELINE = (
 )
 MEMBERS = OF_BASELINE.where(trials.c.origin == "family")
 FAMILY = "family"  # origin of a run that helps to choose the rival
-REPEAT = "baseline"  # origin of a run that fitness is relative to
 FURTHER = "rival"  # origin of a further run, beside those of finalists
 OF_SEARCH = select(baselines).where(baselines.c.search_id == bindparam("search"))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from sqlalchemy import insert
 
@@ -58,10 +58,51 @@ def new_trial(
         running: Columns of the first attempt, if the trial starts at once; else it is queued.
     """
     status = TrialStatus.QUEUED if running is None else TrialStatus.RUNNING
-    number = state.take_number()
     state.move(None, status)
     if kind is TrialKind.CANDIDATE:
         state.add(candidates_proposed=1, candidates_open=1)
+    values = trial_values(
+        state,
+        kind,
+        genome,
+        status=status,
+        pool=pool,
+        origin=origin,
+        parent=parent,
+        mutation=mutation,
+        repeat=repeat,
+        proxy=proxy,
+        label=label,
+    )
+    values |= running or {}
+    trial_id: int = tx.run(INSERT, values).scalar_one()
+    if running is None:
+        tx.emit(
+            EventKind.TRIAL_CREATED,
+            state.id,
+            number=values["number"],
+            kind_of_trial=kind.value,
+            origin=origin,
+        )
+    return NewTrial(trial_id, values["number"], values["seed"])
+
+
+def trial_values(
+    state: SearchState,
+    kind: TrialKind,
+    genome: Genome,
+    *,
+    status: TrialStatus,
+    pool: str | None,
+    origin: str,
+    parent: int | None = None,
+    mutation: str = "",
+    repeat: int | None = None,
+    proxy: Proxy | None = None,
+    label: str = "",
+) -> dict[str, Any]:
+    """Returns the columns of a new trial, with its number; see `new_trial`."""
+    number = state.take_number()
     text = genome.canonical_json()
     own = proxy or state.spec.proxy
     stacked, activated = stacked_parameters(genome, own)
@@ -69,7 +110,7 @@ def new_trial(
         seed = training_seed(state.spec.seed, number)
     else:
         seed = repeat_seed(state.spec.seed, repeat)
-    values: dict[str, object] = {
+    return {
         "search_id": state.id,
         "number": number,
         "seq": state.take_seq(),
@@ -88,7 +129,7 @@ def new_trial(
         "parameters": stacked + embedding_parameters(genome, own),
         "activated_parameters": activated,
         "worker_id": None,
-        "created_at": tx.now,
+        "created_at": state.tx.now,
         "started_at": None,
         "lease_seconds": state.spec.lease_seconds,
         "lease_expires_at": None,
@@ -96,14 +137,3 @@ def new_trial(
         "proxy": None if proxy is None else proxy.model_dump_json(),
         "label": label,
     }
-    values |= running or {}
-    trial_id: int = tx.run(INSERT, values).scalar_one()
-    if running is None:
-        tx.emit(
-            EventKind.TRIAL_CREATED,
-            state.id,
-            number=number,
-            kind_of_trial=kind.value,
-            origin=origin,
-        )
-    return NewTrial(trial_id, number, seed)

@@ -17,13 +17,13 @@ from brainformer.search.sql.rows.values import read_genome, read_measurements
 from brainformer.search.sql.trials.baselines import (
     FURTHER,
     OF_BASELINE,
-    REPEAT,
     baseline_row,
     queue_rival,
     rival_of,
 )
 from brainformer.search.sql.trials.creation import new_trial
 from brainformer.search.sql.trials.state import SearchState
+from brainformer.search.trials.reward import REPEAT
 from brainformer.search.trials.trial import Outcome, TrialKind, TrialStatus
 
 OF_KIND = (

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from sqlalchemy import bindparam, select
+from sqlalchemy import bindparam, func, select
 from typing_extensions import override
 
 from brainformer.search.evolution.proposer import Proposer
@@ -59,6 +59,16 @@ IN_FLIGHT = (
     .limit(bindparam("limit"))
 )
 
+IMPORTED = (
+    select(func.count())
+    .select_from(trials)
+    .where(
+        trials.c.search_id == bindparam("search"),
+        trials.c.kind == TrialKind.CANDIDATE.value,
+        trials.c.imported,
+    )
+)
+
 
 class FinishedRow(NamedTuple):
     """A finished candidate's columns, as `FINISHED` selects them."""
@@ -94,6 +104,7 @@ class SearchCache:
         self.proposer = Proposer(spec)
         self.size = max(MOST_OBSERVATIONS, spec.population_size)
         self.window: list[Observation] = []
+        self.imported: int | None = None  # read once: none is imported later
         self._added: dict[int, Observation] = {}
 
     @property
@@ -155,6 +166,13 @@ class SqlHistory(History):
     @override
     def finished(self) -> int:
         return self._state.candidates_finished
+
+    @override
+    def imported(self) -> int:
+        if self._cache.imported is None:
+            found = self._tx.run(IMPORTED, {"search": self._state.id}).scalar_one()
+            self._cache.imported = found
+        return self._cache.imported
 
     @override
     def population(self, size: int) -> Sequence[Observation]:

@@ -7,9 +7,10 @@ given one after another.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple, TypedDict, Unpack, cast
+from functools import cache
+from typing import Any, NamedTuple, TypedDict, Unpack, cast
 
-from sqlalchemy import Double, bindparam, literal_column, select
+from sqlalchemy import Double, Select, bindparam, literal_column, select
 
 from brainformer.search.errors import IllegalTransition, NotFound
 from brainformer.search.spec import SearchSpec
@@ -30,7 +31,7 @@ BY_ID = select(searches).where(searches.c.id == bindparam("key"))
 # The clock is read when the lock is held: what a locking query yields is never inlined.
 _held = BY_ID.with_for_update().cte("held")
 HELD = select(_held, literal_column(POSTGRES_CLOCK, Double).label("clock"))
-UNFINISHED = select(searches).where(UNENDED)
+UNFINISHED = select(searches).where(UNENDED).order_by(searches.c.ordinal)
 
 
 class Counters(TypedDict, total=False):
@@ -229,12 +230,18 @@ def lock_unfinished(
         ids: Only these; all by default.
         skip_locked: On PostgreSQL, leave out those that another transaction holds.
     """
-    statement = UNFINISHED.order_by(searches.c.ordinal)
-    if ids is not None:
-        statement = statement.where(searches.c.id.in_(ids))
-    if tx.postgres:
-        statement = statement.with_for_update(skip_locked=skip_locked)
-    return [SearchState(tx, row) for row in tx.all(SearchRow, statement)]
+    statement = _unfinished(ids is not None, tx.postgres, skip_locked)
+    values = None if ids is None else {"keys": ids}
+    return [SearchState(tx, row) for row in tx.all(SearchRow, statement, values)]
+
+
+@cache
+def _unfinished(named: bool, locked: bool, skip_locked: bool) -> Select[Any]:
+    """Returns a statement that is made once: to build it takes as long as to execute it."""
+    statement = UNFINISHED
+    if named:
+        statement = statement.where(searches.c.id.in_(bindparam("keys", expanding=True)))
+    return statement.with_for_update(skip_locked=skip_locked) if locked else statement
 
 
 def save_all(states: Sequence[SearchState]) -> None:

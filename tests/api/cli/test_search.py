@@ -222,3 +222,33 @@ def test_an_export_names_the_trial_and_reads_back(
     source = brainformer(site, "export", "small", "--format", "flax", "--target-params", "2M")
     assert "class Model(nnx.Module)" in source.stdout
     compile(source.stdout, "block.py", "exec")
+
+
+def test_a_search_goes_on_from_what_another_evaluated(
+    site: Site, spec: str, worker: ScriptedWorker, tmp_path: Path
+) -> None:
+    first = brainformer(site, "search", "create", "-f", spec).stdout.strip()
+    worker.finish_next([2.0], kind="baseline")
+    worker.finish_next([1.9, 1.8], kind="candidate")
+    file = tmp_path / "first.jsonl"
+    brainformer(site, "export", first, "--format", "trials", "-o", str(file))
+    longer = tmp_path / "longer.yaml"
+    longer.write_text(SPEC.replace("trials: 2", "trials: 5").replace("small", "longer"))
+    created = brainformer(site, "search", "create", "-f", str(longer), "--import", str(file))
+    assert "imported 2 candidates" in created.stderr
+    shown = json.loads(brainformer(site, "search", "show", created.stdout.strip(), "--json").stdout)
+    assert (shown["candidates_finished"], shown["counts"]["completed"]) == (2, 3)
+    assert shown["baseline"]["repeats"] == 1
+
+
+def test_an_import_that_does_not_fit_creates_nothing(site: Site, spec: str, tmp_path: Path) -> None:
+    plain = tmp_path / "plain.jsonl"
+    plain.write_text('{"number": 1}\n')
+    create = ("search", "create", "-f", spec, "--import")
+    assert "--format trials" in refused(site, USAGE, *create, str(plain))
+    assert "cannot read" in refused(site, USAGE, *create, str(tmp_path / "absent.jsonl"))
+    (tmp_path / "cut.jsonl").write_text('{"record": "search", "schema')
+    assert "line 1 is not JSON" in refused(site, USAGE, *create, str(tmp_path / "cut.jsonl"))
+    (tmp_path / "newer.jsonl").write_text('{"record": "search", "schema_version": 2}\n')
+    assert "newer" in refused(site, USAGE, *create, str(tmp_path / "newer.jsonl"))
+    assert brainformer(site, "search", "list", "--json").stdout.strip() == "[]"

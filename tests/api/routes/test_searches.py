@@ -1,8 +1,11 @@
+import json
 from pathlib import Path
 
 import pytest
 import yaml
 
+from brainformer.search.campaign.evaluated import header_line
+from brainformer.search.spec import SearchSpec
 from tests.api.rest_site import (
     ROOT,
     SPEC,
@@ -13,6 +16,8 @@ from tests.api.rest_site import (
 )
 
 SEARCHES = f"{ROOT}/searches"
+SPEC_LINE = json.dumps(SPEC).encode() + b"\n"
+HEADER_LINE = header_line("x", "old", SearchSpec.model_validate(SPEC))
 
 
 def code(answer) -> tuple[int, str]:
@@ -260,3 +265,41 @@ def test_the_caps_are_settings(tmp_path):
         assert code(answer) == (422, "invalid_spec")
         assert "max_parameters" in answer.json()["detail"]
         assert count(http) == 0
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"\n",
+        b"[]\n",
+        b"\xff\xfe\n",
+        b'{"name": "a"}\n',
+        SPEC_LINE + b"{",
+        SPEC_LINE + b"[1]\n",
+        SPEC_LINE + b'{"record": "search"}\n',
+        SPEC_LINE + b'{"number": 1}\n',
+        SPEC_LINE + b"[" * 100_000,
+        SPEC_LINE + b'{"record": "search", "schema_version": 99}\n',
+        SPEC_LINE + HEADER_LINE,
+        SPEC_LINE + HEADER_LINE + b'{"number": -1}\n',
+        SPEC_LINE + HEADER_LINE.replace(b'"nano"', b'"of-the-future"') + b"\n",
+        SPEC_LINE.replace(b'"nano"', b'"of-the-future"') + HEADER_LINE,
+    ],
+)
+def test_lines_that_are_no_trials_create_nothing(tmp_path, body):
+    with client(tmp_path) as http:
+        headers = {"Content-Type": "application/jsonl"}
+        answer = http.post(SEARCHES, content=body, headers=headers)
+        assert answer.status_code == 422, answer.text
+        assert answer.json()["detail"]
+        assert count(http) == 0
+
+
+def test_a_spec_alone_in_lines_is_a_search_like_any(tmp_path):
+    with client(tmp_path) as http:
+        headers = {"Content-Type": "application/jsonl"}
+        assert http.post(SEARCHES, content=SPEC_LINE, headers=headers).status_code == 201
+        large = b"x" * 5_000_000
+        assert http.post(SEARCHES, content=large, headers=headers).status_code == 422
+        assert code(http.post(SEARCHES, content=large))[0] == 413

@@ -14,6 +14,7 @@ from brainformer.search.ask_tell.in_memory import MemorySearch
 from brainformer.search.errors import (
     Conflict,
     IllegalTransition,
+    InvalidGenome,
     InvalidMeasurement,
     InvalidSpec,
     NotFound,
@@ -256,3 +257,40 @@ def test_asked_trials_are_plain_values() -> None:
     assert isinstance(trial, AskedTrial)
     with pytest.raises(AttributeError):
         trial.number = 3  # type: ignore[misc]
+
+
+def test_what_was_evaluated_elsewhere_is_learned_from_and_not_proposed(bench: Bench) -> None:
+    elsewhere = MemorySearch(ask_tell_spec("nano", **SMALL | {"seed": 9}))
+    _run(elsewhere, 20)
+    search = bench.open()
+    known = [one.genome for one in elsewhere.best(10)]
+    for genome in known:
+        search.add_evaluated(genome, _fitness(genome), step_time_ms=5.0)
+    assert search.pending() == []
+    (best,) = search.best()
+    assert best.genome == max(known, key=_fitness)
+    asked = search.ask()
+    assert asked.origin == "mutation"  # ten results are a population of six
+    assert not {one.digest for one in known} & set(_run(search, 30))
+    assert {one.genome.digest for one in search.pareto()} & {one.digest for one in known}
+
+
+def test_seeds_keep_their_places_beside_what_was_evaluated(bench: Bench) -> None:
+    search = bench.open(ask_tell_spec("nano", **SMALL, seeds=("switch", "dense_transformer")))
+    first = MemorySearch(ask_tell_spec("nano", **SMALL)).ask().genome
+    search.add_evaluated(first, 1.0)
+    assert [search.ask().origin for _ in range(2)] == ["seed", "seed"]
+
+
+def test_a_genome_is_taken_in_once_and_only_from_its_space(bench: Bench) -> None:
+    search = bench.open()
+    asked = search.ask()
+    with pytest.raises(Conflict, match="already"):
+        search.add_evaluated(asked.genome, 1.0)
+    foreign = asked.genome.model_copy(update={"model_dim": 4096})
+    with pytest.raises(InvalidGenome, match="outside the space"):
+        search.add_evaluated(foreign, 1.0)
+    with pytest.raises(InvalidMeasurement):
+        search.add_evaluated(foreign, math.nan)
+    search.tell(asked, 0.5)
+    assert [one.fitness for one in search.best(5)] == [0.5]

@@ -56,4 +56,4 @@ def _utf8_bytes(text: str, where: str) -> int:
     try:
         return len(text.encode("utf-8"))
     except UnicodeEncodeError:
-        raise InvalidData(f"{where} has half a surrogate pair, which is no character") from None
+        raise InvalidData(f"{where} has half a surrogate pair, which is not a character") from None

@@ -26,7 +26,7 @@ OTHER_ENCODINGS = (b"\xff\xfe", b"\xfe\xff")
 class ByteStream:
     """A source's bytes, never more of them at a time than asked for.
 
-    A byte order mark at the beginning is no part of the text and is left out.
+    A byte order mark at the beginning is not part of the text and is left out.
     """
 
     def __init__(self, source: Source, file: BinaryIO, stored: int | None) -> None:

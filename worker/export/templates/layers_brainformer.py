@@ -87,7 +87,7 @@ class Attention(nn.Module):
 
     Primer's depthwise convolution of the projections (arXiv:2109.08668) needs them as they were
     before it, so where there is one the cache holds raw keys with raw queries beside them, and raw
-    values, and the convolution is done anew at every step.
+    values, and the convolution is computed again at every step.
     """
 
     def __init__(self, layer, config, layer_idx):

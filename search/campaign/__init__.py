@@ -1,0 +1,1 @@
+"""A campaign that goes on: what one search has evaluated, taken into the next."""
