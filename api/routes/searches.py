@@ -113,9 +113,9 @@ async def create_search(
 )
 async def check_search(request: Request, parts: Parts) -> Response:
     """Checks a spec as `create_search` does; returns it with its defaults and creates nothing."""
-    spec = await _spec_in(request)
-    await run_in_threadpool(admit, spec, parts.settings, parts.datasets)
-    return answer(spec)
+    wanted = await _wanted_in(request)
+    await run_in_threadpool(admit, wanted.spec, parts.settings, parts.datasets)
+    return answer(wanted.spec)
 
 
 @router.get("", response_model=SearchPage, responses=problems(), dependencies=[Reads])

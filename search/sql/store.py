@@ -262,8 +262,6 @@ class SqlStore(SearchStore):
         with self._database.write() as tx:
             return expiry.reap(tx)
 
-    # Events, workers
-
     @override
     def events(
         self, *, search_id: str | None = None, after: int = 0, limit: int = 500
@@ -328,8 +326,6 @@ class SqlStore(SearchStore):
         before = None if cursor is None else searches.whole_cursor(cursor)
         with self._database.read() as tx:
             return tokens.audit_page(tx, before=before, limit=_page(limit))
-
-    # Care
 
     @override
     def check(self) -> None:
