@@ -201,6 +201,20 @@ def test_what_is_not_read_yet_is_said_to_be_loading(watched, site, feed):
     expect(page.locator("#search-name")).to_have_text("laptop")
 
 
+def test_what_comes_late_never_overwrites_what_is_newer(watched, site, worker, feed):
+    worker.report(worker.claim(), {"outcome": "diverged", "message": "the loss is not finite"})
+    held = []
+    watched.page.route("**/charts/failures*", lambda route: held.append(route))
+    page = open_search(watched, site, feed.search)
+    answer = page.locator("#search-answer")
+    expect(answer).to_contain_text(f"#{feed.best}")
+    until(lambda: bool(held), "the page asks why trials failed")
+    for route in held:
+        route.continue_()
+    expect(answer).to_contain_text("1 diverged")
+    expect(answer).to_contain_text(f"#{feed.best}")
+
+
 def test_a_part_that_cannot_be_read_says_so_and_can_be_tried_again(watched, site, feed):
     broken = "**/charts/gains*"
     watched.page.route(broken, lambda route: route.fulfill(status=500, json={"detail": "no disk"}))
@@ -222,6 +236,35 @@ def test_everything_failed_is_shown_as_that(watched, site, worker):
     page.get_by_role("tab", name="Failures").click()
     expect(page.locator(".failure")).to_have_count(1)
     expect(page.locator(".failure")).to_contain_text("the loss is not finite")
+
+
+def test_a_pool_that_lost_its_baseline_is_named_and_the_other_goes_on(watched, site, worker):
+    search = worker.create_search(pools=["cpu", "fast"], step_time_slack=None)
+    worker.measure_baseline()
+    done = worker.finish_candidates([1.9])
+    other = {"worker_id": "w-fast", "pool": "fast"}
+    [lease] = worker.http.post("/leases/claim", json=other).json()["leases"]
+    worker.report(lease, {"outcome": "out_of_memory", "message": "needs 80 GiB"})
+    page = open_search(watched, site, search)
+    expect(page.locator("#search-reason")).to_contain_text("Pool fast takes no part")
+    expect(page.locator("#search-reason")).to_contain_text("needs 80 GiB")
+    expect(page.locator("#search-answer")).to_contain_text("+0.105")
+    wait_for_plot(watched, "population", done)
+
+
+def test_a_token_that_is_revoked_is_asked_for_again(watched, site, worker, feed):
+    made = worker.http.post("/tokens", json={"name": "admin", "scopes": ["admin"]}).json()
+    reader = {"name": "reader", "scopes": ["read"]}
+    headers = {"Authorization": f"Bearer {made['secret']}"}
+    given = worker.http.post("/tokens", json=reader, headers=headers).json()
+    page = open_search(watched, site, feed.search)
+    page.locator("#token-field").fill(given["secret"])
+    page.keyboard.press("Enter")
+    expect(page.locator("#search-name")).to_have_text("laptop")
+    worker.http.delete(f"/tokens/{given['token']['id']}", headers=headers)
+    page.reload()
+    expect(page.locator("#token-dialog")).to_be_visible()
+    expect(page.locator("#token-message")).not_to_be_empty()
 
 
 @pytest.mark.parametrize("scopes", [("read",), ("read", "write")])

@@ -79,7 +79,7 @@ def test_a_note_is_kept_and_an_archived_search_is_put_away(watched, site, worker
     worker.create_search(name="another")
     worker.http.post(f"/searches/{feed.search}/cancel")
     page = open_page(watched, site)
-    page.get_by_role("button", name="Note on laptop").click()
+    page.get_by_role("button", name="Add a note to laptop").click()
     page.locator("#note-text").fill("<b>learning rate too low</b>")
     page.get_by_role("button", name="Keep the note").click()
     row = page.locator("#home-searches tbody tr", has_text="laptop")

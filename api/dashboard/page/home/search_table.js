@@ -75,7 +75,7 @@ export class SearchTable {
     return element(
       "td", { class: "note-cell" },
       element("span", { class: "note" }, note),
-      mayWrite ? element("button", { type: "button", class: "quiet", "aria-label": `Note on ${search.name}`, on: { click: () => this.edit(search, note) } }, note ? "Edit" : "Add a note") : null,
+      mayWrite ? element("button", { type: "button", class: "quiet", "aria-label": note ? `Edit the note on ${search.name}` : `Add a note to ${search.name}`, on: { click: () => this.edit(search, note) } }, note ? "Edit" : "Add a note") : null,
       mayWrite && (archived || hasEnded(search)) ? element("button", { type: "button", class: "quiet", "aria-label": `${archived ? "Bring back" : "Archive"} ${search.name}`, on: { click: () => this.keep(search, { archived: !archived }) } }, archived ? "Bring back" : "Archive") : null,
     );
   }

@@ -24,10 +24,7 @@ export function drawAnswer(box, view) {
   const several = overview.pools.length > 1;
   replace(
     box,
-    element(
-      "a", { class: "answer-block", href: view.address({ trial: trial.number }), "aria-label": `Best block, trial #${trial.number}: open it` },
-      hidden(blockDiagram(trial.genome, { proxy: search.spec.proxy, label: `Block of trial #${trial.number}` })),
-    ),
+    element("div", { class: "answer-block" }, blockDiagram(trial.genome, { proxy: search.spec.proxy, label: `Block of trial #${trial.number}` })),
     element(
       "div", { class: "answer-words" },
       element("h2", {}, "Best block ", element("a", { class: "linked", href: view.address({ trial: trial.number }), "data-trial": trial.number }, `#${trial.number}`), several ? element("span", { class: "muted" }, ` on ${trial.pool}`) : null),
@@ -37,14 +34,6 @@ export function drawAnswer(box, view) {
     ),
     facts(view),
   );
-}
-
-// The link around a picture has a name of its own; the picture in words is in the drawer.
-function hidden(picture) {
-  picture.removeAttribute("role");
-  picture.removeAttribute("aria-label");
-  picture.setAttribute("aria-hidden", "true");
-  return picture;
 }
 
 function nothingYet({ search, waiting }) {

@@ -140,15 +140,13 @@ export class SearchPage {
     const key = JSON.stringify([best === undefined, best?.trial.number, best?.repeats, best?.mean_fitness, search.status, waiting, session.whole.overview.best.number.at(-1), Math.floor(app.api.now() / ANSWER_MS)]);
     if (this.answered === key) return;
     this.answered = key;
-    const draw = () => {
-      if (this.session.closed) return;
-      drawAnswer(this.parts.answer, {
-        search, best, waiting, rival: this.rivals.get(best?.trial.pool) ?? null, overview: session.whole.overview,
-        failures: this.lost, now: app.api.now(), address: (changes) => app.state.address(changes),
-      });
-    };
-    draw();
-    if (await this.readAside(best)) draw();
+    drawAnswer(this.parts.answer, {
+      search, best, waiting, rival: this.rivals.get(best?.trial.pool) ?? null, overview: session.whole.overview,
+      failures: this.lost, now: app.api.now(), address: (changes) => app.state.address(changes),
+    });
+    if (!(await this.readAside(best)) || session.closed) return;
+    this.answered = null; // what is known by now is drawn, which may be more than when this began
+    this.drawAnswer(waiting);
   }
 
   // What the answer says beside the best: its rival's size, and why trials failed.
