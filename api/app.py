@@ -95,6 +95,7 @@ def create_app(settings: Settings, *, store: SearchStore | None = None) -> FastA
         session,
     ):
         rest.include_router(module.router)
+    rest.include_router(searches.specs)
     app.include_router(rest)
     app.include_router(operation.router)
     app.include_router(reference.router)

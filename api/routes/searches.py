@@ -37,6 +37,7 @@ from brainformer.search.store.records import SearchRecord
 from brainformer.search.yaml_text import LIMIT_BYTES as YAML_LIMIT_BYTES
 
 router = APIRouter(prefix="/searches", tags=["searches"])
+specs = APIRouter(prefix="/specs", tags=["searches"])
 
 YAML_TYPES = frozenset({"application/yaml", "application/x-yaml", "text/yaml"})
 SPEC_SCHEMA = {"$ref": "#/components/schemas/SearchSpec"}
@@ -102,20 +103,6 @@ async def create_search(
     record = await run_in_threadpool(create)
     parts.hub.poke()
     return tagged(record, status=201, location=f"{request.url.path}/{record.id}")
-
-
-@router.post(
-    "/check",
-    response_model=SearchSpec,
-    openapi_extra=SPEC_BODY,
-    responses=problems(413, 415),
-    dependencies=[Reads],
-)
-async def check_search(request: Request, parts: Parts) -> Response:
-    """Checks a spec as `create_search` does; returns it with its defaults and creates nothing."""
-    wanted = await _wanted_in(request)
-    await run_in_threadpool(admit, wanted.spec, parts.settings, parts.datasets)
-    return answer(wanted.spec)
 
 
 @router.get("", response_model=SearchPage, responses=problems(), dependencies=[Reads])
@@ -197,6 +184,20 @@ def delete_search(parts: Parts, actor: Writer, search_id: SearchId, version: Ver
     parts.store.delete_search(search_id, actor=actor, version=version)
     parts.hub.poke()
     return Response(status_code=204)
+
+
+@specs.post(
+    "/check",
+    response_model=SearchSpec,
+    openapi_extra=SPEC_BODY,
+    responses=problems(413, 415),
+    dependencies=[Reads],
+)
+async def check_spec(request: Request, parts: Parts) -> Response:
+    """Checks a spec as `create_search` does; returns it with its defaults and creates nothing."""
+    wanted = await _wanted_in(request)
+    await run_in_threadpool(admit, wanted.spec, parts.settings, parts.datasets)
+    return answer(wanted.spec)
 
 
 def _become(

@@ -66,7 +66,7 @@ def test_new_search_is_checked_while_typing_and_leads_to_its_page(watched, site,
 @pytest.mark.parametrize("text", re.findall(r"`([^`]+)`", PRESETS.read_text()))
 def test_every_preset_is_one_that_the_controller_can_run(site, text):
     answer = httpx.post(
-        f"{site.url}/api/v1/searches/check",
+        f"{site.url}/api/v1/specs/check",
         content=text,
         headers={"Content-Type": "application/yaml"},
         trust_env=False,

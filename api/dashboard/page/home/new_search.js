@@ -70,7 +70,7 @@ export class NewSearch {
   async check() {
     const text = this.field.value;
     try {
-      const spec = await this.app.api.change("POST", "/searches/check", text, "application/yaml");
+      const spec = await this.app.api.change("POST", "/specs/check", text, "application/yaml");
       if (this.field.value !== text) return;
       replace(this.faults, element("p", { class: "good" }, "The controller can run this."));
       setText(this.json.firstElementChild, JSON.stringify(spec, null, 2));
