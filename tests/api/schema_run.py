@@ -24,7 +24,8 @@ VERSIONS = (  # 412: an ETag is the present one
     "delete_search",
 )  # fmt: skip
 CROSS_FIELDS = (  # 422: fields fit one another, names are known
-    "create_search", "check_spec", "change_search", "create_certificate", "tell_genome_facts", "report_result",
+    "create_search", "check_spec", "change_search", "create_certificate", "tell_genome_facts",
+    "report_result",
 )  # fmt: skip
 OPEN = (*CROSS_FIELDS, "report_progress")  # 400: text holds no NUL
 REFUSALS = ["400", "401", "403", "404", "405", "409", "412", "415", "422", "429"]
