@@ -57,6 +57,16 @@ SPEC_BODY = {
         },
     }
 }
+# YAML is read as people write it (`hurdle: 0`), so its text is described, not its data.
+SPEC_TEXT = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/json": {"schema": SPEC_SCHEMA},
+            "application/yaml": {"schema": {"type": "string"}},
+        },
+    }
+}
 LINKS = {
     name: {"operationId": name, "parameters": {"search_id": "$response.body#/id"}}
     for name in (
@@ -189,7 +199,7 @@ def delete_search(parts: Parts, actor: Writer, search_id: SearchId, version: Ver
 @specs.post(
     "/check",
     response_model=SearchSpec,
-    openapi_extra=SPEC_BODY,
+    openapi_extra=SPEC_TEXT,
     responses=problems(413, 415),
     dependencies=[Reads],
 )
