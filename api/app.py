@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 
 from anyio import CapacityLimiter, to_thread
@@ -28,8 +29,10 @@ from brainformer.api.reference.openapi import operation_id, schema_maker
 from brainformer.api.routes import (
     catalogue,
     certificates,
+    charts,
     events,
     leases,
+    notes,
     operation,
     pools,
     promotions,
@@ -40,6 +43,7 @@ from brainformer.api.routes import (
     trials,
 )
 from brainformer.api.settings import Settings
+from brainformer.search.errors import StorageError
 from brainformer.search.store.contract import SearchStore
 from brainformer.search.store.retention import Retention
 
@@ -85,9 +89,11 @@ def create_app(settings: Settings, *, store: SearchStore | None = None) -> FastA
     rest = APIRouter(prefix=ROOT)
     for module in (
         searches,
+        notes,
         trials,
         reports,
         certificates,
+        charts,
         events,
         leases,
         catalogue,
@@ -97,6 +103,7 @@ def create_app(settings: Settings, *, store: SearchStore | None = None) -> FastA
         session,
     ):
         rest.include_router(module.router)
+    rest.include_router(searches.specs)
     app.include_router(rest)
     app.include_router(operation.router)
     app.include_router(reference.router)
@@ -146,10 +153,12 @@ async def _lifespan(parts: Controller, _app: FastAPI) -> AsyncIterator[None]:
     parts.metrics.watch(parts.store.care.vitals)
     parts.metrics.watch(partial(_threads, parts, to_thread.current_default_thread_limiter()))
     await parts.hub.start()
+    warming = asyncio.create_task(_warm(parts.store))
     try:
         yield
     finally:
         await parts.hub.stop()
+        await warming
         await run_in_threadpool(parts.store.close)
 
 
@@ -165,6 +174,12 @@ def _threads(parts: Controller, requests: CapacityLimiter) -> dict[str, float]:
         found[f'pool_threads_taken{{pool="{name}"}}'] = taken
         found[f'pool_threads_most{{pool="{name}"}}'] = most
     return found
+
+
+async def _warm(store: SearchStore) -> None:
+    """Reads what the dashboard will show first; a store that cannot be read says so later."""
+    with suppress(StorageError):
+        await run_in_threadpool(store.charts.warm)
 
 
 def _open(settings: Settings) -> SearchStore:

@@ -12,6 +12,7 @@ from brainformer.search.space.difference import Change
 from brainformer.search.space.genome import Genome
 from brainformer.search.space.space import Space
 from brainformer.search.spec import Limits
+from brainformer.search.store.note_store import NoteRecord
 from brainformer.search.store.records import (
     AttemptRecord,
     AuditRecord,
@@ -85,6 +86,23 @@ class Trials(Answer):
     items: tuple[TrialRecord, ...]
 
 
+class TrialTable(Answer):
+    """Rows of a sorted and filtered table, and how many it has in all."""
+
+    items: tuple[TrialRecord, ...]
+    total: int
+
+
+class SparkLine(Answer):
+    """The best single run so far, for a line as small as a word; null before the first.
+
+    `pools` are those that have worked on the search.
+    """
+
+    best: tuple[float | None, ...]
+    pools: tuple[str, ...]
+
+
 class Baselines(Answer):
     """The baseline's figures, pool by pool."""
 
@@ -127,6 +145,19 @@ class SearchChange(Body):
     """What may be changed of a search that has not ended."""
 
     limits: Limits
+
+
+class NoteChange(Body):
+    """What is to be changed of a search's note; what is left out stays as it is."""
+
+    note: Annotated[str, Field(max_length=2000)] | None = None
+    archived: bool | None = None
+
+
+class Notes(Answer):
+    """Notes on searches."""
+
+    items: tuple[NoteRecord, ...]
 
 
 class NewToken(Body):

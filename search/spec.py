@@ -11,6 +11,7 @@ from pydantic import (
     ConfigDict,
     Discriminator,
     Field,
+    StrictBool,
     Tag,
     field_validator,
     model_validator,
@@ -131,7 +132,7 @@ class SearchSpec(BaseModel):
     confirmation_limit: Annotated[int, Field(ge=0, le=10_000)] | None = None
     step_time_slack: Annotated[float, Field(ge=0, le=100)] | None = 0.05
     inference_time_slack: Annotated[float, Field(ge=0, le=100)] | None = None
-    hurdle: bool = True
+    hurdle: StrictBool = True
     pools: Annotated[tuple[Name, ...], Field(max_length=100)] = ()
     seed: Annotated[int, Field(ge=0, le=2**63 - 1)] = 0
     max_attempts: Annotated[int, Field(ge=1, le=100)] = 3

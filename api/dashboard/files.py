@@ -1,8 +1,8 @@
 """The dashboard's files over HTTP: the page at `/`, everything else below `/assets/`.
 
-Nothing comes from a CDN and nothing is built: our own ES modules lie in api/dashboard/page/, and
-plotly.min.js is read from the installed `plotly` package. Every address but the page's own holds
-a version, so browsers keep the files for good and never ask again; the page names the versions.
+Nothing comes from a CDN and nothing is built: our own ES modules lie in api/dashboard/page/. Every
+address but the page's own holds a version, so browsers keep the files for good and never ask again;
+the page names the version.
 Files are looked up in a table made from the folder, never on the disk by the caller's path.
 """
 
@@ -13,16 +13,14 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from importlib.metadata import version
 from importlib.resources import files
 from importlib.resources.abc import Traversable
-from importlib.util import find_spec
 from pathlib import Path
 from types import MappingProxyType
 
 from fastapi import APIRouter, Request, Response
 
-from brainformer.search.errors import EnvironmentProblem, NotFound
+from brainformer.search.errors import NotFound
 
 MEDIA_TYPES: Mapping[str, str] = MappingProxyType(
     {
@@ -33,10 +31,9 @@ MEDIA_TYPES: Mapping[str, str] = MappingProxyType(
     }
 )
 PAGE = "index.html"
-PLOTLY = "plotly.min.js"
 
-# No inline script and no eval; plotly sets style attributes on what it draws and makes its
-# picture exports from blobs.
+# No inline script and no eval. Style attributes place rows and bars; pictures that are saved are
+# made from blobs.
 CONTENT_SECURITY_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; "
     "img-src 'self' data: blob:; connect-src 'self'; form-action 'self'; base-uri 'none'; "
@@ -67,7 +64,7 @@ class Asset:
 
 
 @router.api_route("/", methods=["GET", "HEAD"], name="dashboard")
-def page(request: Request) -> Response:
+async def page(request: Request) -> Response:
     """Returns the page, checked again at every visit, so that an upgrade is seen at once."""
     headers = {
         "Cache-Control": "no-cache",
@@ -78,15 +75,13 @@ def page(request: Request) -> Response:
 
 
 @router.api_route("/assets/{label}/{path:path}", methods=["GET", "HEAD"], name="dashboard_asset")
-def asset(request: Request, label: str, path: str) -> Response:
+async def asset(request: Request, label: str, path: str) -> Response:
     """Returns one file of the version `label`, to be kept by the browser for good.
 
     Raises:
         NotFound: no such file, or a version that this controller does not serve.
     """
     headers = {"Cache-Control": "public, max-age=31536000, immutable"}
-    if (label, path) == (plotly_label(), PLOTLY):
-        return _send(request, _plotly(), headers)
     found = _assets().get(path)
     if found is None or label != assets_label():
         raise NotFound("dashboard file", f"{label}/{path}")
@@ -101,12 +96,6 @@ def assets_label() -> str:
 
 
 @cache
-def plotly_label() -> str:
-    """Returns the version of plotly.min.js: that of the installed package."""
-    return f"plotly-{version('plotly')}"
-
-
-@cache
 def _assets() -> Mapping[str, Asset]:
     """Returns our own files by their path within api/dashboard/page/."""
     root = files("brainformer.api.dashboard") / "page"
@@ -118,27 +107,15 @@ def _assets() -> Mapping[str, Asset]:
 @cache
 def _page() -> Asset:
     html = _assets()[PAGE].body.decode()
-    for mark, label in (("{{assets}}", assets_label()), ("{{plotly}}", plotly_label())):
-        html = html.replace(mark, f"assets/{label}")  # below whatever path the page has
+    html = html.replace("{{modules}}", "\n  ".join(_preloads()))
+    html = html.replace("{{assets}}", f"assets/{assets_label()}")  # below its own path
     return Asset.of(PAGE, html.encode())
 
 
-@cache
-def _plotly() -> Asset:
-    """Returns plotly.min.js: 4.8 MB, gzipped once (1.5 MB) and kept.
-
-    The package is found without being imported: its Python is not needed here.
-
-    Raises:
-        EnvironmentProblem: the package has no such file.
-    """
-    spec = find_spec("plotly")
-    if spec is None or spec.origin is None:
-        raise EnvironmentProblem("plotly is not installed", "install brainformer-search again")
-    path = Path(spec.origin).parent / "package_data" / PLOTLY
-    if not path.is_file():
-        raise EnvironmentProblem(f"plotly has no {PLOTLY}", "install plotly >= 7.0 again")
-    return Asset.of(PLOTLY, path.read_bytes())
+def _preloads() -> list[str]:
+    """Returns links that have browsers fetch all modules at once, not one import after another."""
+    modules = (name for name in sorted(_assets()) if "/" in name and name.endswith(".js"))
+    return [f'<link rel="modulepreload" href="{{{{assets}}}}/{name}">' for name in modules]
 
 
 def _walk(folder: Traversable, prefix: str) -> list[tuple[str, Traversable]]:

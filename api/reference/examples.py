@@ -65,6 +65,8 @@ POOL_DETAIL: dict[str, Any] = POOL | {
 BODIES: Mapping[str, dict[str, Any]] = MappingProxyType(
     {
         "create_search": SPEC,
+        "check_spec": SPEC,
+        "change_note": {"note": "learning rate too low; see the next one", "archived": True},
         "change_search": {"limits": {"trials": 80, "hours": 12}},
         "create_certificate": {"blocks": 16, "repeats": 2, "budgets": [1, 3, 6], "scales": [1, 2]},
         "create_promotion": {

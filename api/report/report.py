@@ -14,6 +14,8 @@ from html import escape
 import yaml
 
 from brainformer.api.report.certainty import verdict_sentence
+from brainformer.api.report.pictures import STYLE as PICTURES
+from brainformer.api.report.pictures import fitness_picture, step_time_picture
 from brainformer.api.report.promotion import (
     COLUMNS,
     claim_sentences,
@@ -24,7 +26,7 @@ from brainformer.api.report.promotion import (
     table_rows,
 )
 from brainformer.api.report.soundness import soundness
-from brainformer.api.report.svg_scatter import Point, scatter
+from brainformer.search.charts.pictures import Front, Overview
 from brainformer.search.errors import NotFound
 from brainformer.search.space.genome import Genome
 from brainformer.search.store.contract import SearchStore, TrialFilter
@@ -40,7 +42,7 @@ from brainformer.search.trials.trial import TrialKind, TrialStatus
 TOP = 20
 ANCESTORS = 200
 STYLE = """
-:root { color-scheme: light dark; --line: #8886; --best: #d62728; --mark: #1f77b4; }
+:root { color-scheme: light dark; --line: #8886; }
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 56rem; margin: 2rem auto; padding: 0 1rem; }
 h1 { margin-bottom: 0; } h2 { margin-top: 2rem; font-size: 1.15rem; }
 table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
@@ -66,9 +68,9 @@ class Findings:
     baselines: Sequence[BaselineSummary]
     best: BestRecord | None
     top: Sequence[TrialRecord]
-    front: Sequence[TrialRecord]
-    population: Sequence[TrialRecord]
     ancestry: Sequence[TrialRecord]
+    overview: Overview
+    step_times: Front
     promotions: Sequence[PromotionRecord] = ()
 
 
@@ -92,10 +94,10 @@ def read_findings(store: SearchStore, search_id: str) -> Findings:
         baselines=store.baselines(search.id),
         best=best,
         top=store.list_trials(search.id, where=completed, limit=TOP).items,
-        front=store.pareto(search.id),
-        population=store.population(search.id),
         ancestry=() if number is None else store.ancestry(search.id, number, limit=ANCESTORS),
         promotions=store.studies.promotions(search.id),
+        overview=store.charts.overview(search.id),
+        step_times=store.charts.front(search.id),
     )
 
 
@@ -106,7 +108,7 @@ def report_html(findings: Findings) -> str:
         _summary(findings),
         _best(findings.best),
         _soundness(findings),
-        _plot(findings),
+        _plots(findings),
         *(_promotion(one) for one in findings.promotions),
         _section("Best trials", _trial_table(findings.top)),
         _section("Baselines", _baseline_table(findings.baselines)),
@@ -116,7 +118,8 @@ def report_html(findings: Findings) -> str:
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         f"<title>{escape(search.name)}: search report</title>"
-        f'<meta name="viewport" content="width=device-width"><style>{STYLE}</style></head>'
+        f'<meta name="viewport" content="width=device-width">'
+        f"<style>{STYLE}{PICTURES}</style></head>"
         f"<body><h1>{escape(search.name)}</h1>{''.join(sections)}</body></html>"
     )
 
@@ -174,26 +177,13 @@ def _told(layer: dict[str, object]) -> str:
     return f"{layer['kind']}: {fields}".replace("_", " ")
 
 
-def _plot(findings: Findings) -> str:
-    front = {trial.number for trial in findings.front}
-    shown = {t.number: t for t in (*findings.population, *findings.top, *findings.front)}
-    points = [
-        Point(
-            x=trial.measurements.step_time_ms,
-            y=trial.measurements.validation_loss,
-            kind="front" if number in front else "dot",
-            label=f"trial {number}",
-        )
-        for number, trial in sorted(shown.items())
-        if trial.measurements.step_time_ms is not None
-        and trial.measurements.validation_loss is not None
-    ]
-    if not points:
-        return ""
-    lines = [b.validation_loss for b in findings.baselines if b.validation_loss is not None]
-    drawn = scatter(points, x_label="step time, ms", y_label="loss, nats a token", guides=lines)
-    words = "<p>The population, the best and the Pareto front (red); lines are baselines.</p>"
-    return _section("Loss against step time", words + drawn)
+def _plots(findings: Findings) -> str:
+    """Returns the dashboard's two charts."""
+    drawn = (
+        ("Fitness of every trial", fitness_picture(findings.overview)),
+        ("Gain against step time", step_time_picture(findings.overview, findings.step_times)),
+    )
+    return "".join(_section(title, picture) for title, picture in drawn if picture)
 
 
 def _promotion(promotion: PromotionRecord) -> str:
@@ -214,6 +204,7 @@ def _trial_table(trials: Iterable[TrialRecord]) -> str:
     rows = [
         [
             str(trial.number),
+            trial.pool or "-",
             _number(trial.fitness, 4),
             _number(trial.measurements.validation_loss, 4),
             _number(trial.measurements.bits_per_byte, 4),
@@ -227,7 +218,8 @@ def _trial_table(trials: Iterable[TrialRecord]) -> str:
     ]
     heads = (
         "trial",
-        "fitness",
+        "pool",
+        "fitness, one run",
         "loss",
         "bits/byte",
         "step ms",

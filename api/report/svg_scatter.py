@@ -26,6 +26,14 @@ class Point:
 
 
 @dataclass(frozen=True)
+class Line:
+    """Places joined in their order; `kind` is its CSS class."""
+
+    kind: str
+    points: Sequence[tuple[float, float]]
+
+
+@dataclass(frozen=True)
 class Axis:
     """A range of values along pixels from `start` to `end`."""
 
@@ -56,13 +64,29 @@ class Axis:
 
 
 def scatter(
-    points: Sequence[Point], *, x_label: str, y_label: str, guides: Sequence[float] = ()
+    points: Sequence[Point],
+    *,
+    x_label: str,
+    y_label: str,
+    guides: Sequence[float] = (),
+    lines: Sequence[Line] = (),
 ) -> str:
-    """Returns the plot of at least one point; `guides` are levels of y that get a line across."""
-    x = Axis.over([point.x for point in points], LEFT, WIDTH - RIGHT)
-    y = Axis.over([*(point.y for point in points), *guides], HEIGHT - BOTTOM, TOP)
+    """Returns the plot of at least one point or line.
+
+    Args:
+        points: The marks.
+        x_label: What is across.
+        y_label: What is up.
+        guides: Levels of y that get a line across.
+        lines: Drawn below the marks.
+    """
+    joined = [place for line in lines for place in line.points]
+    across = [*(point.x for point in points), *(x for x, _ in joined)]
+    x = Axis.over(across, LEFT, WIDTH - RIGHT)
+    up = [*(point.y for point in points), *(y for _, y in joined), *guides]
+    y = Axis.over(up, HEIGHT - BOTTOM, TOP)
     bottom, right = HEIGHT - BOTTOM, WIDTH - RIGHT
-    lines = [
+    frame = [
         f'<line class="axis" x1="{LEFT}" y1="{bottom}" x2="{right}" y2="{bottom}"/>',
         f'<line class="axis" x1="{LEFT}" y1="{TOP}" x2="{LEFT}" y2="{bottom}"/>',
         *(f'<line class="guide" x1="{LEFT}" y1="{y.at(v)}" x2="{right}" y2="{y.at(v)}"/>'
@@ -79,6 +103,12 @@ def scatter(
         f"<title>{escape(p.label)}: {p.x:g}, {p.y:g}</title></circle>"
         for p in points
     ]
+    paths = [
+        f'<polyline class="{escape(line.kind)}" points="'
+        f'{" ".join(f"{x.at(px)},{y.at(py)}" for px, py in line.points)}"/>'
+        for line in lines
+        if line.points
+    ]
     labels = (
         f'<text x="{(LEFT + right) / 2}" y="{HEIGHT - 6}" text-anchor="middle">{escape(x_label)}'
         f'</text><text x="12" y="{(TOP + bottom) / 2}" text-anchor="middle" '
@@ -87,7 +117,7 @@ def scatter(
     told = escape(f"{y_label} against {x_label}")
     return (
         f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{told}">'
-        f"{''.join(lines)}{''.join(ticks)}{''.join(marks)}{labels}</svg>"
+        f"{''.join(frame)}{''.join(ticks)}{''.join(paths)}{''.join(marks)}{labels}</svg>"
     )
 
 

@@ -37,6 +37,7 @@ from brainformer.search.store.records import SearchRecord
 from brainformer.search.yaml_text import LIMIT_BYTES as YAML_LIMIT_BYTES
 
 router = APIRouter(prefix="/searches", tags=["searches"])
+specs = APIRouter(prefix="/specs", tags=["searches"])
 
 YAML_TYPES = frozenset({"application/yaml", "application/x-yaml", "text/yaml"})
 SPEC_SCHEMA = {"$ref": "#/components/schemas/SearchSpec"}
@@ -53,6 +54,16 @@ SPEC_BODY = {
                     "searches that it goes on from, one object a line.",
                 }
             },
+        },
+    }
+}
+# YAML is read as people write it (`hurdle: 0`), so its text is described, not its data.
+SPEC_TEXT = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/json": {"schema": SPEC_SCHEMA},
+            "application/yaml": {"schema": {"type": "string"}},
         },
     }
 }
@@ -183,6 +194,20 @@ def delete_search(parts: Parts, actor: Writer, search_id: SearchId, version: Ver
     parts.store.delete_search(search_id, actor=actor, version=version)
     parts.hub.poke()
     return Response(status_code=204)
+
+
+@specs.post(
+    "/check",
+    response_model=SearchSpec,
+    openapi_extra=SPEC_TEXT,
+    responses=problems(413, 415),
+    dependencies=[Reads],
+)
+async def check_spec(request: Request, parts: Parts) -> Response:
+    """Checks a spec as `create_search` does; returns it with its defaults and creates nothing."""
+    wanted = await _wanted_in(request)
+    await run_in_threadpool(admit, wanted.spec, parts.settings, parts.datasets)
+    return answer(wanted.spec)
 
 
 def _become(

@@ -11,9 +11,11 @@ from brainformer.search.campaign.fitting import Campaign
 from brainformer.search.errors import LeaseLost, NotFound
 from brainformer.search.spec import Limits, SearchSpec, resolve_spec
 from brainformer.search.sql import searches
+from brainformer.search.sql.chart_store import SqlCharts
 from brainformer.search.sql.connection.clock import Clock
 from brainformer.search.sql.connection.database import Database
 from brainformer.search.sql.connection.migration import check_connection, prepare
+from brainformer.search.sql.note_store import SqlNotes
 from brainformer.search.sql.pool_store import SqlPools
 from brainformer.search.sql.reading import activity, listings
 from brainformer.search.sql.reading.best import best_record
@@ -82,6 +84,8 @@ class SqlStore(SqlTokens):
         self.studies: SqlStudies = SqlStudies(database, self.pools)
         self.sessions: SqlSessions = SqlSessions(database)
         self.care: SqlCare = SqlCare(database)
+        self.charts: SqlCharts = SqlCharts(database)
+        self.notes: SqlNotes = SqlNotes(database)
         self._token_uses = TokenUses()
         try:
             prepare(database.engine)
@@ -269,8 +273,6 @@ class SqlStore(SqlTokens):
     def reap(self) -> int:
         with self._database.write() as tx:
             return expiry.reap(tx)
-
-    # Events, workers
 
     @override
     def events(

@@ -15,6 +15,8 @@ from brainformer.search.campaign.fitting import Campaign
 from brainformer.search.spec import Limits, SearchSpec
 from brainformer.search.status import SearchStatus
 from brainformer.search.store.actor import Actor
+from brainformer.search.store.chart_store import ChartStore
+from brainformer.search.store.note_store import NoteStore
 from brainformer.search.store.pool_store import PoolStore
 from brainformer.search.store.records import (
     AttemptRecord,
@@ -70,12 +72,17 @@ class SearchStore(ABC):
         pools: The kinds of hardware that work: looked at, drained, resumed.
         sessions: What browsers hold instead of a token.
         care: What keeps the database in shape.
+        studies: Certificates and what else is measured beside a search.
+        charts: Searches as columns and in summary, for pictures.
+        notes: What people keep on searches.
     """
 
     pools: PoolStore
     sessions: SessionStore
     care: StoreCare
     studies: StudyStore
+    charts: ChartStore
+    notes: NoteStore
 
     # Searches
 

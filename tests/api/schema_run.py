@@ -24,7 +24,7 @@ VERSIONS = (  # 412: an ETag is the present one
     "delete_search",
 )  # fmt: skip
 CROSS_FIELDS = (  # 422: fields fit one another, names are known
-    "create_search", "change_search", "create_certificate", "create_promotion",
+    "create_search", "check_spec", "change_search", "create_certificate", "create_promotion",
     "tell_genome_facts", "report_result",
 )  # fmt: skip
 OPEN = (*CROSS_FIELDS, "report_progress")  # 400: text holds no NUL

@@ -88,6 +88,19 @@ searches = Table(
     Column("plan", Text),
 )
 
+search_notes = Table(
+    "search_notes",
+    metadata,
+    Column(
+        "search_id",
+        String(32),
+        ForeignKey("searches.id", ondelete="CASCADE"),
+        primary_key=True,
+    ),
+    _words("note"),
+    Column("archived_at", Double),
+)
+
 baselines = Table(
     "baselines",
     metadata,

@@ -48,6 +48,23 @@ class SearchRow(NamedTuple):
     plan: str | None
 
 
+class NoteRow(NamedTuple):
+    """A row of `search_notes`: what people keep on a search."""
+
+    search_id: str
+    note: str
+    archived_at: float | None
+
+
+class SessionRow(NamedTuple):
+    """A row of `sessions`: what a browser holds instead of a token."""
+
+    secret_hash: str
+    token_id: int
+    created_at: float
+    expires_at: float
+
+
 class BaselineRow(NamedTuple):
     """A row of `baselines`: what the baseline's repeats on one pool showed."""
 

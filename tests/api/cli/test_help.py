@@ -10,7 +10,7 @@ import sys
 # itself needs pydantic to read the words of a command.
 HEAVY = (
     *("numpy", "scipy", "pydantic_settings", "sqlalchemy", "alembic", "yaml", "httpx"),
-    *("fastapi", "starlette", "uvicorn", "plotly", "jax", "flax", "ray", "pyarrow", "tokenizers"),
+    *("fastapi", "starlette", "uvicorn", "jax", "flax", "ray", "pyarrow", "tokenizers"),
 )
 SCRIPT = f"""
 import json, sys

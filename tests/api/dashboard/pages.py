@@ -14,10 +14,30 @@ def open_page(watched, site, query=""):
     return watched.page
 
 
+def open_search(watched, site, search, **fields):
+    """Opens one search with fields of the address set."""
+    query = "&".join(f"{name}={value}" for name, value in {"search": search, **fields}.items())
+    return open_page(watched, site, f"?{query}")
+
+
 def wait_for_plot(watched, series, numbers):
     until(
-        lambda: watched.plotted().get(series) == numbers,
+        lambda: sorted(watched.plotted().get(series, [])) == sorted(numbers),
         f"{series} {numbers} in the plot, which has {watched.plotted()}",
+    )
+
+
+def place_of(watched, number):
+    """Returns where the mark of a trial lies in the window."""
+    return watched.page.evaluate(
+        """(number) => {
+          const area = document.querySelector("#chart-fitness .chart-area");
+          area.scrollIntoView({ block: "center" });
+          const mark = area.marks().find((one) => one.number === number && one.series);
+          const box = area.getBoundingClientRect();
+          return [box.left + mark.x, box.top + mark.y];
+        }""",
+        number,
     )
 
 

@@ -183,17 +183,13 @@ class Watched:
 
     def plotted(self) -> dict[str, list[int]]:
         """Returns the trial numbers in the plot by series."""
-        found: dict[str, list[int]] = self.page.evaluate(
-            """() => Object.fromEntries((document.querySelector("#view-plot").points ?? [])
-                 .map(({ key, points }) => [key, points.map((point) => point.row.number)]))"""
+        found: dict[str, list[dict[str, Any]]] = self.page.evaluate(
+            """() => Object.groupBy(
+                 (document.querySelector("#chart-fitness .chart-area")?.marks() ?? [])
+                   .filter((mark) => mark.series),
+                 (mark) => mark.series)"""
         )
-        return found
-
-    def plot_range(self) -> list[float]:
-        found: list[float] = self.page.evaluate(
-            "() => Array.from(document.querySelector('#view-plot').layout.xaxis.range)"
-        )
-        return found
+        return {series: [mark["number"] for mark in marks] for series, marks in found.items()}
 
 
 def until(holds: Callable[[], Any], what: str, seconds: float = 40) -> None:

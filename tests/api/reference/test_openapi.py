@@ -71,6 +71,7 @@ def test_every_body_has_an_example_that_is_accepted(tmp_path, operations):
             "claim_leases": "leases/claim",
             "tell_genome_facts": "genomes/facts",
             "create_search": "searches",
+            "check_spec": "specs/check",
             "report_progress": f"leases/{lease}/progress",
             "report_result": f"leases/{lease}/result",
         }.items():
@@ -79,6 +80,7 @@ def test_every_body_has_an_example_that_is_accepted(tmp_path, operations):
             assert answer.status_code in {200, 201}, (name, answer.text)
         path = f"{ROOT}/searches/{search['id']}"
         assert http.patch(path, json=BODIES["change_search"]).status_code == 200
+        assert http.patch(f"{path}/note", json=BODIES["change_note"]).status_code == 200
         assert http.post(f"{ROOT}/tokens", json=BODIES["create_token"]).status_code == 201
         assert http.post(f"{ROOT}/session", json=BODIES["sign_in"]).status_code == 401
 

@@ -26,7 +26,7 @@ def test_the_report_stands_alone_and_tells_the_best(tmp_path):
     assert answer.headers["content-type"].startswith("text/html")
     assert search["id"] in answer.headers["content-disposition"]
     assert f"Trial {lease['trial_number']} not confirmed: fitness +0.5000 in the single run" in page
-    assert page.count("<circle") == 9
+    assert page.count("<circle") == 10 + 9  # all runs over trials, candidates over step time
     assert page.count('<li class="') == len(lease["genome"]["layers"])
     assert "<script" not in page
     assert not re.search(r"(?:src|href)=|url\(|@import", page)

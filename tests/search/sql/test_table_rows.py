@@ -13,6 +13,7 @@ from brainformer.search.sql.rows import table_rows
 
 ROWS: dict[str, Any] = {
     "searches": table_rows.SearchRow,
+    "search_notes": table_rows.NoteRow,
     "baselines": table_rows.BaselineRow,
     "trials": table_rows.TrialRow,
     "attempts": table_rows.AttemptRow,
@@ -20,6 +21,7 @@ ROWS: dict[str, Any] = {
     "epochs": table_rows.EpochRow,
     "workers": table_rows.WorkerRow,
     "tokens": table_rows.TokenRow,
+    "sessions": table_rows.SessionRow,
     "audit": table_rows.AuditRow,
 }
 

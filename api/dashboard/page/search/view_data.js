@@ -1,0 +1,65 @@
+// An Overview that grows: differences are written into the columns of what was read before.
+
+const COLUMNS = ["kind", "status", "pool", "parent", "fitness", "step_time_ms", "parameters", "finished", "member"];
+
+export class ViewData {
+  constructor(overview) {
+    this.take(overview);
+  }
+
+  take(overview) {
+    this.overview = overview;
+    this.place = new Map(overview.points.number.map((number, i) => [number, i]));
+    this.added = 0;
+  }
+
+  // Writes a difference; `follow` says that the stretch goes on to the newest trial. Returns
+  // whether anything changed.
+  merge(change, { follow, pool, populationSize }) {
+    const { overview } = this;
+    const changed = change.points.number.length > 0 || change.seq !== overview.seq;
+    Object.assign(overview, { seq: change.seq, total: change.total, levels: change.levels, kinds: change.kinds, pools: change.pools });
+    if (follow) overview.last = Math.max(overview.last, change.last);
+    const { points } = overview;
+    change.points.number.forEach((number, i) => {
+      if (number < overview.first || number > overview.last) return;
+      let at = this.place.get(number);
+      if (at === undefined) {
+        at = points.number.length;
+        this.place.set(number, at);
+        points.number.push(number);
+        this.added += 1;
+      }
+      for (const name of COLUMNS) points[name][at] = change.points[name][i];
+      this.raiseBest(change.points, i, pool);
+    });
+    this.ageOut(populationSize);
+    return changed;
+  }
+
+  // The running best goes on with what a difference brings.
+  raiseBest(points, i, pool) {
+    const { best, pools } = this.overview;
+    if (points.kind[i] !== "candidate" || points.fitness[i] === null) return;
+    if (pool && pools[points.pool[i]] !== pool) return;
+    const last = best.fitness.at(-1) ?? -Infinity;
+    const newest = best.number.at(-1) ?? -1;
+    if (points.fitness[i] <= last || points.number[i] <= newest) return;
+    best.number.push(points.number[i]);
+    best.fitness.push(points.fitness[i]);
+    best.finished.push(points.finished[i]);
+  }
+
+  // To leave the population by age changes no row: the members shown are the youngest that ended.
+  ageOut(size) {
+    const { points } = this.overview;
+    const ended = [];
+    points.number.forEach((_, i) => {
+      const counts = points.kind[i] === "candidate" && (points.status[i] === "completed" || points.status[i] === "pruned");
+      if (counts && points.member[i]) ended.push(i);
+    });
+    if (ended.length <= size) return;
+    ended.sort((a, b) => points.finished[a] - points.finished[b] || points.number[a] - points.number[b]);
+    for (const i of ended.slice(0, ended.length - size)) points.member[i] = false;
+  }
+}

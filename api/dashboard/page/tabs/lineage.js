@@ -1,0 +1,62 @@
+// Who descends from whom. A click opens a trial; its subtree can be looked at alone.
+
+import { element, replace } from "../core/dom.js";
+import * as format from "../core/format.js";
+import { showEmpty } from "../core/states.js";
+import { LineageChart } from "../charts/lineage.js";
+
+export class LineageTab {
+  constructor(panel, { app, session, pick }) {
+    Object.assign(this, { panel, app, session, pick });
+  }
+
+  question() {
+    return this.app.state.get("root");
+  }
+
+  close() {
+    this.chart?.frame.close();
+  }
+
+  async read() {
+    const root = /^\d{1,9}$/.test(this.question()) ? Number(this.question()) : null;
+    this.data = await this.session.get("/charts/lineage", { root });
+    if (this.data.number.length === 0) {
+      showEmpty(this.panel, "No candidate yet. Once there are some, this shows who descends from whom.");
+      this.chart = null;
+      return;
+    }
+    if (!this.chart || !this.box.isConnected) {
+      this.chart?.frame.close();
+      this.box = element("div", {});
+      this.bar = element("div", { class: "tab-bar" });
+      replace(this.panel, this.bar, this.box);
+      this.chart = new LineageChart(this.box, { title: "Lineage", onPick: (number) => this.pick(number) });
+    }
+    this.root = root;
+    this.redraw();
+  }
+
+  redraw() {
+    if (!this.data || !this.chart) return;
+    const { root, data } = this;
+    const text = this.app.state.get("trial");
+    const selected = /^\d{1,9}$/.test(text) ? Number(text) : null;
+    const key = `${selected} ${root} ${this.session.whole.overview.seq}`;
+    if (this.drawn === key) return;
+    this.drawn = key;
+    const { state } = this.app;
+    const button = (label, changes) => element("button", { type: "button", class: "quiet", on: { click: () => state.set(changes) } }, label);
+    replace(
+      this.bar,
+      element("span", {}, root === null ? "The population with all its ancestors; in bold the line of the best." : `Descendants of #${root}.`),
+      root === null ? null : button("Show the population", { root: "" }),
+      selected === null || selected === root ? null : button(`Only the descendants of #${selected}`, { root: String(selected) }),
+    );
+    const line = data.best.length;
+    const message = root === null
+      ? `${format.whole(data.number.length)} trials; the best is ${line ? `${line - 1} mutation${line === 2 ? "" : "s"} from its founder #${data.best.at(-1)}` : "not known yet"}.`
+      : `${format.whole(data.number.length - 1)} descend from #${root}${data.cut ? "; the first 2,000 are shown" : ""}.`;
+    this.chart.draw(data, { selected, message });
+  }
+}

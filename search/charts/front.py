@@ -1,0 +1,91 @@
+"""Gain against step time: the front of every pool, and where the trials lie, in cells."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from brainformer.search.charts.columns import Flags, Floats, Integers
+from brainformer.search.charts.overview import DIGITS, SearchDigest
+from brainformer.search.charts.pictures import Cells, Front
+
+ACROSS, UP = 50, 40  # cells: at most 2,000
+SHOWN = (0.002, 0.998)  # quantiles that the grid spans; what lies beyond counts in its edge
+
+
+def front(digest: SearchDigest, shown: Flags, *, cells: bool) -> Front:
+    """Returns the front of the trials shown, and a grid of all of them if `cells`.
+
+    A step time is comparable within its pool only, so every pool has a front of its own, and the
+    axis is the step time over that of the pool's baseline.
+    """
+    columns, ratio, fitness = digest.columns, digest.ratio(), columns_fitness(digest)
+    usable = np.flatnonzero(shown & columns.measured & np.isfinite(ratio))
+    best = np.concatenate(
+        [
+            unbeaten(usable[columns.whole("pool")[usable] == pool], ratio, fitness)
+            for pool in range(len(columns.pools.known))
+        ]
+        or [usable[:0]]
+    )
+    counted, width, height = (
+        _cells(usable, columns.whole("pool"), ratio, fitness) if cells else (_EMPTY, 0.0, 0.0)
+    )
+    return Front(
+        number=best.tolist(),
+        pool=columns.whole("pool")[best].tolist(),
+        ratio=np.round(ratio[best], 4).tolist(),
+        fitness=np.round(fitness[best], DIGITS).tolist(),
+        pools=columns.pools.known,
+        cells=counted,
+        cell_ratio=width,
+        cell_fitness=height,
+    )
+
+
+def columns_fitness(digest: SearchDigest) -> Floats:
+    """Returns the candidates' fitness."""
+    return digest.columns.figure("fitness")
+
+
+def unbeaten(at: Integers, ratio: Floats, fitness: Floats) -> Integers:
+    """Returns those that no other beats in both, the fastest first."""
+    order = at[np.lexsort((-fitness[at], ratio[at]))]
+    if not order.size:
+        return order
+    reached = np.maximum.accumulate(fitness[order])
+    before = np.concatenate([[-np.inf], reached[:-1]])
+    kept: Integers = order[fitness[order] > before]
+    return kept
+
+
+_EMPTY = Cells(ratio=[], fitness=[], pool=[], count=[], best=[])
+
+
+def _cells(
+    at: Integers, pool: Integers, ratio: Floats, fitness: Floats
+) -> tuple[Cells, float, float]:
+    """Returns the grid's cells that hold a trial, with the best trial of each, and their size."""
+    if not at.size:
+        return _EMPTY, 0.0, 0.0
+    x, width = _steps(ratio[at], ACROSS)
+    y, height = _steps(fitness[at], UP)
+    low_x, low_y = (np.quantile(values[at], SHOWN[0]) for values in (ratio, fitness))
+    cell = (pool[at] * UP + y) * ACROSS + x
+    order = np.lexsort((-fitness[at], cell))
+    _, starts, counts = np.unique(cell[order], return_index=True, return_counts=True)
+    top = order[starts]
+    found = Cells(
+        ratio=np.round(low_x + (x[top] + 0.5) * width, 4).tolist(),
+        fitness=np.round(low_y + (y[top] + 0.5) * height, DIGITS).tolist(),
+        pool=pool[at][top].tolist(),
+        count=counts.tolist(),
+        best=at[top].tolist(),
+    )
+    return found, width, height
+
+
+def _steps(values: Floats, many: int) -> tuple[Integers, float]:
+    low, high = np.quantile(values, SHOWN)
+    size = float(max(high - low, 1e-9)) / many
+    steps: Integers = np.clip((values - low) / size, 0, many - 1).astype(np.int64)
+    return steps, size

@@ -1,0 +1,81 @@
+"""By how much children beat their parents, by kind of mutation and by gene."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.special import stdtrit
+
+from brainformer.search.charts.columns import (
+    NOBODY,
+    PRUNED,
+    Flags,
+    Floats,
+    Integers,
+    TrialColumns,
+)
+from brainformer.search.charts.mutation_words import change_told
+from brainformer.search.charts.pictures import Gain, Gains
+
+CONFIDENCE = 0.95
+
+
+def gains(columns: TrialColumns, shown: Flags) -> Gains:
+    """Returns the gains of children over parents, most pairs first.
+
+    A pair counts if both completed and on the same pool: across pools a gain would tell of the
+    machines. A parent was chosen for coming out well, so the mean of no real effect is below zero.
+
+    Args:
+        columns: Of the search.
+        shown: Which children count.
+    """
+    parent, pool = columns.whole("parent"), columns.whole("pool")
+    child = np.flatnonzero(shown & (parent != NOBODY) & (columns.whole("mutation") != NOBODY))
+    child = child[parent[child] < columns.size]
+    fitness = columns.figure("fitness")
+    told = [change_told(phrase) for phrase in columns.mutations.known]
+    codes = columns.whole("mutation")[child]
+    above = parent[child]
+    comparable = pool[child] == pool[above]
+    gain = np.where(comparable, fitness[child] - fitness[above], np.nan)
+    lost = columns.whole("status")[child] == PRUNED
+    return Gains(
+        operators=_groups([(name, "") for name, _ in told], codes, gain, lost),
+        genes=_groups(told, codes, gain, lost),
+    )
+
+
+def _groups(names: list[tuple[str, str]], codes: Integers, gain: Floats, lost: Flags) -> list[Gain]:
+    distinct = sorted(set(names))
+    place = {name: index for index, name in enumerate(distinct)}
+    group = np.asarray([place[name] for name in names], np.int64)[codes] if len(codes) else codes
+    found = []
+    for index, (operator, gene) in enumerate(distinct):
+        inside = group == index
+        values = gain[inside]
+        values = values[np.isfinite(values)]
+        if not inside.any():
+            continue
+        low, high = _interval(values)
+        found.append(
+            Gain(
+                operator=operator,
+                gene=gene,
+                pairs=len(values),
+                better=int((values > 0).sum()),
+                lost=int(lost[inside].sum()),
+                mean=float(values.mean()) if len(values) else None,
+                low=low,
+                high=high,
+            )
+        )
+    return sorted(found, key=lambda one: (-one.pairs, one.operator, one.gene))
+
+
+def _interval(values: Floats) -> tuple[float | None, float | None]:
+    if len(values) < 2:
+        return None, None
+    error = float(values.std(ddof=1) / np.sqrt(len(values)))
+    half = float(stdtrit(len(values) - 1, 0.5 + CONFIDENCE / 2)) * error
+    mean = float(values.mean())
+    return mean - half, mean + half

@@ -1,0 +1,308 @@
+"""Pictures of searches from SQL: columns in memory, brought up to date by what changed.
+
+The digest of a search is read once and then follows the sequence number of its trials, so that an
+answer costs what is new. A few searches are kept; the one looked at longest ago makes room.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+
+import numpy as np
+from typing_extensions import override
+
+from brainformer.search.charts.columns import NOBODY, STATUSES, Flags
+from brainformer.search.charts.composition import Ingredients, composition
+from brainformer.search.charts.front import front
+from brainformer.search.charts.gains import gains
+from brainformer.search.charts.lineage import lineage
+from brainformer.search.charts.overview import MOST_POINTS, SearchDigest, overview
+from brainformer.search.charts.pictures import (
+    Composition,
+    Costs,
+    FailureGroup,
+    Failures,
+    Front,
+    Gains,
+    Lineage,
+    Overview,
+    Spans,
+    SubLayerCost,
+)
+from brainformer.search.charts.ranking import SORTS, ordered, said_by_columns
+from brainformer.search.cost.cost import layer_costs
+from brainformer.search.errors import InvalidInput, NotFound
+from brainformer.search.sql import searches
+from brainformer.search.sql.connection.database import Database, Transaction
+from brainformer.search.sql.reading import chart_rows
+from brainformer.search.sql.reading.listings import one_trial
+from brainformer.search.sql.rows.records import trial_record, youngest_outside
+from brainformer.search.sql.rows.table_rows import SearchRow
+from brainformer.search.sql.rows.values import read_genome, read_proxy, read_spec
+from brainformer.search.sql.trials.baselines import baseline_rows
+from brainformer.search.store.chart_store import WHOLE, ChartStore, Stretch, TrialRows
+from brainformer.search.studies.plan import StudyKind
+
+KEPT_SEARCHES = 8
+KEPT_WORDS = 32
+WARM_SEARCHES = 3
+MOST_GROUPS = 100
+LOST = ("failed", "cancelled", "pruned")
+
+
+@dataclass
+class Followed:
+    """A search that is kept in memory.
+
+    Attributes:
+        lock: Held while it is brought up to date and read.
+        words: By word of a filter: which trials hold it, as of which sequence number.
+    """
+
+    digest: SearchDigest
+    ingredients: Ingredients = field(default_factory=Ingredients)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    words: OrderedDict[str, tuple[int, set[int]]] = field(default_factory=OrderedDict)
+
+
+class SqlCharts(ChartStore):
+    """Answers from digests of searches that follow the database."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._followed: OrderedDict[str, Followed] = OrderedDict()
+        self._lock = threading.Lock()
+
+    @override
+    def warm(self) -> None:
+        with self._database.read() as tx:
+            newest = searches.listing(
+                tx, cursor=None, limit=WARM_SEARCHES, statuses=(), kinds=(StudyKind.SEARCH,)
+            )
+        for search in newest.items:
+            with suppress(NotFound):  # it was deleted meanwhile
+                self.overview(search.id)
+
+    @contextmanager
+    def _following(self, search_id: str) -> Iterator[tuple[Transaction, SearchRow, Followed]]:
+        """Yields the search and its digest as of this transaction."""
+        with self._database.read() as tx:
+            search = searches.find(tx, search_id)
+            spec = read_spec(search.spec)
+            with self._lock:
+                found = self._followed.get(search.id)
+                if found is None:
+                    found = Followed(SearchDigest(spec.population_size))
+                    self._followed[search.id] = found
+                self._followed.move_to_end(search.id)
+                while len(self._followed) > KEPT_SEARCHES:
+                    self._followed.popitem(last=False)
+            with found.lock:
+                digest = found.digest
+                rows = chart_rows.changed_cells(tx, search.id, digest.columns.last_seq)
+                digest.levels = tuple(
+                    chart_rows.pool_level(row, spec) for row in baseline_rows(tx, search.id)
+                )
+                changed = digest.columns.take(rows)
+                if any(row.kind == chart_rows.BASELINE for row in rows):
+                    digest.columns.take_losses(chart_rows.baseline_losses(tx, search.id))
+                digest.changed(changed)
+                yield tx, search, found
+
+    @override
+    def overview(
+        self,
+        search_id: str,
+        where: Stretch = WHOLE,
+        *,
+        after_seq: int | None = None,
+        buckets: int = 800,
+    ) -> Overview:
+        with self._following(search_id) as (_, _, found):
+            return overview(
+                found.digest,
+                pool=where.pool,
+                first=where.first,
+                last=where.last,
+                after_seq=after_seq,
+                most=buckets,
+            )
+
+    @override
+    def front(self, search_id: str, where: Stretch = WHOLE) -> Front:
+        with self._following(search_id) as (_, _, found):
+            shown = _shown(found.digest, where)
+            return front(found.digest, shown, cells=bool(shown.sum() > MOST_POINTS))
+
+    @override
+    def gains(self, search_id: str, where: Stretch = WHOLE) -> Gains:
+        with self._following(search_id) as (_, _, found):
+            return gains(found.digest.columns, _shown(found.digest, where))
+
+    @override
+    def composition(self, search_id: str, where: Stretch = WHOLE) -> Composition:
+        with self._following(search_id) as (tx, search, found):
+            columns, ingredients = found.digest.columns, found.ingredients
+            missing = ingredients.missing(columns).tolist()
+            ingredients.take(chart_rows.genomes_of(tx, search.id, missing))
+            return composition(columns, ingredients, _shown(found.digest, where))
+
+    @override
+    def lineage(self, search_id: str, *, root: int | None = None) -> Lineage:
+        with self._following(search_id) as (tx, search, found):
+            if root is not None:
+                one_trial(tx, search.id, root)
+            return lineage(found.digest, best=search.best_number, root=root)
+
+    @override
+    def failures(self, search_id: str, where: Stretch = WHOLE) -> Failures:
+        with self._following(search_id) as (tx, search, found):
+            groups = _lost(found.digest, _shown(found.digest, where))
+            newest = [group.newest for group in groups]
+            told = chart_rows.newest_tracebacks(tx, search.id, newest)
+        nothing = ("", "")
+        return Failures(
+            items=[
+                group.model_copy(
+                    update={
+                        "message": told.get(group.newest, nothing)[0],
+                        "traceback": told.get(group.newest, nothing)[1],
+                    }
+                )
+                for group in groups
+            ]
+        )
+
+    @override
+    def machines(self, search_id: str) -> Spans:
+        with self._database.read() as tx:
+            rows = chart_rows.latest_spans(tx, searches.find(tx, search_id).id)
+            return Spans(
+                worker=[row.worker_id for row in rows],
+                pool=[row.pool for row in rows],
+                number=[row.number for row in rows],
+                outcome=[row.outcome for row in rows],
+                started=[round(row.started_at, 1) for row in rows],
+                finished=[
+                    None if row.finished_at is None else round(row.finished_at, 1) for row in rows
+                ],
+                now=tx.now,
+            )
+
+    @override
+    def table(
+        self,
+        search_id: str,
+        where: Stretch = WHOLE,
+        *,
+        sort: str,
+        words: Sequence[str] = (),
+        offset: int = 0,
+        limit: int = 100,
+    ) -> TrialRows:
+        if sort.removeprefix("-") not in SORTS:
+            raise InvalidInput(
+                f"sort is one of {', '.join(SORTS)}, a minus descends", sort, "/sort"
+            )
+        with self._following(search_id) as (tx, search, found):
+            shown = _shown(found.digest, where)
+            for word in words:
+                shown &= self._holding(tx, search.id, found, word.lower())
+            order = ordered(found.digest, shown, sort)
+            numbers = order[offset : offset + limit].tolist()
+            rows = chart_rows.rows_of(tx, search.id, numbers)
+            outside = youngest_outside(search)
+            items = tuple(
+                trial_record(rows[number], outside, lean=True)
+                for number in numbers
+                if number in rows
+            )
+            return TrialRows(items=items, total=len(order))
+
+    @override
+    def costs(self, search_id: str, number: int) -> Costs:
+        with self._database.read() as tx:
+            search = searches.find(tx, search_id)
+            row = one_trial(tx, search.id, number)
+        own = read_spec(search.spec).proxy if row.proxy is None else read_proxy(row.proxy)
+        genome = read_genome(row.genome)
+        return Costs(
+            blocks=own.blocks,
+            items=[
+                SubLayerCost(
+                    kind=layer.kind,
+                    parameters=cost.parameters,
+                    activated_parameters=cost.activated,
+                    flops_per_token=cost.forward_flops,
+                )
+                for layer, cost in zip(genome.layers, layer_costs(genome, own), strict=True)
+            ],
+        )
+
+    @override
+    def spark(self, search_id: str) -> tuple[list[float | None], list[str]]:
+        with self._database.read() as tx:
+            search = searches.find(tx, search_id)
+            pools = [row.pool for row in baseline_rows(tx, search.id)]
+            return chart_rows.spark_line(tx, search.id, search.next_number), pools
+
+    def _holding(self, tx: Transaction, search_id: str, found: Followed, word: str) -> Flags:
+        """Returns which trials a word of the filter holds of; texts are read once, then by seq."""
+        digest = found.digest
+        said = said_by_columns(digest, word)
+        if said is not None:
+            return said
+        holds = np.zeros(digest.columns.size, bool)
+        if word == "front":
+            holds[chart_rows.numbers_on_front(tx, search_id)] = True
+            return holds
+        after, numbers = found.words.get(word, (0, set()))
+        numbers.update(chart_rows.numbers_with(tx, search_id, word, after=after))
+        found.words[word] = digest.columns.last_seq, numbers
+        found.words.move_to_end(word)
+        while len(found.words) > KEPT_WORDS:
+            found.words.popitem(last=False)
+        holds[[number for number in numbers if number < len(holds)]] = True
+        return holds
+
+
+def _shown(digest: SearchDigest, where: Stretch) -> Flags:
+    columns = digest.columns
+    shown = columns.of_pool(where.pool) & columns.known
+    shown[: where.first] = False
+    if where.last is not None:
+        shown[where.last + 1 :] = False
+    return shown
+
+
+def _lost(digest: SearchDigest, shown: Flags) -> list[FailureGroup]:
+    """Returns the trials that did not complete, by status, outcome and reason."""
+    columns = digest.columns
+    status, outcome, reason = (columns.whole(name) for name in ("status", "outcome", "reason"))
+    codes = [STATUSES.index(name) for name in LOST]
+    at = np.flatnonzero(shown & np.isin(status, codes))
+    if not at.size:
+        return []
+    key = np.stack([status[at], outcome[at], reason[at]], axis=1)
+    distinct, group = np.unique(key, axis=0, return_inverse=True)
+    counts = np.bincount(group)
+    found = []
+    for index in np.argsort(-counts, kind="stable")[:MOST_GROUPS].tolist():
+        inside = at[group == index]
+        its_status, its_outcome, its_reason = distinct[index].tolist()
+        pools = np.unique(columns.whole("pool")[inside]).tolist()
+        found.append(
+            FailureGroup(
+                status=STATUSES[its_status],
+                outcome="" if its_outcome == NOBODY else columns.outcomes.known[its_outcome],
+                reason="" if its_reason == NOBODY else columns.reasons.known[its_reason],
+                count=len(inside),
+                newest=int(inside[-1]),
+                pools=[columns.pools.known[pool] for pool in pools if pool != NOBODY],
+            )
+        )
+    return found
