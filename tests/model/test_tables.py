@@ -68,8 +68,8 @@ TABLES: dict[str, Rows] = {
     "search/export/templates/flax_model.py.tmpl: LAYERS": lambda: named_in(
         "search/export/templates/flax_model.py.tmpl", r"\nLAYERS = \{(.*?)\}"
     ),
-    "api/dashboard/page/block_diagram.js: DRAWINGS": lambda: named_in(
-        "api/dashboard/page/block_diagram.js", r"const DRAWINGS = \{(.*?)\n\};"
+    "api/dashboard/page/trial/block_diagram.js: DRAWINGS": lambda: named_in(
+        "api/dashboard/page/trial/block_diagram.js", r"const DRAWINGS = \{(.*?)\n\};"
     ),
 }
 

@@ -203,7 +203,7 @@ def test_tabs_tell_of_population_lineage_gains_failures_and_machines(watched, si
     expect(panel).to_contain_text("scripted-1")
     page.get_by_role("tab", name="Fidelity and promotion").click()
     expect(panel).to_contain_text("No certificate yet")
-    expect(panel).to_contain_text("Nothing of it has been trained")
+    expect(panel).to_contain_text(f"brainformer promote {long_search}")
     page.get_by_role("tab", name="Fidelity and promotion").press("ArrowRight")
     expect(page.get_by_role("tab", name="Failures")).to_have_attribute("aria-selected", "true")
 

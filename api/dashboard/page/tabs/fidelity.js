@@ -1,5 +1,5 @@
 // How far the proxy can be trusted, and how the best blocks do at a larger scale: the certificate's
-// table and scatter, promotions when there are any, and what a larger block would look like.
+// table and scatter, and Table 3 of every promotion.
 
 import { element, replace, svg } from "../core/dom.js";
 import * as format from "../core/format.js";
@@ -78,43 +78,40 @@ export class FidelityTab {
     }, { message: `${blocks.length} blocks; the open mark is the rival. The closer to one rising line, the better the short budget ranks.`, rows: () => blocks });
   }
 
-  // Promotions that are run are studies; a plan alone is a list of blocks that nothing was trained of.
+  // Promotions are studies: the paper's Table 3 for this search, point by point.
   promotions(answer) {
-    if (answer.error) return element("p", { class: "muted" }, answer.error.status === 404 ? "No candidate has completed yet." : answer.error.message);
-    const studies = answer.items.filter((one) => one.study);
-    const plans = answer.items.filter((one) => !one.study);
-    return element(
-      "div", {},
-      studies.map((one) => this.study(one)),
-      plans.length ? [element("p", { class: "tab-note" }, `What the baseline and the best would be at ${format.count(answer.target_parameters)} activated parameters. Nothing of it has been trained.`), planTable(plans)] : null,
-      studies.length + plans.length === 0 ? element("p", { class: "muted" }, "No block of this search has been run at a larger scale yet.") : null,
-    );
+    if (answer.error) return element("p", { class: "muted" }, answer.error.message);
+    if (answer.items.length === 0) {
+      return element("div", { class: "state state-empty" }, element("p", {}, "No block of this search has been run at a larger scale yet. To train the best ones and the rival there, with the same seeds:"), element("pre", {}, element("code", {}, `brainformer promote ${this.session.id} --top 3 --scales 1x,2x --budget 2h`)));
+    }
+    return element("div", {}, answer.items.map((one) => this.promotion(one)));
   }
 
-  study({ study, result }) {
-    const lists = Object.entries(result ?? {}).filter(([, value]) => Array.isArray(value) && value.length && typeof value[0] === "object" && !Array.isArray(value[0]));
-    const progress = result?.planned ? `, ${format.whole(result.finished)} of ${format.whole(result.planned)} runs` : "";
+  promotion({ study, result }) {
+    const progress = study.status === "completed" ? "" : `, ${format.whole(result.finished)} of about ${format.whole(result.planned)} runs`;
+    const claims = result.claims.map((one) => element("li", {}, `Trial #${one.trial}: ${format.name(one.verdict)}.`));
     return element("section", { class: "certificate" },
       element("p", {}, element("a", { class: "linked", href: this.app.state.address({ search: study.id, tab: "", trial: "" }) }, study.name), `: ${format.name(study.status)}${progress}.`),
-      lists.map(([, rows]) => recordTable(rows)));
+      claims.length ? element("ul", { class: "notes" }, claims) : null,
+      result.points.map((point) => [element("h3", {}, `${point.label}, ${format.whole(point.budget_seconds)} s a run`), promotedTable(point.rows), point.notes.map((note) => element("p", { class: "tab-note" }, note))]));
   }
 }
 
-function planTable(plans) {
+function promotedTable(rows) {
+  const interval = (value, ends) => (value === null ? format.NONE : ends === null ? format.fixed(value, 3) : `${format.fixed(value, 3)} (${format.fixed(ends[0], 3)} to ${format.fixed(ends[1], 3)})`);
+  const speedup = (one) => {
+    if (!one) return format.NONE;
+    if (one.value !== null && one.low !== null && one.high !== null) return interval(one.value, [one.low, one.high]);
+    if (one.low !== null) return `above ${format.fixed(one.low, 3)}`;
+    return one.high === null ? format.NONE : `below ${format.fixed(one.high, 3)}`;
+  };
   return table(
-    ["Block", "Model dim", "Stacked", "Parameters", "Activated", "Memory", "Obstacle"],
-    plans.map((one) => [
-      one.trial_number === null ? "baseline" : `#${one.trial_number}`, one.genome?.model_dim ?? format.NONE, one.proxy?.blocks ?? format.NONE,
-      format.count(one.parameters), format.count(one.activated_parameters), format.bytes(one.memory_bytes), one.reason || "none",
+    ["Block", "Shape", "Parameters", "Activated", "Runs", "Loss, nats", "Gain on the rival", "Effective speedup"],
+    rows.map((row) => [
+      row.trial === null ? "rival" : `#${row.trial}`, row.shape, format.count(row.parameters), format.count(row.activated_parameters),
+      row.diverged ? `${row.runs}, ${row.diverged} diverged` : row.runs, interval(row.loss, row.loss_interval), interval(row.gain, row.gain_interval), speedup(row.speedup),
     ]),
   );
-}
-
-// Returns records as a table: what is plain in them, a column each.
-function recordTable(rows) {
-  const names = Object.keys(rows[0]).filter((name) => rows.every((row) => row[name] === null || typeof row[name] !== "object"));
-  const show = (value) => (value === null || value === undefined ? format.NONE : typeof value === "number" && !Number.isInteger(value) ? format.fixed(value, 4) : typeof value === "boolean" ? (value ? "yes" : "no") : String(value));
-  return table(names.map(format.name), rows.map((row) => names.map((name) => show(row[name]))));
 }
 
 function fidelityTable(rows) {

@@ -67,7 +67,7 @@ export class TrialDrawer {
     if (changed) {
       setText(this.title, `Trial #${number}`);
       setText(this.figure, "");
-      const known = this.details.get(number) ?? this.partial(number);
+      const known = this.known(number);
       if (known) this.show(known);
       else {
         replace(this.buttons);
@@ -78,6 +78,11 @@ export class TrialDrawer {
     } else if (this.isOpenTrial() || this.seq !== this.session.whole.overview.seq) {
       this.readLater(number);
     }
+  }
+
+  // What can be shown at once: what was read of a trial, or else what the table knows of it.
+  known(number) {
+    return this.details.get(number) ?? this.partial(number);
   }
 
   // What the table knows of a trial: enough to open the drawer at once.
@@ -193,7 +198,8 @@ export class TrialDrawer {
         const next = pinned ? pins.filter((one) => one !== String(trial.number)) : [...pins, String(trial.number)];
         app.state.set({ pins: next.join(",") });
         this.shown = null;
-        this.show(this.details.get(trial.number));
+        const known = this.known(trial.number);
+        if (known) this.show(known);
       }, !pinned && pins.length >= MOST_PINS),
       button("Export", "Download its genome as JSON", () => save(`${session.search.name}-${trial.number}.json`, JSON.stringify(trial.genome, null, 2), "application/json")),
       app.access.mayWrite ? button("Use as seed", "Begin a new search with this block", () => app.useAsSeed(session.search, trial)) : null,
