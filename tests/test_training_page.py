@@ -18,6 +18,8 @@ from brainformer.search.space.zoo import zoo_genome
 from tests.repository import REPOSITORY
 from tests.worker.pretraining.runs import modules
 
+pytestmark = pytest.mark.slow
+
 PAGE = (REPOSITORY / "docs" / "training.md").read_text("utf-8")
 # The only command that needs a controller; the test writes what it would.
 NEEDS_A_SEARCH = "brainformer export laptop -o block.json"

@@ -22,6 +22,8 @@ from brainformer.worker.trained.trained_model import read_trained
 from tests.worker.leases import GENOME
 from tests.worker.pretraining.runs import prepared
 
+pytestmark = pytest.mark.slow
+
 LONG = ("--steps", "100000")
 
 

@@ -136,6 +136,7 @@ def test_the_head_of_a_stream_ends(tmp_path):
         assert http.get("/healthz").status_code == 200
 
 
+@pytest.mark.slow
 def test_a_disk_that_is_full_is_told_by_readiness_until_there_is_space(tmp_path):
     with controller_process(database(tmp_path)) as running:
         pid, log = running.process.pid, tmp_path / "rest.db-wal"

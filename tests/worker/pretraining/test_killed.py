@@ -76,6 +76,7 @@ def check(tmp_path: Path, data_folder: Path, *, kills: int, seed: int) -> None:
     assert not list((run / "checkpoints").glob(".*"))
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(180)
 def test_a_run_killed_twice_ends_bit_for_bit_where_one_that_was_not_ends(
     tmp_path: Path, data_folder: Path
