@@ -81,6 +81,7 @@ def pair(layers: list[dict[str, Any]], folder: Path) -> tuple[Decoder, Any, Modu
     return ours, theirs, module
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layers", BLOCKS.values(), ids=BLOCKS)
 def test_logits_equal_the_searched_model_s(layers: list[dict[str, Any]], tmp_path: Path) -> None:
     ours, theirs, module = pair(layers, tmp_path)

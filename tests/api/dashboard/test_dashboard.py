@@ -163,6 +163,7 @@ def test_search_that_the_command_line_stops_shows_it_at_once(watched, site, work
     expect(page.locator("#search-status")).to_have_text("stopped")
 
 
+@pytest.mark.slow
 def test_lost_connection_is_said_and_what_was_missed_is_caught_up(watched, site, worker, feed):
     page = open_search(watched, site, feed.search)
     expect(page.locator("#search-connection")).to_have_text("live")
@@ -292,6 +293,7 @@ def test_nothing_is_fetched_from_elsewhere_and_never_the_whole_search(watched, s
     assert not [url for url in watched.requests if re.search(r"/trials(\?|$)|jsonl", url)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [390, 1280, 2560])
 def test_pages_fit_their_width_and_themes_differ(watched, site, feed, scheme, width):

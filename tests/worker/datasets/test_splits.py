@@ -155,6 +155,7 @@ def test_a_data_set_of_the_first_version_still_opens(tmp_path):
     assert open_dataset("mine", tmp_path / "sets").test is None
 
 
+@pytest.mark.slow
 def test_the_built_in_set_has_three_splits_and_replaces_one_that_has_two(tmp_path):
     first = open_dataset(BUILT_IN, tmp_path)
     assert first.test is not None

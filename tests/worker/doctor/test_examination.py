@@ -61,6 +61,7 @@ def found(**where):
     return {finding.name: finding for finding in examine(**where)}
 
 
+@pytest.mark.slow
 def test_a_sound_machine_can_run_trials(outputs, tmp_path):
     told = found(data_folder=tmp_path)
     assert all(finding.usable for finding in told.values())
@@ -70,6 +71,7 @@ def test_a_sound_machine_can_run_trials(outputs, tmp_path):
     assert "tokens" in told["data python-stdlib"].found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "answer", [(1, "", "no driver"), (0, "", ""), (0, "{ nonsense", "no driver")]
 )
@@ -81,12 +83,14 @@ def test_a_driver_that_fails_is_told_and_not_fatal(answer, outputs, tmp_path):
     assert told["pool"].found == "cpu"
 
 
+@pytest.mark.slow
 def test_ray_that_does_not_start_is_told_with_its_complaint(outputs, tmp_path):
     outputs["ray"] = (1, "", "OSError: no space left")
     assert "OSError: no space left" in found(data_folder=tmp_path)["ray"].found
     assert not found(data_folder=tmp_path)["ray"].usable
 
 
+@pytest.mark.slow
 def test_a_busy_neighbour_is_noticed(outputs, tmp_path):
     outputs["device"] = (0, json.dumps(PROBE | {"contention": 1.8}), "")
     noise = found(data_folder=tmp_path)["noise"]
@@ -94,6 +98,7 @@ def test_a_busy_neighbour_is_noticed(outputs, tmp_path):
     assert "calibrated clock" in noise.advice
 
 
+@pytest.mark.slow
 def test_a_damaged_data_set_is_named(outputs, tmp_path):
     examine(tmp_path)
     shard = tmp_path / "python-stdlib" / "train-00000.npy"

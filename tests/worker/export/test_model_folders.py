@@ -84,6 +84,7 @@ def test_a_scanned_model_and_a_training_state_have_the_same_names_as_a_model() -
     np.testing.assert_array_equal(apart["blocks.1.layers.0.inner.qkv"], stacked[1])
 
 
+@pytest.mark.slow
 def test_flax_source_loads_its_weights(tmp_path: Path) -> None:
     model = lively(block("expert choice"))
     write_flax(tmp_path / "out", model)

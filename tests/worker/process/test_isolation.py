@@ -195,6 +195,7 @@ def test_two_slots_never_share_a_core(tmp_path, monkeypatch):
 taken_files = []  # keeps the locks open, as other processes would
 
 
+@pytest.mark.slow
 def test_a_preempted_trial_resumes_in_a_fresh_process_with_its_budget_counted(start):
     quarter = threading.Event()
 

@@ -29,6 +29,7 @@ def eight_devices(*cases):
     return json.loads(run.stdout.splitlines()[-1])
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_a_trial_on_a_mesh_has_the_losses_of_one_device_and_goes_on_there():
     results = eight_devices("expert_choice-adam-all", "resumed-adam-one-all")
