@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from brainformer.api.cli.terminal.exit_codes import INTERRUPTED, OK
+from brainformer.api.cli.terminal.options import DataFolder
 from brainformer.api.cli.terminal.output import print_json, say
 from brainformer.api.cli.terminal.worker_packages import require_worker_packages
 from brainformer.search.errors import InvalidInput, NotFound
@@ -75,7 +76,7 @@ def train(
     tokens: Annotated[str | None, _option("Tokens in all: 300M, 20B.")] = None,
     hours: Annotated[
         float | None,
-        _option("Hours in all; the decay begins when what is left of them is its share."),
+        _option("Hours in all; the decay begins when no more than its share of them is left."),
     ] = None,
     prolong: Annotated[
         bool,
@@ -120,7 +121,7 @@ def train(
     tokenizer: Annotated[
         str | None, _option("The file that the data was prepared with, if the data keeps none.")
     ] = None,
-    data_folder: Annotated[Path | None, _option("Where data sets lie.")] = None,
+    data_folder: DataFolder = None,
     validate_every: Annotated[str, typer.Option(help="A time (30s, 10m, 1h) or steps.")] = "1m",
     save_every: Annotated[str, typer.Option(help="The same, for checkpoints.")] = "10m",
     report_every: Annotated[str, typer.Option(help="The same, for lines and --log.")] = "10s",
