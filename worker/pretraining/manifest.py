@@ -42,7 +42,7 @@ class CheckpointManifest(BaseModel):
     Attributes:
         digest: Of the genome.
         run: Of the run that wrote it, drawn when it began.
-        step: Steps behind it; data and learning rate of the next one follow from it.
+        step: Steps done; data and learning rate of the next one follow from it.
         elapsed_seconds: Of the run so far, all processes together, without compiling.
         validation_loss: Of these parameters, in nats a token; None if nobody has measured it.
         bits_per_byte: The same as bits a byte.
