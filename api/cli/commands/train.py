@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from brainformer.worker.pretraining.run_folder import RunFolder
     from brainformer.worker.pretraining.session import Block
 
-EXPORTED = b'"brainformer-genome"'
-
 
 class Schedule(StrEnum):
     """How the learning rate goes."""
@@ -208,8 +206,7 @@ def _silently(_: str) -> None:
 
 def _source(named: str, preset: str) -> Block | Path:
     """Returns what is to be trained, as the user names it."""
-    from brainformer.api.cli.blocks.given import genome_given
-    from brainformer.search.export.genome_file import read_export
+    from brainformer.api.cli.blocks.given import export_given, genome_given
     from brainformer.search.export.manifest import MANIFEST as EXPORT
     from brainformer.search.proxy.builtin_proxies import load_proxy
     from brainformer.search.space.space import load_preset
@@ -226,8 +223,8 @@ def _source(named: str, preset: str) -> Block | Path:
         if checkpoint_in(path) is None:
             raise NotFound("exported folder, run or checkpoint in", path)
         return path
-    if path.is_file() and EXPORTED in path.read_bytes():
-        export = read_export(path)
+    export = export_given(path)
+    if export is not None:
         return Block(export.genome, export.proxy, export.provenance())
     if named not in zoo_names() and not path.exists():
         raise NotFound("exported folder, genome file, run or zoo genome", named, zoo_names())
