@@ -83,7 +83,7 @@ def judge(
         half = float(student.ppf(0.975, count - 1)) * spread / math.sqrt(count)
     probability = paired_p_value(found, rival)
     report(
-        name="found_block",
+        name="found-block",
         value=round(mean(gains), 4),
         unit=f"nats a token better than the rival at {multiple:g} times the budget",
         target=f"above 0 with p < {WANTED}, one-sided, paired",

@@ -21,7 +21,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks.gpu_step import PEAK_FLOPS, stand_ins
+from benchmarks.gpu_step import peak_flops, stand_ins
 from benchmarks.report import report
 
 PRESET, SMALL_PRESET = "brainformer-100m32e", "nano"
@@ -98,7 +98,7 @@ def _trained(asked: Any, proxy: Any, data: Any) -> dict[str, Any]:
     result = train_proxy(lease, on_progress=lambda _: Directive(action="continue"), data=data)
     took, measured = time.monotonic() - began, result.measurements
     completed = result.outcome is Outcome.COMPLETED
-    step, peak = measured.step_time_ms, _peak_flops(device)
+    step, peak = measured.step_time_ms, peak_flops(device.device_kind)
     flops = flops_per_token(asked.genome, proxy) * proxy.batch_size * proxy.sequence_length
     return {
         "trial": asked.number,
@@ -127,11 +127,6 @@ def _kind(device: Any) -> str:
 
 def _gib(count: int | None) -> float | None:
     return None if count is None else round(count / GIB, 2)
-
-
-def _peak_flops(device: Any) -> float | None:
-    names = (peak for name, peak in PEAK_FLOPS.items() if name in device.device_kind)
-    return next(names, None)
 
 
 def _report(rows: list[dict[str, Any]], device: Any, options: argparse.Namespace) -> None:

@@ -26,10 +26,6 @@ from typing import Any
 
 import numpy as np
 
-# Dense bfloat16 products, FLOPs a second, by what the device calls itself; the first that fits.
-PEAK_FLOPS = {
-    "H100 PCIe": 756e12, "H100": 989e12, "H200": 989e12, "A100": 312e12, "L40S": 362e12,
-}  # fmt: skip
 TARGETS = {"dense_transformer": 0.40, "glam": 0.25, "brainformer_1_approximation": 0.25}
 # Which packages a peer needs, and which of the models it trains.
 NEEDS = {
@@ -332,7 +328,10 @@ def main() -> None:
 
 
 def peak_flops(device_kind: str) -> float | None:
-    return next((peak for name, peak in PEAK_FLOPS.items() if name in device_kind), None)
+    from brainformer.worker.targets.hardware import DATA_SHEETS, data_sheet
+
+    name = data_sheet(device_kind)
+    return None if name is None else DATA_SHEETS[name]
 
 
 def _options() -> argparse.Namespace:

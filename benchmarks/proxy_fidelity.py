@@ -140,7 +140,7 @@ def _judge(
     for name, value in details.items():
         print(f"{name:>12}  {value}")
     report(
-        name="proxy_fidelity",
+        name="proxy-fidelity",
         value=round(found.regret.high, 4),
         unit="nats: upper 95% bound of Regret@1",
         target=f"regret at most {SUFFICIENT_REGRET}, tau-b of the top 8 at least {TAU_WANTED}",

@@ -82,7 +82,7 @@ def main() -> None:
     shares = list(found.values())
     overall = sum(shares) / len(shares)
     report(
-        name="speedup_coverage",
+        name="speedup-coverage",
         value=round(overall, 4),
         unit=f"share of {LEVEL:.0%} intervals that hold the true speedup",
         target=f"{WANTED[0]} to {WANTED[1]}",

@@ -86,7 +86,7 @@ class Rival(Observer):
 
     @override
     def saved(self, step: int, folder: Path, seconds: float) -> None:
-        if self.marks:  # the first one is before the run's time, the last one behind it
+        if self.marks:  # the first one is before the run's time, the last one after it
             self.saves += 1
             self.save_seconds += seconds
 

@@ -46,7 +46,7 @@ def main() -> None:
     pauses = f"{found['saves']} checkpoints, {found['judged']} validations"
     print(f"ratio {value:.4f} (95% {low:.4f} to {high:.4f}), {pauses}")
     report(
-        name="train_overhead",
+        name="train-overhead",
         value=round(value, 4),
         unit="of the bare loop's steps a second",
         target=f"at least {TARGET}",

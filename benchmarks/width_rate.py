@@ -53,7 +53,7 @@ def main() -> None:
     growth = options.widths[-1] / options.widths[0]
     fitted = options.exponent - math.log(wide / narrow) / math.log(growth)
     report(
-        name="width_rate",
+        name="width-rate",
         value=round(apart, 3),
         unit="doublings between the best multiples of the rule's rate at the two widths",
         target=f"at most {MOST_APART:g}",

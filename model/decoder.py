@@ -178,6 +178,13 @@ def next_token_loss(
     return report.cross_entropy + auxiliary, report
 
 
+def token_losses(model: Decoder, tokens: Int[Array, "B S+1"]) -> Float[Array, "B S"]:
+    """Returns the loss of each token but the first in nats, under the causal rule."""
+    logits, _ = model.flat_logits(tokens[:, :-1], training=False)
+    losses: Array = cross_entropy(logits, tokens[:, 1:].reshape(-1))
+    return losses.reshape(tokens.shape[0], -1)
+
+
 @jax.custom_vjp
 def logits_of(x: Float[Array, "T d"], matrix: Float[Array, "d V"]) -> Float[Array, "T V"]:
     """Returns x @ matrix in float32, whose gradient is multiplied on in the dtype of `x`.

@@ -65,7 +65,7 @@ def generate(
     batch, width = prompts.shape
     lengths = jnp.full((batch,), width) if lengths is None else lengths
     forced = jnp.pad(prompts, ((0, 0), (0, steps)))
-    graph, state = _checked_split(model)
+    graph, state = causal_split(model)
     key = jax.random.key(0) if key is None else key
     tokens: Array = _generate(graph, state, forced, lengths, jnp.float32(temperature), key)
     return tokens
@@ -77,7 +77,7 @@ def cached_logits(model: Decoder, tokens: Int[Array, "B S"]) -> Float[Array, "B 
     Raises:
         InvalidGenome: the model follows the paper's leaking rule.
     """
-    graph, state = _checked_split(model)
+    graph, state = causal_split(model)
     logits: Array = _cached_logits(graph, state, tokens)
     return logits
 
@@ -150,7 +150,12 @@ def _blocks(model: Decoder) -> Iterator[Block]:
         yield nnx.merge(graph, jax.tree.map(lambda leaf, i=index: leaf[i], state))
 
 
-def _checked_split(model: Decoder) -> tuple[Any, Any]:
+def causal_split(model: Decoder) -> tuple[Any, Any]:
+    """Returns the structure and the values of a model that can generate.
+
+    Raises:
+        InvalidGenome: the model follows the paper's leaking rule.
+    """
     if model.config.routing != "causal":
         rule = "generation needs `routing: causal`; the paper's rule looks at later tokens"
         raise InvalidGenome(rule, model.config.routing, "/routing")

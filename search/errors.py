@@ -268,8 +268,8 @@ class TrainingDiverged(BrainformerError):
 
     code = "training_diverged"
 
-    def __init__(self, step: int, loss: float, what_to_do: str) -> None:
-        super().__init__(f"the training loss is {loss} at step {step}; {what_to_do}")
+    def __init__(self, step: int, loss: float, what_to_do: str, *, split: str = "training") -> None:
+        super().__init__(f"the {split} loss is {loss} at step {step}; {what_to_do}")
         self.step = step
 
 

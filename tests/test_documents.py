@@ -120,6 +120,18 @@ def test_make_targets_in_pages_exist(page: Path) -> None:
     assert named - targets == set()
 
 
+def test_a_result_is_named_as_make_names_its_benchmark() -> None:
+    named = {
+        one.stem: found[1]
+        for one in (ROOT / "benchmarks").glob("*.py")
+        if (found := re.search(r"\breport\(\s*name=\"([^\"]+)\"", one.read_text("utf-8")))
+    }
+    assert named
+    assert named == {stem: stem.replace("_", "-") for stem in named}
+    results = {one.stem for one in (ROOT / "benchmarks" / "results").glob("*.jsonl")}
+    assert results <= set(named.values())
+
+
 def _unbreakable(line: str) -> bool:
     """Whether a line is a table's row, or one link or word that no line break may split."""
     return line.startswith(("| ", "![")) or len(line.lstrip(" -*").split()) == 1 or _link(line)

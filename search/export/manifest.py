@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from brainformer.search.errors import InvalidExport, NotFound
+from brainformer.search.errors import InvalidExport, InvalidInput, NotFound
 from brainformer.search.export.provenance import Digest, Provenance
 from brainformer.search.proxy.proxy import Proxy
 from brainformer.search.space.genome import Genome
@@ -66,18 +66,20 @@ def sealed_json(data: dict[str, Any]) -> str:
     return json.dumps(data | {"content_digest": content_digest(data)}, indent=2) + "\n"
 
 
-def check_seal(data: Any, path: Path, *, required: bool) -> None:
+def check_seal(
+    data: Any, path: Path, *, required: bool, error: type[InvalidInput] = InvalidExport
+) -> None:
     """Takes the digest out of what a file says and compares it with the rest.
 
     The digest is that of what the file says, not of what this version makes of it, so that a field
     with a default that is added later does not break the seal of older files.
 
     Raises:
-        InvalidExport: the file was changed.
+        InvalidExport: the file was changed; or `error`, if that is another class.
     """
     sealed = data.pop("content_digest", None) if isinstance(data, dict) else None
     if (sealed is not None or required) and sealed != content_digest(data):
-        raise InvalidExport(f"{path} was changed: its digest is not that of its content")
+        raise error(f"{path} was changed: its digest is not that of its content")
 
 
 def content_digest(data: dict[str, Any]) -> str:
@@ -103,17 +105,37 @@ def read_manifest(folder: Path) -> ExportManifest:
         InvalidExport: it is not an export, a newer version wrote it, or it was changed.
     """
     path = folder / MANIFEST
+    data = manifest_json(path, "exported folder", again="; export the model again")
+    return _checked(data, path)
+
+
+def manifest_json(
+    path: Path, kind: str, *, again: str = "", error: type[InvalidInput] = InvalidExport
+) -> Any:
+    """Returns the JSON of a folder's manifest, unchecked.
+
+    Args:
+        path: Of the manifest.
+        kind: What a folder with one is.
+        again: What to do about a damaged one.
+        error: The class to raise.
+
+    Raises:
+        NotFound: there is no such folder.
+        InvalidExport: it holds no manifest, or one that is not JSON; or `error`.
+    """
+    folder = path.parent
     try:
-        data = json.loads(path.read_text("utf-8"))
+        return json.loads(path.read_text("utf-8"))
     except FileNotFoundError:
         if not folder.exists():
-            raise NotFound("exported folder", folder) from None
-        raise InvalidExport(f"{folder} is not an exported folder: it holds no {MANIFEST}") from None
-    except OSError as error:
-        raise InvalidExport(f"cannot read {path}: {error.strerror}") from None
+            raise NotFound(kind, folder) from None
+        article = "an" if kind[0] in "aeiou" else "a"
+        raise error(f"{folder} is not {article} {kind}: it holds no {path.name}") from None
+    except OSError as problem:
+        raise error(f"cannot read {path}: {problem.strerror}") from None
     except (UnicodeDecodeError, RecursionError, ValueError):
-        raise InvalidExport(f"{path} is damaged: it is not JSON; export the model again") from None
-    return _checked(data, path)
+        raise error(f"{path} is damaged: it is not JSON{again}") from None
 
 
 def check_files(folder: Path, manifest: ExportManifest) -> None:
@@ -130,28 +152,50 @@ def check_files(folder: Path, manifest: ExportManifest) -> None:
             raise InvalidExport(f"{path} is missing; export the model again") from None
         except OSError as error:
             raise InvalidExport(f"cannot read {path}: {error.strerror}") from None
-        if found.bytes != expected.bytes:
-            raise InvalidExport(
-                f"{path} must be {expected.bytes} bytes long, it has {found.bytes}: it was cut "
-                "short or changed; copy or export it again"
-            )
-        if found.sha256 != expected.sha256:
-            raise InvalidExport(
-                f"{path} was changed: its SHA-256 is {found.sha256[:12]}, the manifest states "
-                f"{expected.sha256[:12]}; copy or export it again"
-            )
+        check_file(path, found, expected, again="; copy or export it again")
 
 
-def check_schema_version(data: Any, path: Path) -> None:
+def check_file(
+    path: Path,
+    found: ExportedFile,
+    expected: ExportedFile,
+    *,
+    again: str = "",
+    error: type[InvalidInput] = InvalidExport,
+) -> None:
+    """Compares a file with what its manifest says of it.
+
+    Raises:
+        InvalidExport: it is truncated or changed; or `error`.
+    """
+    if found.bytes != expected.bytes:
+        raise error(
+            f"{path} must be {expected.bytes} bytes long, it has {found.bytes}: it was cut short "
+            f"or changed{again}"
+        )
+    if found.sha256 != expected.sha256:
+        raise error(
+            f"{path} was changed: its SHA-256 is {found.sha256[:12]}, the manifest states "
+            f"{expected.sha256[:12]}{again}"
+        )
+
+
+def check_schema_version(
+    data: Any,
+    path: Path,
+    *,
+    newest: int = SCHEMA_VERSION,
+    error: type[InvalidInput] = InvalidExport,
+) -> None:
     """Refuses what a newer version of this project wrote.
 
     Raises:
-        InvalidExport: says which version is needed.
+        InvalidExport: says which version is needed; or `error`.
     """
     found = data.get("schema_version") if isinstance(data, dict) else None
-    if isinstance(found, int) and not isinstance(found, bool) and found > SCHEMA_VERSION:
-        raise InvalidExport(
-            f"{path} has schema version {found}, this version reads up to {SCHEMA_VERSION}; "
+    if isinstance(found, int) and not isinstance(found, bool) and found > newest:
+        raise error(
+            f"{path} has schema version {found}, this version reads up to {newest}; "
             "upgrade brainformer-search"
         )
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from brainformer.search.errors import InvalidExport
 from brainformer.search.export.provenance import Provenance
+from brainformer.worker.datasets.kept_tokenizer import FILES
 from brainformer.worker.datasets.stdlib_text import BUILT_IN
 from brainformer.worker.datasets.tokenizers import (
     HuggingFaceTokenizer,
@@ -24,7 +25,7 @@ from brainformer.worker.datasets.tokenizers import (
 
 FAST_CLASS = "PreTrainedTokenizerFast"
 SENTENCEPIECE_CODE = "tokenization_brainformer.py"
-SENTENCEPIECE_FILE = "tokenizer.model"
+SENTENCEPIECE_FILE = FILES["sentencepiece"]
 # A zero byte ends a document and may stand in one; as a token it is the character itself.
 END = "\x00"
 

@@ -21,9 +21,10 @@ from jaxtyping import Array, Bool, Float, Int
 from brainformer.model.decoder import Decoder
 from brainformer.model.generation import generate
 from brainformer.search.errors import InvalidExport
+from brainformer.worker.datasets.kept_tokenizer import FILES
 from brainformer.worker.datasets.tokenizers import Tokenizer, load_tokenizer
 from brainformer.worker.export.model_folders import read_model
-from brainformer.worker.export.tokenizer_files import SENTENCEPIECE_FILE, default_tokenizer
+from brainformer.worker.export.tokenizer_files import default_tokenizer
 from brainformer.worker.export.weighted_model import WeightedModel
 
 SHORTEST_ROW = 16
@@ -194,8 +195,7 @@ def tokenizer_of(folder: Path, model: WeightedModel, given: str | None) -> Token
         InvalidExport: the folder has none, or it is not the one that the model was trained with.
     """
     told = model.provenance
-    held = {"huggingface": "tokenizer.json", "sentencepiece": SENTENCEPIECE_FILE}
-    file = folder / held.get(told.tokenizer or "", "")
+    file = folder / FILES.get(told.tokenizer or "", "")
     if given is None and file.is_file():
         return load_tokenizer(str(file))
     found = load_tokenizer(given or default_tokenizer(told))

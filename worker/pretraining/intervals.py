@@ -28,7 +28,9 @@ def parse_every(text: str) -> Every:
     """
     match = WRITTEN.fullmatch(text.strip())
     if match is None or not float(match[1] or match[3]):
-        raise InvalidInput("an interval is a time, as 30s, 10m or 1h, or a number of steps", text)
+        raise InvalidInput(
+            "an interval is a time such as 30s, 10m or 1h, or a number of steps", text
+        )
     if match[3]:
         return Every(steps=int(match[3]))
     return Every(seconds=float(match[1]) * UNITS[match[2]])

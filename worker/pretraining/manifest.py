@@ -7,17 +7,19 @@ attacker, who could write a manifest of their own; nothing in a checkpoint is ex
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from brainformer.search.errors import InvalidCheckpoint, NotFound
+from brainformer.search.errors import InvalidCheckpoint
 from brainformer.search.export.manifest import (
     ExportedFile,
-    content_digest,
+    check_file,
+    check_schema_version,
+    check_seal,
     described,
+    manifest_json,
     sealed_json,
 )
 from brainformer.search.export.provenance import Digest
@@ -40,7 +42,7 @@ class CheckpointManifest(BaseModel):
     Attributes:
         digest: Of the genome.
         run: Of the run that wrote it, drawn when it began.
-        step: Steps behind it; data and learning rate of the next one follow from it.
+        step: Steps done; data and learning rate of the next one follow from it.
         elapsed_seconds: Of the run so far, all processes together, without compiling.
         validation_loss: Of these parameters, in nats a token; None if nobody has measured it.
         bits_per_byte: The same as bits a byte.
@@ -86,30 +88,15 @@ def read_manifest(folder: Path) -> CheckpointManifest:
         InvalidCheckpoint: it is no checkpoint, a newer version wrote it, or it was changed.
     """
     path = folder / MANIFEST
-    try:
-        data = json.loads(path.read_text("utf-8"))
-    except FileNotFoundError:
-        if not folder.exists():
-            raise NotFound("checkpoint", folder) from None
-        raise InvalidCheckpoint(f"{folder} is not a checkpoint: it holds no {MANIFEST}") from None
-    except OSError as error:
-        raise InvalidCheckpoint(f"cannot read {path}: {error.strerror}") from None
-    except (UnicodeDecodeError, RecursionError, ValueError):
-        raise InvalidCheckpoint(f"{path} is damaged: it is not JSON") from None
+    data = manifest_json(path, "checkpoint", error=InvalidCheckpoint)
     return _checked(data, path)
 
 
 def _checked(data: Any, path: Path) -> CheckpointManifest:
     if not isinstance(data, dict):
         raise InvalidCheckpoint(f"{path} is damaged: it is not a JSON object")
-    found = data.get("schema_version")
-    if isinstance(found, int) and not isinstance(found, bool) and found > SCHEMA_VERSION:
-        raise InvalidCheckpoint(
-            f"{path} has schema version {found}, this version reads up to {SCHEMA_VERSION}; "
-            "upgrade brainformer-search"
-        )
-    if data.pop("content_digest", None) != content_digest(data):
-        raise InvalidCheckpoint(f"{path} was changed: its digest is not that of its content")
+    check_schema_version(data, path, newest=SCHEMA_VERSION, error=InvalidCheckpoint)
+    check_seal(data, path, required=True, error=InvalidCheckpoint)
     try:
         manifest = CheckpointManifest.model_validate(data)
     except ValidationError as error:
@@ -141,16 +128,7 @@ def check_files(folder: Path, manifest: CheckpointManifest) -> None:
         path = folder / name
         if name not in found:
             raise InvalidCheckpoint(f"{path} is missing: the checkpoint is damaged")
-        if found[name].bytes != expected.bytes:
-            raise InvalidCheckpoint(
-                f"{path} must be {expected.bytes} bytes long, it has {found[name].bytes}: it was "
-                "cut short or changed"
-            )
-        if found[name].sha256 != expected.sha256:
-            raise InvalidCheckpoint(
-                f"{path} was changed: its SHA-256 is {found[name].sha256[:12]}, the manifest "
-                f"states {expected.sha256[:12]}"
-            )
+        check_file(path, found[name], expected, error=InvalidCheckpoint)
     foreign = sorted(found.keys() - manifest.files.keys())
     if foreign:
         raise InvalidCheckpoint(f"{folder / foreign[0]} does not belong to the checkpoint")

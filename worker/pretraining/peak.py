@@ -1,4 +1,4 @@
-"""The peak that utilisation is a share of: of a data sheet where there is one, else measured."""
+"""The peak that utilisation is a share of: from a data sheet if there is one, else measured."""
 
 from __future__ import annotations
 
@@ -7,20 +7,9 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from brainformer.worker.targets.hardware import CHIPS
+from brainformer.worker.targets.hardware import DATA_SHEETS, data_sheet
 from brainformer.worker.timing.clock import Clock
 
-# Dense bfloat16 products, FLOPs a second, by what the device calls itself; the first that fits.
-DATA_SHEETS = {
-    "H100 PCIe": 756e12,
-    "H100": 989e12,
-    "H200": 989e12,
-    "A100": 312e12,
-    "L40S": 362e12,
-    "TPU v6 lite": CHIPS["v6e"].flops_per_second,
-    "TPU v5 lite": CHIPS["v5e"].flops_per_second,
-    "TPU v5": CHIPS["v5p"].flops_per_second,
-}
 SIDE, REPEATS = 1024, 6
 
 
@@ -32,17 +21,16 @@ class Peak(NamedTuple):
 
 
 def peak_of(devices: list[jax.Device], *, dtype: str, clock: Clock) -> Peak:
-    """Returns the devices' peak; one that no data sheet is known of multiplies matrices.
+    """Returns the devices' peak; where no data sheet is known, a matrix product is measured.
 
     Args:
         devices: Of the run, all of one kind.
         dtype: Of its matrix products.
         clock: Real time.
     """
-    kind = devices[0].device_kind
-    for name, flops in DATA_SHEETS.items():
-        if name in kind:
-            return Peak(flops * len(devices), f"data sheet, {name}")
+    name = data_sheet(devices[0].device_kind)
+    if name is not None:
+        return Peak(DATA_SHEETS[name] * len(devices), f"data sheet, {name}")
     # Devices that a CPU is cut into share its cores.
     count = 1 if devices[0].platform == "cpu" else len(devices)
     return Peak(count * _measured(dtype, clock), f"a product of {SIDE} x {SIDE} matrices, measured")

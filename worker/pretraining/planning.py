@@ -148,7 +148,7 @@ def branched_plan(manifest: CheckpointManifest, wishes: Wishes, data: Dataset) -
 
 
 def prolonged_plan(manifest: CheckpointManifest, wishes: Wishes, data: Dataset) -> TrainingPlan:
-    """Returns the plan of a longer run, which a checkpoint is also on the way of.
+    """Returns the plan of a longer run that would have passed through a checkpoint, too.
 
     Raises:
         InvalidCheckpoint: the schedule depends on its end, or the checkpoint is within the decay
@@ -171,7 +171,7 @@ def prolonged_plan(manifest: CheckpointManifest, wishes: Wishes, data: Dataset) 
 
 
 def check_goes_on(manifest: CheckpointManifest, wishes: Wishes, data: Dataset) -> None:
-    """Refuses wishes that a run which goes on does not follow.
+    """Refuses wishes that would change a run that goes on.
 
     Raises:
         Conflict: names them.
@@ -196,8 +196,8 @@ def check_goes_on(manifest: CheckpointManifest, wishes: Wishes, data: Dataset) -
     if other:
         names = ", ".join(f"--{name.replace('_', '-')}" for name in other)
         raise Conflict(
-            f"a run goes on as it was begun, with another {names} it would not be the same; leave "
-            "that out, or give --output NEW: with --prolong for a longer run"
+            f"a run goes on as it was begun; with another {names} it would not be the same: leave "
+            "that out, or give --output NEW, with --prolong for a longer run"
         )
 
 

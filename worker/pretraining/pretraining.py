@@ -31,11 +31,11 @@ from brainformer.worker.pretraining.plan import TrainingPlan
 from brainformer.worker.pretraining.progress import Beginning, Meter, Observer
 from brainformer.worker.pretraining.run_folder import RunFolder
 from brainformer.worker.timing.clock import Clock
+from brainformer.worker.timing.step_time import block_seconds
 from brainformer.worker.training.evaluation import ValidationSet, bits_per_byte
 from brainformer.worker.training.layout import TrainingState
 from brainformer.worker.training.program import Program, wait
 
-BLOCK_SECONDS = {"cpu": 0.1, "accelerator": 0.5}  # between looks at the clock and the losses
 # Of the time at most for validations, and as much for checkpoints with theirs, by the clock.
 SHARE = 0.0075
 
@@ -126,8 +126,7 @@ class Pretraining:
             TrainingDiverged: a loss is not finite; no checkpoint holds what came of it.
             EnvironmentProblem: a checkpoint cannot be written; those before are untouched.
         """
-        platform = self.program.placement.platform
-        self._block_seconds = BLOCK_SECONDS["cpu" if platform == "cpu" else "accelerator"]
+        self._block_seconds = block_seconds(self.program.placement.platform)
         beginning = self._beginning()
         self.meter = Meter(beginning, self.clock, self.position.elapsed_seconds)
         if self._saved_step is None:
@@ -218,15 +217,18 @@ class Pretraining:
         ends = [plan.total_steps, plan.decay_start, *(due.next_step for due in self.due.values())]
         return min([wanted, *(end - self.step for end in ends if end and end > self.step)])
 
+    @property
+    def _what_to_do(self) -> str:
+        """What a user may do about a loss that is not finite."""
+        return (
+            f"checkpoints in {self.folder.folder} hold what came before it; try a lower "
+            "--learning-rate or more --warmup-steps"
+        )
+
     def _tell(self, losses: list[float], norm: float) -> None:
         for back, loss in enumerate(reversed(losses)):
             if not math.isfinite(loss):
-                raise TrainingDiverged(
-                    self.step - back,
-                    loss,
-                    f"checkpoints in {self.folder.folder} hold what came before it; try a lower "
-                    "--learning-rate or more --warmup-steps",
-                )
+                raise TrainingDiverged(self.step - back, loss, self._what_to_do)
         status = self.meter.status(
             self.plan,
             self.step,
@@ -240,14 +242,20 @@ class Pretraining:
         for observer in self.observers:
             observer.trained(status, due=due)
 
+    @property
+    def _judged_here(self) -> _Judgement | None:
+        """What validation found at this very step."""
+        judged = self._judged
+        return judged if judged is not None and judged.step == self.step else None
+
     def _judge(self, state: TrainingState) -> None:
         """Judges the model on the validation split, once a step at most."""
-        if self._judged is not None and self._judged.step == self.step:
+        if self._judged_here:
             return
         start = self.clock.now()
         loss = self.validation.loss(lambda tokens: self.program.evaluate(state, tokens))
         if not math.isfinite(loss):
-            raise TrainingDiverged(self.step, loss, "the validation loss tells; see the losses")
+            raise TrainingDiverged(self.step, loss, self._what_to_do, split="validation")
         bits = bits_per_byte(loss, self.data.manifest.bytes_per_token)
         self._judged = _Judgement(self.step, loss, bits)
         self.due["validate"].done(self.step, self.clock.now() - start)
@@ -259,7 +267,7 @@ class Pretraining:
         if self._saved_step == self.step:
             return
         start = self.clock.now()
-        judged = self._judged if self._judged and self._judged.step == self.step else None
+        judged = self._judged_here
         manifest = CheckpointManifest(
             digest=self.plan.genome.digest,
             plan=self.plan,
@@ -280,7 +288,7 @@ class Pretraining:
             observer.saved(self.step, place, seconds)
 
     def _ending(self, why: Literal["completed", "stopped"]) -> Ending:
-        judged = self._judged if self._judged and self._judged.step == self.step else None
+        judged = self._judged_here
         return Ending(
             why,
             self.step,

@@ -9,14 +9,10 @@ import os
 from pathlib import Path
 
 from brainformer.search.errors import EnvironmentProblem, InvalidInput
-from brainformer.worker.process.environment import with_flags
+from brainformer.worker.process.environment import COLLECT_AFTER, MALLOPT, with_flags
 from brainformer.worker.settings import default_state_folder
 
 JOIN_SECONDS = 120  # until every host has come
-COLLECT_AFTER = 100_000  # objects: tracing makes many, and next to none of them are garbage
-# glibc's mallopt numbers and values: as worker/process/environment.py has them for a process that
-# is yet to start. A limit is an int there, so the threshold is the largest.
-MALLOPT = {-1: 2**31 - 1, -2: 2**28, -4: 0, -8: 1}
 
 
 def prepare_process() -> None:

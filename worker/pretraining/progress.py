@@ -1,4 +1,4 @@
-"""How a run gets on: what its observers are told, and the meter that finds it out."""
+"""The progress of a run: what its observers are told, and the meter that measures it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Beginning:
 
     Attributes:
         run: Its identity.
-        step: Steps behind it: above 0 for a run that goes on.
+        step: Steps done: above 0 for a run that goes on.
         parameters: Trained values.
         flops_per_token: Useful ones of a training step.
         peak_flops: A second, of all devices.
@@ -88,7 +88,7 @@ class Observer(ABC):
 
 
 class Meter:
-    """Finds rates and times out from blocks of steps.
+    """Derives rates and times from blocks of steps.
 
     Args:
         beginning: What the run is.

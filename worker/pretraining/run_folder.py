@@ -87,7 +87,7 @@ class RunFolder:
         return min(known, key=lambda pair: pair[0])[1] if known else self.newest()
 
     def check_free(self) -> None:
-        """Refuses a place where something stands that is no run.
+        """Refuses a place that holds something other than a run.
 
         Raises:
             EnvironmentProblem: names it; nothing was touched.
@@ -190,7 +190,7 @@ class RunFolder:
                 shutil.rmtree(gone, ignore_errors=True)
 
     def note(self, kind: str, **values: Any) -> None:
-        """Adds a line to the journal; a line that cannot be written is no reason to stop."""
+        """Adds a line to the journal; a line that cannot be written does not end the run."""
         try:
             with (self.folder / JOURNAL).open("a", encoding="utf-8") as file:
                 file.write(json.dumps({"kind": kind, **values}) + "\n")
@@ -198,7 +198,7 @@ class RunFolder:
             return
 
     def forget_after(self, step: int) -> None:
-        """Takes out of the journal what a process that died did behind its last checkpoint."""
+        """Takes out of the journal what a process that died did after its last checkpoint."""
         path = self.folder / JOURNAL
         if not path.is_file():
             return

@@ -142,7 +142,9 @@ def train(
             tell(f"the run in {folder.folder} is complete; --prolong makes it longer")
             return _already(folder)
         tell(_plainly(goal, folder))
-        program = compiled(goal.plan, mesh=request.mesh, clock=clock, cache_folder=cache_folder)
+        program = compiled(
+            goal.plan, mesh=request.mesh, clock=clock, cache_folder=cache_folder, hosts=hosts
+        )
         tell(f"compiled in {program.compile_seconds:.0f} s")
         _check_room(program, folder, hosts)
         if goal.checkpoint is not None:
@@ -189,7 +191,7 @@ def _target(request: Request) -> RunFolder:
 
 @contextmanager
 def _told_plainly(folder: RunFolder) -> Iterator[None]:
-    """Names an older checkpoint where the newest is damaged, and what to do without a host."""
+    """Names an older checkpoint if the newest is damaged; says what to do if a host is lost."""
     try:
         yield
     except HostLost as lost:
@@ -265,7 +267,7 @@ def _before_the_decay(run: RunFolder) -> Path:
     start = read_manifest(newest).plan.decay_start
     found = [one for one in run.checkpoints() if start is None or int(one.name) <= start]
     if not found:
-        raise InvalidInput(f"{run.folder} keeps no checkpoint of before its decay")
+        raise InvalidInput(f"{run.folder} keeps no checkpoint from before its decay")
     return found[-1]
 
 

@@ -5,7 +5,6 @@ jax must have been told what `prepare_process` says before this is imported.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,31 +12,31 @@ import jax
 from pydantic import ValidationError
 
 from brainformer.model.config import ModelConfig
-from brainformer.model.sharding import check_mesh
-from brainformer.search.cost.cost import memory_bytes
-from brainformer.search.cost.mesh_rule import choose_mesh
 from brainformer.search.errors import EnvironmentProblem, InvalidMesh
 from brainformer.search.export.provenance import Provenance
 from brainformer.search.proxy.mesh import MeshAxes
 from brainformer.search.proxy.proxy import Proxy
 from brainformer.search.validation import first_problem
 from brainformer.worker.devices.device_memory import memory_limit_bytes
+from brainformer.worker.devices.hosts import Hosts, OneHost
 from brainformer.worker.devices.placement import Placement
 from brainformer.worker.export.weighted_model import WeightedModel, weighted
 from brainformer.worker.pretraining.manifest import CheckpointManifest, read_manifest
 from brainformer.worker.pretraining.plan import TrainingPlan
 from brainformer.worker.pretraining.run_folder import read_checkpoint
 from brainformer.worker.timing.clock import Clock
+from brainformer.worker.training.fitting import compile_here, first_that_fits, mesh_here
 from brainformer.worker.training.layout import TrainingState, lay_out, split_model
-from brainformer.worker.training.program import (
-    Program,
-    compile_program,
-    portable_shapes,
-)
+from brainformer.worker.training.program import Program, portable_shapes
 
 
 def compiled(
-    plan: TrainingPlan, *, mesh: MeshAxes | None, clock: Clock, cache_folder: Path | None
+    plan: TrainingPlan,
+    *,
+    mesh: MeshAxes | None,
+    clock: Clock,
+    cache_folder: Path | None,
+    hosts: Hosts | None = None,
 ) -> Program:
     """Returns the run's compiled program on all devices that jax finds.
 
@@ -48,51 +47,37 @@ def compiled(
         mesh: Devices along each axis; None for the rule of docs/devices.md.
         clock: Measures the compilation.
         cache_folder: Keeps compiled programs between processes.
+        hosts: Of the run; the first one's memory decides for all.
 
     Raises:
         InvalidMesh: the devices have no such mesh, or it does not divide the model.
         InvalidGenome: the shapes do not work with the genome.
         EnvironmentProblem: the step does not fit in memory.
     """
-    device = jax.devices()[0]
-    config = ModelConfig.of_proxy(plan.genome, plan.proxy, platform=device.platform)
-    placement = Placement.on(_axes(plan, mesh, device))
-    if placement.mesh is not None:
-        check_mesh(config, placement.mesh)
-    limit, needed = memory_limit_bytes(device), 0
-    for remat in (False, True):
-        try:
-            program = compile_program(
-                replace(config, remat=remat or plan.proxy.remat == "always"),
-                plan.proxy,
-                seed=plan.seed,
-                clock=clock,
-                cache_folder=cache_folder,
-                placement=placement,
-                rate_of=lambda rate: rate,
-            )
-        except jax.errors.JaxRuntimeError as error:
-            if "RESOURCE_EXHAUSTED" not in str(error):
-                raise
-            continue
-        needed = program.memory_bytes
-        if needed <= limit:
-            return program
+    limit = (hosts or OneHost()).agree(lambda: memory_limit_bytes(jax.devices()[0]))
+    proxy = plan.proxy if mesh is None else _on_mesh(plan.proxy, mesh)
+    axes = mesh_here(plan.genome, proxy)
+
+    def compile_it(remat: bool) -> Program:
+        return compile_here(
+            plan.genome,
+            plan.proxy,
+            axes,
+            seed=plan.seed,
+            clock=clock,
+            cache_folder=cache_folder,
+            remat=remat,
+            rate_of=lambda rate: rate,
+        )
+
+    program, needed = first_that_fits(compile_it, limit)
+    if program is not None:
+        return program
     raise EnvironmentProblem(
         f"a training step needs {needed / 2**30:.2f} GiB of each device even when blocks are "
         f"computed again, a device offers {limit / 2**30:.2f} GiB",
         "choose a smaller --batch-size, more devices, or another --mesh",
     )
-
-
-def _axes(plan: TrainingPlan, mesh: MeshAxes | None, device: jax.Device) -> MeshAxes:
-    proxy = plan.proxy if mesh is None else _on_mesh(plan.proxy, mesh)
-    limit = memory_limit_bytes(device)
-
-    def fits(axes: MeshAxes) -> bool:
-        return memory_bytes(plan.genome, proxy, platform=device.platform, mesh=axes) <= limit
-
-    return choose_mesh(plan.genome, proxy, len(jax.devices()), fits=fits)
 
 
 def _on_mesh(proxy: Proxy, mesh: MeshAxes) -> Proxy:
@@ -129,10 +114,7 @@ def state_of(program: Program, checkpoint: Path) -> TrainingState:
     Raises:
         InvalidCheckpoint: it is damaged, or of another model.
     """
-    saved: TrainingState = read_checkpoint(checkpoint, program.portable_shapes)
-    if program.placement.mesh is None:
-        saved = jax.tree.map(jax.numpy.array, program.restored(saved))
-    return saved
+    return program.restored(read_checkpoint(checkpoint, program.portable_shapes))
 
 
 def model_of(checkpoint: Path) -> WeightedModel:

@@ -109,7 +109,7 @@ class Journal(Observer):
         self._folder = folder
 
     def began(self, beginning: Beginning) -> None:
-        """Forgets what a process that died did behind its last checkpoint."""
+        """Forgets what a process that died did after its last checkpoint."""
         self._folder.forget_after(beginning.step)
 
     def trained(self, status: Status, *, due: bool) -> None:
@@ -162,7 +162,7 @@ def trackers(names: Sequence[str], folder: Path) -> list[Tracker]:
 def _tensorboard(folder: Path, beginning: Beginning) -> Sink:
     from tensorboardX import SummaryWriter
 
-    # What a process that died wrote behind its last checkpoint is hidden.
+    # What a process that died wrote after its last checkpoint is hidden.
     writer = SummaryWriter(str(folder / "tensorboard"), purge_step=beginning.step + 1)
 
     def write(step: int, values: dict[str, float]) -> None:

@@ -12,6 +12,10 @@ MALLOC = {
     "MALLOC_TRIM_THRESHOLD_": "17179869184",
     "MALLOC_TOP_PAD_": "268435456",
 }
+# The same for a process that has already started: glibc's mallopt numbers and values. A limit is an
+# int there, so the threshold is the largest.
+MALLOPT = {-1: 2**31 - 1, -2: 2**28, -4: 0, -8: 1}
+COLLECT_AFTER = 100_000  # objects: tracing makes many, and next to none of them are garbage
 # Measured (docs/experiments/trial.md): 5 to 10% less compilation and the same step. XLA takes
 # these for a process only, not for a program.
 XLA_FLAGS = (

@@ -32,10 +32,10 @@ from brainformer.search.trials.lease_messages import (
     Result,
 )
 from brainformer.search.trials.trial import Measurements, Outcome
+from brainformer.worker.process.environment import COLLECT_AFTER
 from brainformer.worker.training.failures import failed_result
 
 PR_SET_PDEATHSIG = 1
-COLLECT_AFTER = 100_000  # objects: tracing makes many, and next to none of them are garbage
 FORGET_EVERY = 10  # trials; more often would load the operations of the start again each time
 LAST_SECONDS = 10.0  # from SIGTERM to the end, whatever the trial does
 

@@ -41,6 +41,23 @@ CHIPS = {
     "v6e": Chip(32 * 2**30, 918e12, 1640e9, 400e9, 2),
 }
 
+# Peak of dense bfloat16 products, FLOPs a second, by what the device calls itself.
+DATA_SHEETS = {
+    "H100 PCIe": 756e12,
+    "H100": 989e12,
+    "H200": 989e12,
+    "A100": 312e12,
+    "L40S": 362e12,
+    "TPU v6 lite": CHIPS["v6e"].flops_per_second,
+    "TPU v5 lite": CHIPS["v5e"].flops_per_second,
+    "TPU v5": CHIPS["v5p"].flops_per_second,
+}
+
+
+def data_sheet(device_kind: str) -> str | None:
+    """Returns the first name of `DATA_SHEETS` that a device's own name contains, or None."""
+    return next((name for name in DATA_SHEETS if name in device_kind), None)
+
 
 @dataclass(frozen=True)
 class Target:

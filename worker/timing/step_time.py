@@ -11,6 +11,14 @@ from brainformer.worker.timing.calibration import lower_quartile
 from brainformer.worker.timing.clock import Clock
 
 Done = TypeVar("Done")
+# Between looks at the clock, the losses and the stop signal. An accelerator stands still from the
+# end of a block until the next one's first step reaches it: 5 to 10 ms.
+BLOCK_SECONDS = {"cpu": 0.1, "accelerator": 0.5}
+
+
+def block_seconds(platform: str) -> float:
+    """Returns how long a block of training steps should last."""
+    return BLOCK_SECONDS["cpu" if platform == "cpu" else "accelerator"]
 
 
 class StepTimer(ABC):

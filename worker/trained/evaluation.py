@@ -22,7 +22,7 @@ import numpy.typing as npt
 from flax import nnx
 from jaxtyping import Array, Float, Int
 
-from brainformer.model.decoder import Decoder, cross_entropy
+from brainformer.model.decoder import Decoder, token_losses
 from brainformer.search.errors import InvalidData
 from brainformer.worker.datasets.dataset import Dataset, Split
 from brainformer.worker.datasets.splits import SplitName
@@ -165,9 +165,7 @@ def bootstrap_error(nats: Floats, text_bytes: Floats, *, seed: int = 0) -> float
 @partial(jax.jit, static_argnums=0)
 def _token_losses(graph: Any, state: Any, tokens: Int[Array, "B S+1"]) -> Float[Array, "B S"]:
     model: Decoder = nnx.merge(graph, state)
-    logits, _ = model.flat_logits(tokens[:, :-1], training=False)
-    losses: Array = cross_entropy(logits, tokens[:, 1:].reshape(-1))
-    return losses.reshape(tokens.shape[0], -1)
+    return token_losses(model, tokens)
 
 
 class _Totals:

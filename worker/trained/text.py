@@ -17,8 +17,8 @@ from flax import nnx
 from jaxtyping import Array, Float, Int
 
 from brainformer.model.decoder import Decoder
-from brainformer.model.generation import Cache, decode, empty_cache
-from brainformer.search.errors import InvalidData, InvalidGenome, InvalidInput
+from brainformer.model.generation import Cache, causal_split, decode, empty_cache
+from brainformer.search.errors import InvalidData, InvalidInput
 from brainformer.worker.datasets.tokenizers import Tokenizer
 
 UNFINISHED = "\N{REPLACEMENT CHARACTER}"
@@ -58,10 +58,7 @@ class Writer:
     """
 
     def __init__(self, decoder: Decoder, tokenizer: Tokenizer, *, length: int) -> None:
-        if decoder.config.routing != "causal":
-            rule = "generation needs `routing: causal`; the paper's rule looks at later tokens"
-            raise InvalidGenome(rule, decoder.config.routing, "/routing")
-        self._graph, self._state = nnx.split(decoder)
+        self._graph, self._state = causal_split(decoder)
         self._decoder = decoder
         self._tokenizer = tokenizer
         self._length = length

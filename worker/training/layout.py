@@ -16,8 +16,8 @@ from brainformer.model.config import ModelConfig
 from brainformer.model.decoder import (
     Decoder,
     build_model,
-    cross_entropy,
     next_token_loss,
+    token_losses,
 )
 from brainformer.search.proxy.proxy import Proxy
 from brainformer.worker.devices.compiler_options import COMPILER_OPTIONS
@@ -120,8 +120,7 @@ def evaluation_step(graph: Any) -> Callable[[TrainingState, jax.Array], jax.Arra
 
     def evaluate(state: TrainingState, tokens: jax.Array) -> jax.Array:
         model = nnx.merge(graph, state.parameters, state.routing, copy=True)
-        logits, _ = model.flat_logits(tokens[:, :-1], training=False)
-        return cross_entropy(logits, tokens[:, 1:].reshape(-1)).reshape(tokens.shape[0], -1)
+        return token_losses(model, tokens)
 
     return evaluate
 

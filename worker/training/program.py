@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
@@ -49,7 +50,7 @@ class Program(NamedTuple):
         decoder: Merges a state into the model.
         portable: A state as checkpoints keep it: the same whatever devices it lies on.
         portable_shapes: Shapes and types of that, and where each value lies.
-        restored: A state of what checkpoints keep.
+        restored: A state of what checkpoints keep, where the program wants it.
         memory_bytes: What the training step needs of each device by the compiler's own account.
         compile_seconds: From tracing to the loaded programs.
         step_compile_seconds: The part of it that ends with the training step.
@@ -127,8 +128,11 @@ def compile_program(
         )
 
     def restored(saved: TrainingState) -> TrainingState:
+        if placement.mesh is not None:
+            return saved  # read to where it lies, and never flattened
         whole = optimizer.together(saved.optimizer_state, saved.parameters)
-        return saved._replace(optimizer_state=whole)
+        state: TrainingState = jax.tree.map(jnp.array, saved._replace(optimizer_state=whole))
+        return state
 
     def decoder(state: TrainingState) -> Decoder:
         merged: Decoder = nnx.merge(graph, state.parameters, state.routing, copy=True)

@@ -9,18 +9,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import jax
-import jax.numpy as jnp
 
-from brainformer.model.config import ModelConfig
-from brainformer.model.sharding import check_mesh
-from brainformer.search.cost.cost import activated_parameters, memory_bytes
-from brainformer.search.cost.mesh_rule import choose_mesh
+from brainformer.search.cost.cost import activated_parameters
 from brainformer.search.errors import DataMismatch
-from brainformer.search.proxy.mesh import MeshAxes
 from brainformer.search.trials.lease_messages import (
     Directive,
     Lease,
@@ -32,9 +27,9 @@ from brainformer.worker.datasets.catalogue import open_dataset
 from brainformer.worker.datasets.dataset import Dataset
 from brainformer.worker.devices.device_memory import memory_limit_bytes
 from brainformer.worker.devices.hosts import HostLost, hosts_here
-from brainformer.worker.devices.placement import Placement
 from brainformer.worker.timing.budget import Budget, StepBudget, WallBudget
 from brainformer.worker.timing.clock import Clock, SystemClock
+from brainformer.worker.timing.step_time import block_seconds
 from brainformer.worker.training.attempt_log import AttemptLog
 from brainformer.worker.training.checkpoint import (
     SavedProgress,
@@ -44,14 +39,11 @@ from brainformer.worker.training.checkpoint import (
     restore_state,
 )
 from brainformer.worker.training.evaluation import ValidationSet
+from brainformer.worker.training.fitting import compile_here, first_that_fits, mesh_here
 from brainformer.worker.training.layout import TrainingState
-from brainformer.worker.training.program import Program, compile_program, wait
+from brainformer.worker.training.program import Program, wait
 from brainformer.worker.training.training_loop import Ended, TrainingLoop
 from brainformer.worker.training.warm_up import WarmUp, warm_up
-
-# Between looks at the clock, the losses and the stop signal. An accelerator stands still from the
-# end of a block until the next one's first step reaches it: 5 to 10 ms.
-BLOCK_SECONDS = {"cpu": 0.1, "accelerator": 0.5}
 
 
 def train_proxy(
@@ -120,37 +112,16 @@ def compile_lease(
     Raises:
         InvalidMesh: the devices that jax finds have no mesh for it.
     """
-    proxy, device = lease.proxy, jax.devices()[0]
-    config = ModelConfig.of_proxy(lease.genome, proxy, platform=device.platform)
-    axes = mesh_of(lease)
-    placement = Placement.on(axes)
-    if placement.mesh is not None:
-        check_mesh(config, placement.mesh)
-    return compile_program(
-        replace(config, remat=remat or proxy.remat == "always"),
-        proxy,
+    return compile_here(
+        lease.genome,
+        lease.proxy,
+        mesh_here(lease.genome, lease.proxy),
         seed=lease.seed,
         clock=clock or SystemClock(),
         cache_folder=cache_folder,
-        placement=placement,
+        remat=remat,
         whole_evaluation=lease.inference_time,
     )
-
-
-def mesh_of(lease: Lease) -> MeshAxes:
-    """Returns the mesh of all devices that jax finds, by the rule or as the proxy says.
-
-    Raises:
-        InvalidMesh: they have none for this lease.
-    """
-    device = jax.devices()[0]
-    limit = memory_limit_bytes(device)
-
-    def fits(axes: MeshAxes) -> bool:
-        needed = memory_bytes(lease.genome, lease.proxy, platform=device.platform, mesh=axes)
-        return needed <= limit
-
-    return choose_mesh(lease.genome, lease.proxy, len(jax.devices()), fits=fits)
 
 
 @dataclass
@@ -204,32 +175,23 @@ class _Attempt:
             batch_size=proxy.batch_size,
             length=proxy.sequence_length + 1,
         )
-        self.record.measured(mesh=mesh_of(self.lease), hosts=self.hosts.count)
+        mesh = mesh_here(self.lease.genome, proxy)
+        self.record.measured(mesh=mesh, hosts=self.hosts.count)
         limit = self.hosts.agree(lambda: memory_limit_bytes(self.device))
-        needed = limit + 1
-        for remat in (False, True):
-            program = self._compiled(remat=remat)
-            if program is None:
-                continue
-            needed = program.memory_bytes
-            if needed <= limit:
-                return program
+        program, needed = first_that_fits(self._compiled, limit)
+        if program is not None:
+            return program
         raise Ended(
             Outcome.OUT_OF_MEMORY,
             f"the training step needs {needed / 2**30:.2f} GiB of memory even when blocks are "
             f"computed again, the device offers {limit / 2**30:.2f} GiB",
         )
 
-    def _compiled(self, *, remat: bool) -> Program | None:
-        """Returns the program; None where the compiler itself finds that it does not fit."""
-        try:
-            program = compile_lease(
-                self.lease, clock=self.clock, cache_folder=self.cache_folder, remat=remat
-            )
-        except jax.errors.JaxRuntimeError as error:
-            if "RESOURCE_EXHAUSTED" not in str(error):
-                raise
-            return None
+    def _compiled(self, remat: bool) -> Program:
+        """Returns the program, and notes what is known of it."""
+        program = compile_lease(
+            self.lease, clock=self.clock, cache_folder=self.cache_folder, remat=remat
+        )
         spent = self.record.measurements.compile_seconds or 0.0
         self.record.measured(
             compile_seconds=spent + program.compile_seconds,
@@ -254,7 +216,7 @@ class _Attempt:
             hosts=self.hosts,
         )
         self.record.measured(clock=warm.clock_name)
-        block_seconds = BLOCK_SECONDS["cpu" if self.device.platform == "cpu" else "accelerator"]
+        seconds = block_seconds(self.device.platform)
         self.loop = TrainingLoop(
             lease=self.lease,
             program=program,
@@ -270,12 +232,11 @@ class _Attempt:
             checkpoint_folder=self.checkpoint_folder,
             saving=SavingTimes(self.clock, self.save_every_seconds),
             total_steps=warm.total_steps,
-            block_steps=max(1, round(block_seconds / max(warm.step_seconds, 1e-9))),
+            block_steps=max(1, round(seconds / max(warm.step_seconds, 1e-9))),
         )
         if saved is None:
             return self.loop, program.initial()
-        if program.placement.mesh is None:
-            saved = jax.tree.map(jnp.array, program.restored(saved))
+        saved = program.restored(saved)
         wait(saved)  # as the initial one is, so that no two steps hold their temporaries
         return self.loop, saved
 

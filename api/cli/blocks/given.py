@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from brainformer.search.errors import InvalidInput, InvalidSpace, NotFound
+from brainformer.search.export.genome_file import GenomeExport, read_export
 from brainformer.search.export.seed_files import seeds_from_file
 from brainformer.search.proxy.builtin_proxies import PROXIES, load_proxy
 from brainformer.search.proxy.proxy import Proxy
@@ -14,6 +15,7 @@ from brainformer.search.space.space import Space, load_preset, parse_space, pres
 from brainformer.search.space.zoo import zoo_genome, zoo_names
 
 STDIN = Path("/dev/stdin")
+EXPORTED = b'"brainformer-genome"'
 
 
 class Given(NamedTuple):
@@ -56,6 +58,17 @@ def genome_given(source: str, space: Space) -> Genome:
     if len(found) > 1:
         raise InvalidInput(f"{source} holds {len(found)} genomes; give a file with one")
     return found[0].genome
+
+
+def export_given(path: Path) -> GenomeExport | None:
+    """Returns the exported genome in a file; None if there is no file, or something else in it.
+
+    Raises:
+        InvalidExport: it is an export that a newer version wrote, or that was changed.
+    """
+    if not path.is_file() or EXPORTED not in path.read_bytes():
+        return None
+    return read_export(path)
 
 
 def space_given(named: str) -> Space:

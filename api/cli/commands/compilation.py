@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from brainformer.search.proxy.proxy import Proxy
     from brainformer.search.space.genome import Genome
 
-EXPORTED = b'"brainformer-genome"'
 AXIS = re.compile(r"(data|expert|model)=([0-9]{1,6})")
 
 
@@ -146,19 +145,18 @@ def _block(
     named: str, preset: str, trial: int | None, url: str, token: str | None
 ) -> tuple[Genome, Proxy]:
     """Returns the genome and its proxy: of a file, of the zoo, or of a search."""
-    from brainformer.api.cli.blocks.given import genome_given
+    from brainformer.api.cli.blocks.given import export_given, genome_given
     from brainformer.api.cli.searches.export import fetch_export
-    from brainformer.search.export.genome_file import read_export
     from brainformer.search.proxy.builtin_proxies import load_proxy
     from brainformer.search.space.space import load_preset
     from brainformer.search.space.zoo import ZOO
 
     path = Path(named)
-    if named not in ZOO and not path.is_file():
-        export = fetch_export(connect(url, token), named, trial)
-    elif path.is_file() and EXPORTED in path.read_bytes():
-        export = read_export(path)
+    if named in ZOO or path.is_file():
+        export = export_given(path)
     else:
+        export = fetch_export(connect(url, token), named, trial)
+    if export is None:
         return genome_given(named, load_preset(preset)), load_proxy(preset)
     return export.genome, export.proxy
 

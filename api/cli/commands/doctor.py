@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from pathlib import Path
-from typing import Annotated
 
 import typer
 
 from brainformer.api.cli.terminal.exit_codes import ERROR
-from brainformer.api.cli.terminal.options import AsJson
+from brainformer.api.cli.terminal.options import AsJson, DataFolder
 from brainformer.api.cli.terminal.output import (
     print_json,
     say,
@@ -20,9 +18,7 @@ from brainformer.api.cli.terminal.worker_packages import require_worker_packages
 
 
 def doctor(
-    data_folder: Annotated[
-        Path | None, typer.Option(help="Where data sets lie.", show_default=False)
-    ] = None,
+    data_folder: DataFolder = None,
     as_json: AsJson = False,
 ) -> None:
     """Say what this machine offers to trials: hardware, speed, noise, Ray, data, a pool's name.

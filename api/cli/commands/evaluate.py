@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from brainformer.api.cli.terminal.options import AsJson
+from brainformer.api.cli.terminal.options import AsJson, DataFolder, OwnTokenizer, TrainedFolder
 from brainformer.api.cli.terminal.output import print_json, say, stdout, table
 from brainformer.api.cli.terminal.worker_packages import require_worker_packages
 
@@ -25,14 +24,7 @@ class SplitChoice(StrEnum):
 
 
 def evaluate(
-    checkpoint: Annotated[
-        Path,
-        typer.Argument(
-            metavar="CHECKPOINT",
-            help="A run (its best checkpoint), a checkpoint, or an exported folder.",
-            show_default=False,
-        ),
-    ],
+    checkpoint: TrainedFolder,
     data: Annotated[
         str | None,
         typer.Option(help="A data set's id; the model's own by default.", show_default=False),
@@ -52,13 +44,8 @@ def evaluate(
         ),
     ] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Windows read together.")] = 16,
-    tokenizer: Annotated[
-        str | None,
-        typer.Option(help="The model's, if its folder keeps none.", show_default=False),
-    ] = None,
-    data_folder: Annotated[
-        Path | None, typer.Option(help="Where data sets lie.", show_default=False)
-    ] = None,
+    tokenizer: OwnTokenizer = None,
+    data_folder: DataFolder = None,
     as_json: AsJson = False,
 ) -> None:
     """Judge a model by whole splits: bits a byte, with the standard error over documents.

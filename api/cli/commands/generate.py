@@ -3,43 +3,33 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from brainformer.api.cli.terminal.options import AsJson
+from brainformer.api.cli.terminal.options import AsJson, OwnTokenizer, TrainedFolder
 from brainformer.api.cli.terminal.output import print_json, say
 from brainformer.api.cli.terminal.worker_packages import require_worker_packages
 
 
 def generate(
-    checkpoint: Annotated[
-        Path,
-        typer.Argument(
-            metavar="CHECKPOINT",
-            help="A run (its best checkpoint), a checkpoint, or an exported folder.",
-            show_default=False,
-        ),
-    ],
+    checkpoint: TrainedFolder,
     prompt: Annotated[
         str, typer.Option(help='The text to go on from; "" begins a document, - is stdin.')
     ] = "",
     max_tokens: Annotated[int, typer.Option(min=1, help="Tokens to add at most.")] = 200,
     temperature: Annotated[
-        float, typer.Option(help="Below 1 the likely becomes likelier; 0 is --greedy.")
+        float, typer.Option(help="Below 1, likely tokens become likelier; 0 is --greedy.")
     ] = 0.8,
     top_p: Annotated[
-        float, typer.Option(help="Draw among the likeliest tokens of this probability.")
+        float,
+        typer.Option(help="Draw among the likeliest tokens that together have this probability."),
     ] = 0.95,
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same text.")] = 0,
     greedy: Annotated[
         bool, typer.Option("--greedy", help="Always the likeliest token; nothing is drawn.")
     ] = False,
-    tokenizer: Annotated[
-        str | None,
-        typer.Option(help="The model's, if its folder keeps none.", show_default=False),
-    ] = None,
+    tokenizer: OwnTokenizer = None,
     as_json: AsJson = False,
 ) -> None:
     """Write on from a prompt. Text goes to stdout as it comes, the prompt first."""

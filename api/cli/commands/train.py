@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from brainformer.api.cli.terminal.exit_codes import INTERRUPTED, OK
+from brainformer.api.cli.terminal.options import DataFolder
 from brainformer.api.cli.terminal.output import print_json, say
 from brainformer.api.cli.terminal.worker_packages import require_worker_packages
 from brainformer.search.errors import InvalidInput, NotFound
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
     from brainformer.worker.pretraining.progress import Observer
     from brainformer.worker.pretraining.run_folder import RunFolder
     from brainformer.worker.pretraining.session import Block
-
-EXPORTED = b'"brainformer-genome"'
 
 
 class Schedule(StrEnum):
@@ -75,7 +74,7 @@ def train(
     tokens: Annotated[str | None, _option("Tokens in all: 300M, 20B.")] = None,
     hours: Annotated[
         float | None,
-        _option("Hours in all; the decay begins when what is left of them is its share."),
+        _option("Hours in all; the decay begins when no more than its share of them is left."),
     ] = None,
     prolong: Annotated[
         bool,
@@ -120,7 +119,7 @@ def train(
     tokenizer: Annotated[
         str | None, _option("The file that the data was prepared with, if the data keeps none.")
     ] = None,
-    data_folder: Annotated[Path | None, _option("Where data sets lie.")] = None,
+    data_folder: DataFolder = None,
     validate_every: Annotated[str, typer.Option(help="A time (30s, 10m, 1h) or steps.")] = "1m",
     save_every: Annotated[str, typer.Option(help="The same, for checkpoints.")] = "10m",
     report_every: Annotated[str, typer.Option(help="The same, for lines and --log.")] = "10s",
@@ -207,8 +206,7 @@ def _silently(_: str) -> None:
 
 def _source(named: str, preset: str) -> Block | Path:
     """Returns what is to be trained, as the user names it."""
-    from brainformer.api.cli.blocks.given import genome_given
-    from brainformer.search.export.genome_file import read_export
+    from brainformer.api.cli.blocks.given import export_given, genome_given
     from brainformer.search.export.manifest import MANIFEST as EXPORT
     from brainformer.search.proxy.builtin_proxies import load_proxy
     from brainformer.search.space.space import load_preset
@@ -225,8 +223,8 @@ def _source(named: str, preset: str) -> Block | Path:
         if checkpoint_in(path) is None:
             raise NotFound("exported folder, run or checkpoint in", path)
         return path
-    if path.is_file() and EXPORTED in path.read_bytes():
-        export = read_export(path)
+    export = export_given(path)
+    if export is not None:
         return Block(export.genome, export.proxy, export.provenance())
     if named not in zoo_names() and not path.exists():
         raise NotFound("exported folder, genome file, run or zoo genome", named, zoo_names())

@@ -50,6 +50,22 @@ SearchName = Annotated[
         show_default=False,
     ),
 ]
+TrainedFolder = Annotated[
+    Path,
+    typer.Argument(
+        metavar="CHECKPOINT",
+        help="A run (its best checkpoint), a checkpoint, or an exported folder.",
+        show_default=False,
+    ),
+]
+OwnTokenizer = Annotated[
+    str | None,
+    typer.Option("--tokenizer", help="The model's, if its folder keeps none.", show_default=False),
+]
+DataFolder = Annotated[
+    Path | None,
+    typer.Option("--data-folder", help="Where data sets lie.", show_default=False),
+]
 URL = DEFAULT_URL
 
 
