@@ -134,6 +134,7 @@ def test_every_chart_is_downloaded_whole(watched, site, long_search, kind):
         text = path.read_text()
         assert "Fitness of every trial" in text
         assert "var(--" not in text
+        assert "light-dark(" not in text
         assert "class=" not in text
     elif kind == "PNG":
         data = path.read_bytes()
