@@ -47,14 +47,16 @@ export class HomePage {
 
   async read() {
     this.create.hidden = !this.app.access.mayWrite;
+    const turn = {};
+    this.turn = turn; // an answer that a newer question has overtaken is not shown
     try {
       const [page, notes] = await Promise.all([this.app.api.get("/searches", { limit: 100 }), this.app.api.get("/notes")]);
-      if (this.closed) return;
+      if (this.closed || this.turn !== turn) return;
       this.app.onNotice(null);
       if (page.items.length === 0) this.drawNothing();
       else this.table.draw(page.items, notes.items, page.next_cursor !== null);
     } catch (error) {
-      if (this.closed) return;
+      if (this.closed || this.turn !== turn) return;
       if (this.table.rows.length) this.app.onNotice({ text: `Stale: ${error.message} The searches are those of ${format.clock(this.readAt ?? new Date())}.`, stale: true });
       else showError(this.searches, error, () => this.read());
       return;

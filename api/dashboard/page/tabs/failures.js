@@ -9,8 +9,11 @@ export class FailuresTab {
     Object.assign(this, { panel, app, session });
   }
 
-  async read() {
-    const { items } = await this.session.get("/charts/failures", this.session.stretch());
+  read() {
+    return this.session.get("/charts/failures", this.session.stretch());
+  }
+
+  show({ items }) {
     if (items.length === 0) {
       showEmpty(this.panel, "Nothing has failed, been cancelled or been pruned.");
       return;
@@ -26,7 +29,7 @@ export class FailuresTab {
 
   group(one, open) {
     const key = `${one.status} ${one.outcome} ${one.reason}`;
-    const words = `${one.status === "pruned" ? "pruned" : one.outcome || one.status}`;
+    const word = one.status === "pruned" ? "pruned" : one.outcome || one.status;
     return element(
       "li", { class: `failure failure-${one.status}` },
       element("div", { class: "failure-head" },
@@ -35,7 +38,7 @@ export class FailuresTab {
         element("span", { class: "failure-reason" }, one.reason || "no message"),
         element("span", { class: "muted" }, one.pools.join(", ")),
         element("a", { class: "linked", href: this.app.state.address({ trial: one.newest }), "data-trial": one.newest }, `newest: #${one.newest}`),
-        element("a", { class: "linked", href: this.app.state.address({ tab: "trials", q: words, sort: "" }) }, "in the table"),
+        element("a", { class: "linked", href: this.app.state.address({ tab: "trials", q: word, sort: "" }) }, "in the table"),
       ),
       one.message && one.message !== one.reason ? element("p", { class: "failure-message" }, one.message) : null,
       one.traceback

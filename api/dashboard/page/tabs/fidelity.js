@@ -16,12 +16,13 @@ export class FidelityTab {
     this.frame?.close();
   }
 
-  async read() {
+  read() {
     const { session } = this;
     const quiet = (path) => session.get(path).catch((error) => ({ error }));
-    const [certificates, soundness, promoted] = await Promise.all([
-      session.get("/certificates"), session.get("/soundness"), quiet("/promotions"),
-    ]);
+    return Promise.all([session.get("/certificates"), session.get("/soundness"), quiet("/promotions")]);
+  }
+
+  show([certificates, soundness, promoted]) {
     this.frame?.close();
     this.frame = null;
     const notes = soundness.notes.length

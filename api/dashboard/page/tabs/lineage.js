@@ -20,7 +20,11 @@ export class LineageTab {
 
   async read() {
     const root = /^\d{1,9}$/.test(this.question()) ? Number(this.question()) : null;
-    this.data = await this.session.get("/charts/lineage", { root });
+    return { root, data: await this.session.get("/charts/lineage", { root }) };
+  }
+
+  show({ root, data }) {
+    Object.assign(this, { root, data });
     if (this.data.number.length === 0) {
       showEmpty(this.panel, "No candidate yet. Once there are some, this shows who descends from whom.");
       this.chart = null;
@@ -33,7 +37,6 @@ export class LineageTab {
       replace(this.panel, this.bar, this.box);
       this.chart = new LineageChart(this.box, { title: "Lineage", onPick: (number) => this.pick(number) });
     }
-    this.root = root;
     this.redraw();
   }
 

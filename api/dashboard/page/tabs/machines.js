@@ -15,8 +15,11 @@ export class MachinesTab {
     this.frame?.close();
   }
 
-  async read() {
-    const [spans, pools] = await Promise.all([this.session.get("/charts/machines"), this.pools()]);
+  read() {
+    return Promise.all([this.session.get("/charts/machines"), this.pools()]);
+  }
+
+  show([spans, pools]) {
     if (!this.box?.isConnected) {
       this.frame?.close();
       this.summary = element("div", {});
@@ -36,7 +39,7 @@ export class MachinesTab {
     drawTimeline(this.frame, this.marks, workersOf(spans), (number) => this.pick(number));
   }
 
-  async pools() {
+  pools() {
     const names = this.session.whole.overview.levels.map((level) => level.pool);
     const { signal } = this.session.abort;
     return Promise.all(names.slice(0, 12).map((name) => this.app.api.get(`/pools/${encodeURIComponent(name)}`, {}, signal).catch((error) => ({ pool: name, error: error.message }))));

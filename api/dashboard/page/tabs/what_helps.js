@@ -19,8 +19,11 @@ export class WhatHelpsTab {
     this.genes?.close();
   }
 
-  async read() {
-    const data = await this.session.get("/charts/gains", this.session.stretch());
+  read() {
+    return this.session.get("/charts/gains", this.session.stretch());
+  }
+
+  show(data) {
     if (data.operators.every((one) => one.pairs === 0)) {
       this.close();
       this.operators = null;
@@ -39,11 +42,11 @@ export class WhatHelpsTab {
       this.operators = new Frame(left, { title: "By kind of mutation", file: "gains-by-mutation" });
       this.genes = new Frame(right, { title: "By gene", file: "gains-by-gene" });
     }
-    this.show(this.operators, data.operators, (one) => one.operator);
-    this.show(this.genes, data.genes.filter((one) => one.pairs >= FEWEST).slice(0, MOST_GENES), (one) => one.gene || one.operator);
+    this.draw(this.operators, data.operators, (one) => one.operator);
+    this.draw(this.genes, data.genes.filter((one) => one.pairs >= FEWEST).slice(0, MOST_GENES), (one) => one.gene || one.operator);
   }
 
-  show(frame, groups, labelOf) {
+  draw(frame, groups, labelOf) {
     const known = groups.filter((one) => one.mean !== null).sort((a, b) => b.mean - a.mean);
     const shown = known.map((one) => ({ label: format.name(labelOf(one)), mean: one.mean, low: one.low, high: one.high, count: one.pairs }));
     const [top] = known;
