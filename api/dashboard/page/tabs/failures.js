@@ -15,14 +15,14 @@ export class FailuresTab {
 
   show({ items }) {
     if (items.length === 0) {
-      showEmpty(this.panel, "Nothing has failed, been cancelled or been pruned.");
+      showEmpty(this.panel, "No trial has failed, been cancelled or been pruned.");
       return;
     }
     const open = new Set([...this.panel.querySelectorAll("details[open]")].map((node) => node.dataset.key));
     const total = items.reduce((sum, one) => sum + one.count, 0);
     replace(
       this.panel,
-      element("p", { class: "tab-note" }, `${format.whole(total)} trials did not complete, for ${items.length} reason${items.length === 1 ? "" : "s"}. Messages that differ in numbers alone are one reason. A pruned trial is knowledge, not a fault: it was too slow, or behind the baseline at 25 % of the budget.`),
+      element("p", { class: "tab-note" }, `${format.whole(total)} trial${total === 1 ? "" : "s"} did not complete, for ${items.length} reason${items.length === 1 ? "" : "s"}. Messages that differ only in their numbers count as one reason. A pruned trial is a result, not a fault: it was too slow, or behind the baseline at 25% of the budget.`),
       element("ul", { class: "failures" }, items.map((one) => this.group(one, open))),
     );
   }

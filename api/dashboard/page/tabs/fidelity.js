@@ -27,10 +27,10 @@ export class FidelityTab {
     this.frame = null;
     const notes = soundness.notes.length
       ? element("ul", { class: "notes" }, soundness.notes.map((note) => element("li", {}, note)))
-      : element("p", { class: "muted" }, "Nothing in the search's figures speaks against its proxy or its space.");
+      : element("p", { class: "muted" }, "Nothing in the figures casts doubt on the proxy or the space.");
     replace(
       this.panel,
-      element("h2", {}, "What to mind"), notes,
+      element("h2", {}, "Caveats"), notes,
       element("h2", {}, "Certificate of the proxy"), this.certificates(certificates.items),
       element("h2", {}, "Promotion"), this.promotions(promoted),
     );

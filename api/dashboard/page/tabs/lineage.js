@@ -19,7 +19,7 @@ export class LineageTab {
   }
 
   async read() {
-    const root = /^\d{1,9}$/.test(this.question()) ? Number(this.question()) : null;
+    const root = this.app.state.number("root");
     return { root, data: await this.session.get("/charts/lineage", { root }) };
   }
 
@@ -43,8 +43,7 @@ export class LineageTab {
   redraw() {
     if (!this.data || !this.chart) return;
     const { root, data } = this;
-    const text = this.app.state.get("trial");
-    const selected = /^\d{1,9}$/.test(text) ? Number(text) : null;
+    const selected = this.app.state.number("trial");
     const key = `${selected} ${root} ${this.session.whole.overview.seq}`;
     if (this.drawn === key) return;
     this.drawn = key;
@@ -52,7 +51,7 @@ export class LineageTab {
     const button = (label, changes) => element("button", { type: "button", class: "quiet", on: { click: () => state.set(changes) } }, label);
     replace(
       this.bar,
-      element("span", {}, root === null ? "The population with all its ancestors; in bold the line of the best." : `Descendants of #${root}.`),
+      element("span", {}, root === null ? "The population with all its ancestors; the line of the best is in bold." : `Descendants of #${root}.`),
       root === null ? null : button("Show the population", { root: "" }),
       selected === null || selected === root ? null : button(`Only the descendants of #${selected}`, { root: String(selected) }),
     );

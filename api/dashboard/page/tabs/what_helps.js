@@ -27,7 +27,7 @@ export class WhatHelpsTab {
     if (data.operators.every((one) => one.pairs === 0)) {
       this.close();
       this.operators = null;
-      showEmpty(this.panel, "No child and parent have both completed on one pool yet. Once some have, this shows which mutations pay.");
+      showEmpty(this.panel, "No child and parent have both completed on the same pool yet. Once some have, this shows which mutations pay off.");
       return;
     }
     if (!this.operators || !this.grid.isConnected) {
@@ -36,7 +36,7 @@ export class WhatHelpsTab {
       this.grid = element("div", { class: "two-charts" }, left, right);
       replace(
         this.panel,
-        element("p", { class: "tab-note" }, "Gain of a child over its parent, both on the same pool: mean with its 95 % interval. A parent was chosen because it came out well, so a change without effect has a mean below zero; compare the groups with one another rather than with zero."),
+        element("p", { class: "tab-note" }, "Gain of a child over its parent, both on the same pool: mean with its 95% interval. Parents are chosen for having come out well, so a change without effect has a mean below zero; compare the groups with one another rather than with zero."),
         this.grid,
       );
       this.operators = new Frame(left, { title: "By kind of mutation", file: "gains-by-mutation" });
