@@ -176,6 +176,14 @@ class TrialColumns:
         known = self.pools.known
         return self.equal("pool", known.index(pool) if pool in known else len(known))
 
+    def stretch(self, pool: str | None, first: int, last: int | None) -> Flags:
+        """Returns which trials of a pool lie from `first` to `last`; None is all and the newest."""
+        found = self.of_pool(pool).copy()
+        found[:first] = False
+        if last is not None:
+            found[last + 1 :] = False
+        return found
+
     def equal(self, name: str, value: int) -> Flags:
         """Returns where a column of whole numbers has this value."""
         found: Flags = self.whole(name) == value

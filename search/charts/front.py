@@ -18,7 +18,8 @@ def front(digest: SearchDigest, shown: Flags, *, cells: bool) -> Front:
     A step time is comparable within its pool only, so every pool has a front of its own, and the
     axis is the step time over that of the pool's baseline.
     """
-    columns, ratio, fitness = digest.columns, digest.ratio(), columns_fitness(digest)
+    columns, ratio = digest.columns, digest.ratio()
+    fitness = columns.figure("fitness")
     usable = np.flatnonzero(shown & columns.measured & np.isfinite(ratio))
     best = np.concatenate(
         [
@@ -40,11 +41,6 @@ def front(digest: SearchDigest, shown: Flags, *, cells: bool) -> Front:
         cell_ratio=width,
         cell_fitness=height,
     )
-
-
-def columns_fitness(digest: SearchDigest) -> Floats:
-    """Returns the candidates' fitness."""
-    return digest.columns.figure("fitness")
 
 
 def unbeaten(at: Integers, ratio: Floats, fitness: Floats) -> Integers:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.special import stdtrit
 
 from brainformer.search.charts.columns import (
     NOBODY,
@@ -15,8 +14,7 @@ from brainformer.search.charts.columns import (
 )
 from brainformer.search.charts.mutation_words import change_told
 from brainformer.search.charts.pictures import Gain, Gains
-
-CONFIDENCE = 0.95
+from brainformer.search.estimates.comparison import FEWEST_RUNS, interval_around
 
 
 def gains(columns: TrialColumns, shown: Flags) -> Gains:
@@ -73,9 +71,6 @@ def _groups(names: list[tuple[str, str]], codes: Integers, gain: Floats, lost: F
 
 
 def _interval(values: Floats) -> tuple[float | None, float | None]:
-    if len(values) < 2:
+    if len(values) < FEWEST_RUNS:
         return None, None
-    error = float(values.std(ddof=1) / np.sqrt(len(values)))
-    half = float(stdtrit(len(values) - 1, 0.5 + CONFIDENCE / 2)) * error
-    mean = float(values.mean())
-    return mean - half, mean + half
+    return interval_around(float(values.mean()), float(values.std(ddof=1)), len(values))

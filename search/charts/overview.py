@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 
@@ -70,23 +71,25 @@ class SearchDigest:
     def fitness(self) -> Floats:
         """Returns every trial's fitness; a baseline's run is measured by its own pool's mean."""
         columns = self.columns
-        found = columns.figure("fitness").copy()
-        pool, repeats = columns.whole("pool"), columns.whole("kind") == BASELINE
-        for level in self.levels:
-            if level.loss is not None:
-                own = repeats & (pool == columns.pools.code(level.pool))
-                found[own] = level.loss - columns.figure("loss")[own]
-        return found
+        gain = self._level("loss") - columns.figure("loss")
+        repeats = (columns.whole("kind") == BASELINE) & np.isfinite(self._level("loss"))
+        return np.where(repeats, gain, columns.figure("fitness"))
+
+    def loss(self) -> Floats:
+        """Returns every trial's loss."""
+        return self._level("loss") - self.fitness()
 
     def ratio(self) -> Floats:
         """Returns every trial's step time over that of its own pool's baseline."""
-        columns = self.columns
-        found = np.full(columns.size, np.nan)
-        for level in self.levels:
-            if level.step_time_ms:
-                own = columns.whole("pool") == columns.pools.code(level.pool)
-                found[own] = columns.figure("step_time_ms")[own] / level.step_time_ms
+        found: Floats = self.columns.figure("step_time_ms") / self._level("step_time_ms")
         return found
+
+    def _level(self, figure: Literal["loss", "step_time_ms"]) -> Floats:
+        """Returns a figure of the baseline of each trial's own pool, NaN where there is none."""
+        pools = self.columns.pools
+        by_code = {pools.code(level.pool): getattr(level, figure) for level in self.levels}
+        known = [by_code.get(code) or np.nan for code in range(len(pools.known))]
+        return np.asarray([*known, np.nan])[self.columns.whole("pool")]  # the last is nobody's
 
 
 def overview(
@@ -110,10 +113,7 @@ def overview(
     """
     columns = digest.columns
     end = columns.size - 1 if last is None else min(last, columns.size - 1)
-    shown = columns.of_pool(pool).copy()
-    shown &= columns.known
-    shown[:first] = False
-    shown[end + 1 :] = False
+    shown = columns.stretch(pool, first, last)
     bands: list[Band] = []
     whole = after_seq is None
     if after_seq is not None:

@@ -168,7 +168,8 @@ class Composition(Picture):
 class Lineage(Picture):
     """Births against fitness: who descends from whom.
 
-    `origin` says why a trial is there: "population", "ancestor" or "descendant".
+    `best` is the best trial and its ancestors, the youngest first; `cut` says that more than 2,000
+    trials belong here and some are left out.
     """
 
     number: list[int]

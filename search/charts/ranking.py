@@ -28,22 +28,13 @@ def _values(digest: SearchDigest, name: str) -> Floats:
     if name == "fitness":
         return digest.fitness()
     if name == "loss":
-        return _losses(digest)
+        return digest.loss()
     if name in {"status", "pool"}:
         words = list(STATUS_CODES) if name == "status" else columns.pools.known
         places = np.argsort(np.argsort(words)).astype(np.float64)
         codes = columns.whole(name)
         return np.where(codes < 0, np.nan, np.append(places, np.nan)[codes])
     return columns.figure(name)
-
-
-def _losses(digest: SearchDigest) -> Floats:
-    found, fitness = np.full(digest.columns.size, np.nan), digest.fitness()
-    for level in digest.levels:
-        if level.loss is not None:
-            own = digest.columns.whole("pool") == digest.columns.pools.code(level.pool)
-            found[own] = level.loss - fitness[own]
-    return found
 
 
 def said_by_columns(digest: SearchDigest, word: str) -> Flags | None:

@@ -122,9 +122,15 @@ def mean_interval(values: Sequence[float], *, level: float = 0.95) -> tuple[floa
     deviation = standard_deviation(values)
     if deviation is None:
         return None
-    count = len(values)
+    return interval_around(mean(values), deviation, len(values), level=level)
+
+
+def interval_around(
+    middle: float, deviation: float, count: int, *, level: float = 0.95
+) -> tuple[float, float]:
+    """Returns Student's two-sided interval of a mean of `count` values, two or more."""
     half = float(stdtrit(count - 1, 0.5 + level / 2)) * deviation / math.sqrt(count)
-    return mean(values) - half, mean(values) + half
+    return middle - half, middle + half
 
 
 def _welch(block: list[float], rival: list[float]) -> float:

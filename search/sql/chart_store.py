@@ -15,8 +15,9 @@ from dataclasses import dataclass, field
 import numpy as np
 from typing_extensions import override
 
-from brainformer.search.charts.columns import NOBODY, STATUSES, Flags
+from brainformer.search.charts.columns import Flags
 from brainformer.search.charts.composition import Ingredients, composition
+from brainformer.search.charts.failures import failure_groups
 from brainformer.search.charts.front import front
 from brainformer.search.charts.gains import gains
 from brainformer.search.charts.lineage import lineage
@@ -24,7 +25,6 @@ from brainformer.search.charts.overview import MOST_POINTS, SearchDigest, overvi
 from brainformer.search.charts.pictures import (
     Composition,
     Costs,
-    FailureGroup,
     Failures,
     Front,
     Gains,
@@ -50,8 +50,6 @@ from brainformer.search.studies.plan import StudyKind
 KEPT_SEARCHES = 8
 KEPT_WORDS = 32
 WARM_SEARCHES = 3
-MOST_GROUPS = 100
-LOST = ("failed", "cancelled", "pruned")
 
 
 @dataclass
@@ -135,13 +133,13 @@ class SqlCharts(ChartStore):
     @override
     def front(self, search_id: str, where: Stretch = WHOLE) -> Front:
         with self._following(search_id) as (_, _, found):
-            shown = _shown(found.digest, where)
+            shown = _shown(found, where)
             return front(found.digest, shown, cells=bool(shown.sum() > MOST_POINTS))
 
     @override
     def gains(self, search_id: str, where: Stretch = WHOLE) -> Gains:
         with self._following(search_id) as (_, _, found):
-            return gains(found.digest.columns, _shown(found.digest, where))
+            return gains(found.digest.columns, _shown(found, where))
 
     @override
     def composition(self, search_id: str, where: Stretch = WHOLE) -> Composition:
@@ -149,7 +147,7 @@ class SqlCharts(ChartStore):
             columns, ingredients = found.digest.columns, found.ingredients
             missing = ingredients.missing(columns).tolist()
             ingredients.take(chart_rows.genomes_of(tx, search.id, missing))
-            return composition(columns, ingredients, _shown(found.digest, where))
+            return composition(columns, ingredients, _shown(found, where))
 
     @override
     def lineage(self, search_id: str, *, root: int | None = None) -> Lineage:
@@ -161,21 +159,14 @@ class SqlCharts(ChartStore):
     @override
     def failures(self, search_id: str, where: Stretch = WHOLE) -> Failures:
         with self._following(search_id) as (tx, search, found):
-            groups = _lost(found.digest, _shown(found.digest, where))
+            groups = failure_groups(found.digest.columns, _shown(found, where))
             newest = [group.newest for group in groups]
             told = chart_rows.newest_tracebacks(tx, search.id, newest)
-        nothing = ("", "")
-        return Failures(
-            items=[
-                group.model_copy(
-                    update={
-                        "message": told.get(group.newest, nothing)[0],
-                        "traceback": told.get(group.newest, nothing)[1],
-                    }
-                )
-                for group in groups
-            ]
-        )
+        items = []
+        for group in groups:
+            message, traceback = told.get(group.newest, ("", ""))
+            items.append(group.model_copy(update={"message": message, "traceback": traceback}))
+        return Failures(items=items)
 
     @override
     def machines(self, search_id: str) -> Spans:
@@ -209,7 +200,7 @@ class SqlCharts(ChartStore):
                 f"sort is one of {', '.join(SORTS)}, a minus descends", sort, "/sort"
             )
         with self._following(search_id) as (tx, search, found):
-            shown = _shown(found.digest, where)
+            shown = _shown(found, where)
             for word in words:
                 shown &= self._holding(tx, search.id, found, word.lower())
             order = ordered(found.digest, shown, sort)
@@ -270,39 +261,5 @@ class SqlCharts(ChartStore):
         return holds
 
 
-def _shown(digest: SearchDigest, where: Stretch) -> Flags:
-    columns = digest.columns
-    shown = columns.of_pool(where.pool) & columns.known
-    shown[: where.first] = False
-    if where.last is not None:
-        shown[where.last + 1 :] = False
-    return shown
-
-
-def _lost(digest: SearchDigest, shown: Flags) -> list[FailureGroup]:
-    """Returns the trials that did not complete, by status, outcome and reason."""
-    columns = digest.columns
-    status, outcome, reason = (columns.whole(name) for name in ("status", "outcome", "reason"))
-    codes = [STATUSES.index(name) for name in LOST]
-    at = np.flatnonzero(shown & np.isin(status, codes))
-    if not at.size:
-        return []
-    key = np.stack([status[at], outcome[at], reason[at]], axis=1)
-    distinct, group = np.unique(key, axis=0, return_inverse=True)
-    counts = np.bincount(group)
-    found = []
-    for index in np.argsort(-counts, kind="stable")[:MOST_GROUPS].tolist():
-        inside = at[group == index]
-        its_status, its_outcome, its_reason = distinct[index].tolist()
-        pools = np.unique(columns.whole("pool")[inside]).tolist()
-        found.append(
-            FailureGroup(
-                status=STATUSES[its_status],
-                outcome="" if its_outcome == NOBODY else columns.outcomes.known[its_outcome],
-                reason="" if its_reason == NOBODY else columns.reasons.known[its_reason],
-                count=len(inside),
-                newest=int(inside[-1]),
-                pools=[columns.pools.known[pool] for pool in pools if pool != NOBODY],
-            )
-        )
-    return found
+def _shown(found: Followed, where: Stretch) -> Flags:
+    return found.digest.columns.stretch(where.pool, where.first, where.last)

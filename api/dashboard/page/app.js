@@ -18,7 +18,7 @@ class App {
     this.access = new Access(this.api);
     this.state = new UrlState(() => this.follow());
     this.draft = null; // a spec that the form begins with
-    installThemeToggle(part("theme"), () => this.page?.session && this.page.draw("address"));
+    installThemeToggle(part("theme"));
     part("notice-retry").addEventListener("click", () => this.retry?.());
     document.addEventListener("click", (event) => this.followLink(event));
     this.onNotice = (notice) => this.drawNotice(notice);

@@ -15,7 +15,8 @@ from brainformer.search.sql.connection.database import Transaction
 from brainformer.search.sql.connection.storable_text import storable
 from brainformer.search.sql.connection.tables import ON_FRONT, attempts, trials
 from brainformer.search.sql.rows.table_rows import BaselineRow, TrialRow
-from brainformer.search.trials.reward import Baseline, step_time_limit
+from brainformer.search.sql.trials.baselines import as_baseline
+from brainformer.search.trials.reward import step_time_limit
 from brainformer.search.trials.trial import TrialKind, TrialStatus
 
 A_QUERY = 500  # numbers named in one statement
@@ -79,11 +80,6 @@ def baseline_losses(tx: Transaction, search_id: str) -> dict[int, float]:
 
 def pool_level(row: BaselineRow, spec: SearchSpec) -> PoolLevel:
     """Returns what a pool's figures are relative to."""
-    figures = Baseline(
-        repeats=row.repeats,
-        step_time_ms=row.step_time_ms,
-        step_time_noise_ms=row.step_time_noise_ms,
-    )
     return PoolLevel(
         pool=row.pool,
         repeats=row.repeats,
@@ -92,7 +88,7 @@ def pool_level(row: BaselineRow, spec: SearchSpec) -> PoolLevel:
         bits_per_byte=row.bits_per_byte,
         noise=row.noise,
         step_time_ms=row.step_time_ms,
-        limit_ms=step_time_limit(spec, figures),
+        limit_ms=step_time_limit(spec, as_baseline(row)),
         failure=row.failure,
     )
 

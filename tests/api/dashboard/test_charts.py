@@ -134,6 +134,7 @@ def test_every_chart_is_downloaded_whole(watched, site, long_search, kind):
         text = path.read_text()
         assert "Fitness of every trial" in text
         assert "var(--" not in text
+        assert "light-dark(" not in text
         assert "class=" not in text
     elif kind == "PNG":
         data = path.read_bytes()
@@ -206,6 +207,29 @@ def test_tabs_tell_of_population_lineage_gains_failures_and_machines(watched, si
     expect(panel).to_contain_text(f"brainformer promote {long_search}")
     page.get_by_role("tab", name="Fidelity and promotion").press("ArrowRight")
     expect(page.get_by_role("tab", name="Failures")).to_have_attribute("aria-selected", "true")
+
+
+@pytest.mark.parametrize("then", ["another tab", "another stretch"])
+def test_an_answer_that_comes_late_is_not_shown(watched, site, long_search, then):
+    held = []
+    page = open_search(watched, site, long_search)
+    panel = page.locator("#tab-panel")
+    expect(page.locator("#table-count")).to_have_text("42 trials")
+    page.route(re.compile("/charts/gains"), lambda route: held.append(route), times=1)
+    page.get_by_role("tab", name="What helps").click()
+    until(lambda: page.wait_for_timeout(50) or held, "the gains are asked for")
+    if then == "another tab":
+        page.get_by_role("tab", name="Machines").click()
+        expect(panel).to_contain_text("scripted-1")
+    else:
+        page.locator(".navigator-window").focus()
+        page.keyboard.press("+")
+        expect(panel).to_contain_text("Highest")
+    before = panel.inner_text()
+    with page.expect_response(re.compile("/charts/gains")):
+        held[0].continue_()
+    page.wait_for_timeout(300)
+    assert panel.inner_text() == before
 
 
 def test_subtree_of_a_trial_is_shown_alone(watched, site, worker, long_search):

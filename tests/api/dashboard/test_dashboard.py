@@ -98,7 +98,7 @@ def test_two_pools_are_each_relative_to_their_own_baseline(watched, site, worker
     expect(row).to_contain_text("fast")
     row.click()
     expect(page.locator("#drawer .comparison")).to_contain_text("2.0000")
-    expect(page.locator("#drawer .better").first).to_contain_text("10.0 %, better")
+    expect(page.locator("#drawer .better").first).to_contain_text("10.0%, better")
     page.keyboard.press("Escape")
     page.locator("[data-switch='pool:fast']").click()
     wait_for_plot(watched, "population", [best])

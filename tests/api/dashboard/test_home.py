@@ -18,7 +18,7 @@ def test_empty_controller_says_what_to_do_next(watched, site):
     page = open_page(watched, site)
     expect(page.get_by_role("heading", name="No search yet")).to_be_visible()
     expect(page.locator("#view-nothing")).to_contain_text(f"--url {site.url}")
-    expect(page.locator("#home-machines")).to_contain_text("No worker has come yet")
+    expect(page.locator("#home-machines")).to_contain_text("No worker has connected yet")
 
 
 def test_searches_are_listed_with_stage_progress_course_and_pools(watched, site, worker, feed):
@@ -81,7 +81,7 @@ def test_a_note_is_kept_and_an_archived_search_is_put_away(watched, site, worker
     page = open_page(watched, site)
     page.get_by_role("button", name="Add a note to laptop").click()
     page.locator("#note-text").fill("<b>learning rate too low</b>")
-    page.get_by_role("button", name="Keep the note").click()
+    page.get_by_role("button", name="Save the note").click()
     row = page.locator("#home-searches tbody tr", has_text="laptop")
     expect(row.locator(".note")).to_have_text("<b>learning rate too low</b>")
     [kept] = worker.http.get("/notes").json()["items"]

@@ -6,7 +6,7 @@ import { tickLabel, timeLabel, timeTicks } from "./scale.js";
 
 // Returns the grid and the axes of a plot. `area`: {left, top, right, bottom} in pixels; `x` and `y`
 // are scales; `floor` is where the labels of x hang; `time` says that x is in seconds since 1970.
-export function axes({ area, floor = area.bottom, x, y, xLabel, yLabel, time = false, xFormat = null, yFormat = null }) {
+export function axes({ area, floor = area.bottom, x, y, yLabel, time = false, xFormat = null, yFormat = null }) {
   const { left, top, right, bottom } = area;
   const [low, high] = x.domain;
   const across = time ? timeTicks(low, high, Math.max(2, (right - left) / 130)) : x.ticks(Math.max(2, (right - left) / 90));
@@ -30,7 +30,6 @@ export function axes({ area, floor = area.bottom, x, y, xLabel, yLabel, time = f
     );
   }
   nodes.push(svg("path", { class: "axis", d: `M${left} ${bottom}H${right}` }));
-  if (xLabel) nodes.push(svg("text", { class: "axis-label", x: right, y: floor + 33, "text-anchor": "end" }, xLabel));
   if (yLabel) nodes.push(svg("text", { class: "axis-label", x: left - 40, y: top - 9 }, yLabel));
   return nodes;
 }

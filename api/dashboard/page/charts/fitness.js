@@ -27,7 +27,7 @@ export class FitnessChart {
     this.marks = [];
   }
 
-  // `view`: {data (an Overview), time, log, hidden, best, selected, confirmed}; `best` is a BestRecord.
+  // `view`: {data (an Overview), time, log, hidden, best, selected}; `best` is a BestRecord.
   draw(view) {
     this.view = view;
     const { data, hidden } = view;
@@ -63,7 +63,7 @@ export class FitnessChart {
     const y = log ? below(domain[1], domain, [area.bottom, area.top]) : linear(domain, [area.bottom, area.top]);
     this.x = x;
     const inside = (value) => Math.min(area.bottom, Math.max(area.top, y(value)));
-    const nodes = axes({ area, floor: area.bottom + lanes.length * LANE, x, y, yLabel: "nats a token better than its pool's baseline", xLabel: "", time });
+    const nodes = axes({ area, floor: area.bottom + lanes.length * LANE, x, y, yLabel: "nats a token better than its pool's baseline", time });
     if (lanes.length) nodes.push(...laneLabels(lanes, area));
     nodes.push(svg("text", { class: "axis-label", x: area.right, y: height - 4, "text-anchor": "end" }, time ? "time of completion" : "trial"));
     nodes.push(...noiseBand(data, area, y), zeroLine(area, y));

@@ -6,7 +6,7 @@ import { csvText, pngBlob, save, svgText } from "./picture.js";
 
 export class Frame {
   // `file` names downloads; `height` is the drawing's, in pixels.
-  constructor(box, { title, file, height = 300, head = true }) {
+  constructor(box, { title, file, height = 300 }) {
     this.title = title;
     this.file = file;
     this.height = height;
@@ -14,12 +14,11 @@ export class Frame {
     this.message = "";
     this.rows = () => [];
     this.legend = element("div", { class: "legend", role: "group", "aria-label": `${title}: series` });
-    this.controls = element("div", { class: "chart-controls" });
     this.svg = svg("svg", { class: "chart-drawing", role: "img", "aria-label": title });
     this.area = element("div", { class: "chart-area" }, this.svg);
     this.says = element("p", { class: "chart-message" });
-    const caption = element("div", { class: "chart-head" }, element("h2", {}, title), this.controls, this.menu());
-    this.box = element("figure", { class: "chart" }, head ? caption : null, this.legend, this.area, this.says);
+    const caption = element("div", { class: "chart-head" }, element("h2", {}, title), this.menu());
+    this.box = element("figure", { class: "chart" }, caption, this.legend, this.area, this.says);
     replace(box, this.box);
     this.width = 0;
     this.observer = new ResizeObserver(() => this.resized());

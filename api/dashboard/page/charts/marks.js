@@ -7,7 +7,7 @@ export const SERIES = {
   baseline: { label: "Baseline", shape: "square", filled: false, size: 3.8, hint: "repeats of the baseline: their spread is the noise" },
   confirmation: { label: "Fresh repeat", shape: "star", filled: false, size: 5, hint: "finalists run again with fresh seeds" },
   running: { label: "Running", shape: "diamond", filled: true, size: 4.6, lane: true, hint: "in training now" },
-  pruned: { label: "Pruned", shape: "triangle", filled: true, size: 4.2, lane: true, hint: "stopped early: too slow, or behind the baseline at 25 %" },
+  pruned: { label: "Pruned", shape: "triangle", filled: true, size: 4.2, lane: true, hint: "stopped early: too slow, or behind the baseline at 25%" },
   failed: { label: "Failed", shape: "cross", filled: false, size: 3.8, lane: true, hint: "out of memory, diverged, an error, or cancelled" },
 };
 export const LANES = ["running", "pruned", "failed"];

@@ -23,7 +23,7 @@ export function composed(source, { title, message }) {
   });
   for (const node of copy.querySelectorAll("[data-screen-only]")) node.remove();
   const page = getComputedStyle(document.body);
-  const look = getComputedStyle(document.documentElement);
+  const paper = getComputedStyle(source.closest(".chart")).backgroundColor;
   const text = (y, size, weight, words) =>
     svg("text", { x: PAD, y, "font-size": size, "font-weight": weight, "font-family": page.fontFamily, fill: page.color }, words);
   const [whole, tall] = [width + 2 * PAD, height + HEAD + PAD];
@@ -34,7 +34,7 @@ export function composed(source, { title, message }) {
   return svg(
     "svg",
     { xmlns: "http://www.w3.org/2000/svg", viewBox: `0 0 ${whole} ${tall}`, width: whole, height: tall },
-    svg("rect", { width: whole, height: tall, fill: look.getPropertyValue("--raised") }),
+    svg("rect", { width: whole, height: tall, fill: paper }),
     text(22, 15, 600, title),
     text(39, 11.5, 400, message),
     copy,

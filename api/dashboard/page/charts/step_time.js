@@ -47,7 +47,6 @@ export class StepTimeChart {
     const nodes = axes({
       area, x, y, yLabel: "nats a token better than its pool's baseline",
       xFormat: only ? (value) => `${Number(value.toFixed(2))}× (${format.milliseconds(value * only)})` : (value) => `${Number(value.toFixed(2))}×`,
-      xLabel: "",
     });
     nodes.push(svg("text", { class: "axis-label", x: area.right, y: height - 4, "text-anchor": "end" }, "step time, as a multiple of the baseline's on the same pool"));
     nodes.push(svg("path", { class: "zero", d: `M${x(1)} ${area.top}V${area.bottom}` }), limitLines(limits, x, area));

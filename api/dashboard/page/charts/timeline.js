@@ -1,4 +1,4 @@
-// What every worker did, as bars over time; colours and textures tell how attempts ended.
+// What every worker did, as bars over time; colours tell how attempts ended.
 
 import { svg } from "../core/dom.js";
 import * as format from "../core/format.js";
@@ -63,7 +63,7 @@ export function drawTimeline(frame, pointerMarks, { workers, from, to }, onPick)
     });
     return nodes;
   }, {
-    message: `${workers.length} worker${workers.length === 1 ? "" : "s"}${workers.length > MOST_WORKERS ? `, ${MOST_WORKERS} shown` : ""}; the share of time that each was busy stands at the right.`,
+    message: `${workers.length} worker${workers.length === 1 ? "" : "s"}${workers.length > MOST_WORKERS ? `, ${MOST_WORKERS} shown` : ""}; the share of time that each was busy is at the right.`,
     rows: () => workers.flatMap((one) => one.spans.map((span) => ({ worker: one.worker, pool: one.pool, ...span }))),
   });
 }

@@ -1,4 +1,4 @@
-// Whom the controller takes the reader for: buttons that the token does not allow are not drawn.
+// Who the controller takes the reader to be: buttons that the token does not allow are not drawn.
 
 export class Access {
   constructor(api) {

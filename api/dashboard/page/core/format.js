@@ -48,7 +48,7 @@ export function mesh(axes) {
 }
 
 export function percent(fraction, digits = 0) {
-  return isNumber(fraction) ? `${fixed(fraction * 100, digits)} %` : NONE;
+  return isNumber(fraction) ? `${fixed(fraction * 100, digits)}%` : NONE;
 }
 
 // How sure something is: nothing measured is certain.

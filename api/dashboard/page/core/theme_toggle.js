@@ -1,10 +1,10 @@
-// The theme button: system, light, dark. The choice stays in this browser; `onChange` hears of it
-// and of changes of the system's own theme.
+// The theme button: system, light, dark. The choice stays in this browser; the style sheet follows
+// it, or the system's own theme.
 
 const ORDER = ["system", "light", "dark"];
 const LABELS = { system: "Auto", light: "Light", dark: "Dark" };
 
-export function installThemeToggle(button, onChange) {
+export function installThemeToggle(button) {
   const root = document.documentElement;
   const show = () => {
     const theme = root.dataset.theme ?? "system";
@@ -24,13 +24,6 @@ export function installThemeToggle(button, onChange) {
       // storage is off: the choice lasts as long as the page
     }
     show();
-    onChange();
   });
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", onChange);
   show();
-}
-
-// Returns the value of a CSS custom property of the page, such as "--ink".
-export function cssColor(name) {
-  return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 }

@@ -5,6 +5,9 @@ export const FIELDS = [
   "search", "trial", "tab", "pool", "x", "y", "from", "to", "hide", "sort", "q", "root", "pins", "view",
 ];
 
+const NUMBER = /^\d{1,9}$/;
+export const MOST_PINS = 4;
+
 export class UrlState {
   constructor(onChange) {
     this.onChange = onChange;
@@ -17,6 +20,17 @@ export class UrlState {
 
   get(field) {
     return this.values[field] ?? "";
+  }
+
+  // Returns a field that is a trial's number; null if it is not.
+  number(field) {
+    const text = this.get(field);
+    return NUMBER.test(text) ? Number(text) : null;
+  }
+
+  // Returns the numbers of the pinned trials as text, in the order of pinning.
+  pins() {
+    return this.get("pins").split(",").filter((pin) => NUMBER.test(pin)).slice(0, MOST_PINS);
   }
 
   // Changes fields and tells the listener; `push` makes an entry to go back to.

@@ -47,14 +47,16 @@ export class HomePage {
 
   async read() {
     this.create.hidden = !this.app.access.mayWrite;
+    const turn = {};
+    this.turn = turn; // an answer that a newer question has overtaken is not shown
     try {
       const [page, notes] = await Promise.all([this.app.api.get("/searches", { limit: 100 }), this.app.api.get("/notes")]);
-      if (this.closed) return;
+      if (this.closed || this.turn !== turn) return;
       this.app.onNotice(null);
       if (page.items.length === 0) this.drawNothing();
       else this.table.draw(page.items, notes.items, page.next_cursor !== null);
     } catch (error) {
-      if (this.closed) return;
+      if (this.closed || this.turn !== turn) return;
       if (this.table.rows.length) this.app.onNotice({ text: `Stale: ${error.message} The searches are those of ${format.clock(this.readAt ?? new Date())}.`, stale: true });
       else showError(this.searches, error, () => this.read());
       return;
@@ -68,7 +70,7 @@ export class HomePage {
       const { items } = await this.app.api.get("/pools");
       const details = await Promise.all(items.slice(0, 20).map((one) => this.app.api.get(`/pools/${encodeURIComponent(one.pool)}`)));
       if (this.closed) return;
-      if (details.length === 0) showEmpty(this.machines, `No worker has come yet. Start one: brainformer worker --url ${controllerUrl()}`);
+      if (details.length === 0) showEmpty(this.machines, `No worker has connected yet. Start one: brainformer worker --url ${controllerUrl()}`);
       else replace(this.machines, poolsTable(details, null));
     } catch (error) {
       if (!this.closed) showError(this.machines, error);
@@ -81,9 +83,9 @@ export class HomePage {
       this.searches,
       element("div", { class: "nothing-yet", id: "view-nothing" },
         element("h2", {}, "No search yet"),
-        element("p", {}, "A search is described by a short YAML file: the space of blocks, the baseline to beat, how long each trial trains and when to stop. Begin one here, or on the command line, then start a worker:"),
+        element("p", {}, "A search is described by a short YAML file: the space of blocks, the baseline to beat, how long each trial trains and when to stop. Create one here or on the command line, then start a worker:"),
         element("pre", {}, element("code", {}, `brainformer search create -f examples/laptop.yaml --url ${controllerUrl()}\nbrainformer worker --url ${controllerUrl()}`)),
-        element("p", {}, "Or see the whole way at once, on this machine, in a few minutes:"),
+        element("p", {}, "Or see a whole search run on this machine in a few minutes:"),
         element("pre", {}, element("code", {}, "brainformer demo"))),
     );
   }

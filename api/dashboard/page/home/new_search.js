@@ -39,7 +39,7 @@ export class NewSearch {
       this.field.value = PRESETS[preset.value];
       this.check();
     });
-    const cancel = element("button", { type: "button", class: "quiet", on: { click: () => this.dialog.close() } }, "Leave it");
+    const cancel = element("button", { type: "button", class: "quiet", on: { click: () => this.dialog.close() } }, "Cancel");
     const form = element("form", { class: "new-search" },
       element("div", { class: "spec-write" },
         element("div", { class: "tab-bar" }, element("label", { for: "spec-preset" }, "Begin with"), preset),

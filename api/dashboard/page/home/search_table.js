@@ -85,7 +85,7 @@ export class SearchTable {
     field.value = note;
     const dialog = element("dialog", { "aria-label": `Note on ${search.name}` },
       element("form", { method: "dialog" }, element("h2", {}, `Note on ${search.name}`), field,
-        element("div", { class: "dialog-buttons" }, element("button", { value: "", class: "quiet" }, "Leave it"), element("button", { value: "keep", class: "action" }, "Keep the note"))));
+        element("div", { class: "dialog-buttons" }, element("button", { value: "", class: "quiet" }, "Cancel"), element("button", { value: "keep", class: "action" }, "Save the note"))));
     dialog.addEventListener("close", () => {
       dialog.remove();
       if (dialog.returnValue === "keep") this.keep(search, { note: field.value.trim() });

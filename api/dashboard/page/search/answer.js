@@ -30,7 +30,7 @@ export function drawAnswer(box, view) {
       element("h2", {}, "Best block ", element("a", { class: "linked", href: view.address({ trial: trial.number }), "data-trial": trial.number }, `#${trial.number}`), several ? element("span", { class: "muted" }, ` on ${trial.pool}`) : null),
       element("p", { class: `answer-figure${figure.confirmed ? "" : " unsure"}`, id: "best-figure" }, figure.text),
       element("p", { class: "muted" }, figure.confirmed ? `nats a token better than the baseline, ${figure.note}` : figure.note),
-      element("p", { class: "answer-verdict" }, verdictSentence(best), best.interval ? ` 95 % interval of the gain: ${format.fitness(best.interval[0])} to ${format.fitness(best.interval[1])}.` : ""),
+      element("p", { class: "answer-verdict" }, verdictSentence(best), best.interval ? ` 95% interval of the gain: ${format.fitness(best.interval[0])} to ${format.fitness(best.interval[1])}.` : ""),
     ),
     facts(view),
   );
@@ -39,7 +39,7 @@ export function drawAnswer(box, view) {
 function nothingYet({ search, waiting }) {
   if (waiting) return "No worker has claimed a trial yet.";
   const lost = (search.counts.failed ?? 0) + (search.counts.pruned ?? 0);
-  if ((search.counts.completed ?? 0) === 0 && lost > 0) return `No candidate has completed: ${format.whole(lost)} were pruned or failed. The tab Failures says why.`;
+  if ((search.counts.completed ?? 0) === 0 && lost > 0) return `No candidate has completed: ${format.whole(lost)} were pruned or failed. The Failures tab says why.`;
   return "No candidate has completed yet; the best block will be drawn here.";
 }
 
@@ -61,7 +61,7 @@ function compared(value, reference, less, more, show) {
   if (value === null || value === undefined) return "";
   if (!reference) return show(value);
   const change = value / reference - 1;
-  const words = Math.abs(change) < 0.005 ? "as the rival" : `${format.percent(Math.abs(change))} ${change < 0 ? less : more} than the rival`;
+  const words = Math.abs(change) < 0.005 ? "the same as the rival" : `${format.percent(Math.abs(change))} ${change < 0 ? less : more} than the rival`;
   return `${words} (${show(value)} against ${show(reference)})`;
 }
 

@@ -11,7 +11,7 @@ const ACTIONS = {
   completed: [], stopped: [], cancelled: [], failed: [],
 };
 const HINTS = {
-  pause: "No new trials; the running ones finish. Resume goes on.",
+  pause: "No new trials; the running ones finish. Resume continues.",
   resume: "Start new trials again.",
   stop: "No new trials; when the running ones have finished, the search ends for good.",
   cancel: "End the running trials at once; their work is lost.",
@@ -19,12 +19,12 @@ const HINTS = {
 const QUESTIONS = {
   stop: {
     title: "Stop this search?",
-    text: "No new trial starts and the search ends for good when the running ones have finished; finalists that were not run again stay unconfirmed. It cannot be resumed: Pause can.",
+    text: "No new trial starts and the search ends for good when the running ones have finished; finalists that were not run again stay unconfirmed. A stopped search cannot be resumed; a paused one can.",
     yes: "Stop the search", no: "Keep it running",
   },
   cancel: {
     title: "Cancel this search?",
-    text: "The running trials are ended at once and their work is lost; finished trials stay. It cannot be resumed. Stop instead lets the running ones finish.",
+    text: "The running trials are ended at once and their work is lost; finished trials stay. A cancelled search cannot be resumed. Stop lets the running trials finish.",
     yes: "Cancel the search", no: "Keep it", grave: true,
   },
 };

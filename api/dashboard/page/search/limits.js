@@ -12,11 +12,11 @@ export function changeLimits(search, send) {
   const most = field("Candidates", trials, { min: 1, step: 1, id: "limit-trials" });
   const time = field("Hours since it began, pauses included", hours, { min: 0.01, step: "any", id: "limit-hours" });
   const message = element("p", { class: "reason", role: "alert" });
-  const cancel = element("button", { type: "button", class: "quiet" }, "Leave them");
+  const cancel = element("button", { type: "button", class: "quiet" }, "Cancel");
   const form = element(
     "form", {},
     element("h2", {}, "Limits of this search"),
-    element("p", {}, "The search confirms its finalists when either is reached. At least one must be there."),
+    element("p", {}, "The search confirms its finalists when either is reached. At least one must be set."),
     most.row, time.row, message,
     element("div", { class: "dialog-buttons" }, cancel, element("button", { class: "action" }, "Change limits")),
   );

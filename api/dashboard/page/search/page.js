@@ -47,8 +47,7 @@ export class SearchPage {
 
   where() {
     const { state } = this.app;
-    const number = (field) => (/^\d{1,9}$/.test(state.get(field)) ? Number(state.get(field)) : null);
-    return { pool: state.get("pool"), from: number("from"), to: number("to") };
+    return { pool: state.get("pool"), from: state.number("from"), to: state.number("to") };
   }
 
   build() {
@@ -233,8 +232,7 @@ export class SearchPage {
   }
 
   selected() {
-    const text = this.app.state.get("trial");
-    return /^\d{1,9}$/.test(text) ? Number(text) : null;
+    return this.app.state.number("trial");
   }
 
   async act(name) {
@@ -267,7 +265,7 @@ export class SearchPage {
 
   stale() {
     const at = this.session.readAt ?? this.staleSince ?? this.app.api.now();
-    return { text: `Stale: the connection was lost. This is the state of ${format.clock(at)}; trying again.`, stale: true, retry: () => this.session.stream.retry() };
+    return { text: `Stale: the connection was lost. This is the state as of ${format.clock(at)}; trying again.`, stale: true, retry: () => this.session.stream.retry() };
   }
 
   failed(error) {

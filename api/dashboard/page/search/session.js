@@ -75,11 +75,16 @@ export class SearchSession {
   }
 
   async readAll() {
-    if (this.whole === null) {
-      const first = this.get("/charts/overview", { pool: this.where.pool });
-      const [search, overview] = await Promise.all([this.get(""), first]);
+    const { whole } = this;
+    if (whole === null) {
+      const { pool } = this.where;
+      const [search, overview] = await Promise.all([this.get(""), this.get("/charts/overview", { pool })]);
       this.search = search;
-      this.whole = new ViewData(overview);
+      if (pool !== this.where.pool) {
+        this.wanted = true; // another pool is looked at meanwhile
+        return;
+      }
+      this.whole = new ViewData(overview, pool);
       this.view = this.whole;
       this.readAt = this.api.now();
       this.tell("all");
@@ -89,18 +94,19 @@ export class SearchSession {
     }
     const [search, change] = await Promise.all([
       this.get(""),
-      this.get("/charts/overview", { pool: this.where.pool, after_seq: this.whole.overview.seq }),
+      this.get("/charts/overview", { pool: whole.pool, after_seq: whole.overview.seq }),
     ]);
     const statusChanged = search.status !== this.search.status;
     this.search = search;
     const populationSize = search.spec.population_size;
-    if (change.whole || this.whole.added > MOST_ADDED) {
-      this.whole.take(await this.get("/charts/overview", { pool: this.where.pool }));
+    if (change.whole || whole.added > MOST_ADDED) {
+      whole.take(await this.get("/charts/overview", { pool: whole.pool }));
     } else {
-      this.whole.merge(change, { follow: true, pool: this.where.pool, populationSize });
+      whole.merge(change, { follow: true, populationSize });
     }
-    if (this.isPart && this.view !== this.whole) {
-      this.view.merge(change, { follow: this.where.to === null, pool: this.where.pool, populationSize });
+    if (this.isPart && this.view !== whole) {
+      if (change.whole) await this.readView();
+      else if (this.view.pool === whole.pool) this.view.merge(change, { follow: this.where.to === null, populationSize });
     }
     this.readAt = this.api.now();
     this.tell("change");
@@ -149,7 +155,7 @@ export class SearchSession {
       if (before.pool !== where.pool) {
         const overview = await this.get("/charts/overview", { pool: where.pool });
         if (this.where !== where) return;
-        this.whole = new ViewData(overview);
+        this.whole = new ViewData(overview, where.pool);
         this.view = this.whole;
       }
       if (this.isPart) await this.readView();
@@ -163,7 +169,7 @@ export class SearchSession {
   async readView() {
     const { where } = this;
     const overview = await this.get("/charts/overview", this.stretch());
-    if (this.where === where) this.view = new ViewData(overview);
+    if (this.where === where) this.view = new ViewData(overview, where.pool);
   }
 
   tell(what) {

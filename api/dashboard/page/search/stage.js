@@ -32,7 +32,7 @@ export function standing(search, { kinds, levels, pace, now }) {
   const ready = (levels ?? []).filter((level) => level.needed > 0 && level.repeats >= level.needed);
   if (ready.length === 0 && done === 0) {
     const [first] = levels ?? [];
-    const text = first ? `run ${first.repeats} of ${first.needed} on ${first.pool}` : "waits for a worker";
+    const text = first ? `run ${first.repeats} of ${first.needed} on ${first.pool}` : "waiting for a worker";
     return { stage: "baseline", share: first ? first.repeats / Math.max(1, first.needed) : 0, text, left: "" };
   }
   return { stage: "search", ...searching(search, { done, pace, now, open: open("candidate") }) };
@@ -58,10 +58,10 @@ function searching(search, { done, pace, now, open }) {
     guesses.push(Math.max(0, limits.hours * 3600 - spent));
   }
   const text = limits.trials ? `${format.whole(done)} of ${format.whole(limits.trials)} candidates` : `${format.whole(done)} candidates`;
-  let left = guesses.length ? `about ${format.duration(Math.min(...guesses))} left, confirming apart` : "";
+  let left = guesses.length ? `about ${format.duration(Math.min(...guesses))} left before the finalists are confirmed` : "";
   if (limits.trials && done >= limits.trials) left = open ? "the last ones are running" : "confirming comes next";
   if (search.status === "paused") left = "paused";
-  if (search.status === "stopping") left = `ends when ${format.whole(search.counts.running ?? 0)} running trials have`;
+  if (search.status === "stopping") left = `ends when ${format.whole(search.counts.running ?? 0)} running trials have finished`;
   return { share: Math.min(1, Math.max(0, ...shares)), text, left };
 }
 

@@ -3,7 +3,9 @@
 const COLUMNS = ["kind", "status", "pool", "parent", "fitness", "step_time_ms", "parameters", "finished", "member"];
 
 export class ViewData {
-  constructor(overview) {
+  // `pool` is the one that is shown alone, or "".
+  constructor(overview, pool) {
+    this.pool = pool;
     this.take(overview);
   }
 
@@ -13,11 +15,10 @@ export class ViewData {
     this.added = 0;
   }
 
-  // Writes a difference; `follow` says that the stretch goes on to the newest trial. Returns
-  // whether anything changed.
-  merge(change, { follow, pool, populationSize }) {
+  // Writes a difference; `follow` says that the stretch goes on to the newest trial.
+  merge(change, { follow, populationSize }) {
     const { overview } = this;
-    const changed = change.points.number.length > 0 || change.seq !== overview.seq;
+    if (change.seq < overview.seq) return; // this was read anew meanwhile
     Object.assign(overview, { seq: change.seq, total: change.total, levels: change.levels, kinds: change.kinds, pools: change.pools });
     if (follow) overview.last = Math.max(overview.last, change.last);
     const { points } = overview;
@@ -31,14 +32,14 @@ export class ViewData {
         this.added += 1;
       }
       for (const name of COLUMNS) points[name][at] = change.points[name][i];
-      this.raiseBest(change.points, i, pool);
+      this.raiseBest(change.points, i);
     });
     this.ageOut(populationSize);
-    return changed;
   }
 
   // The running best goes on with what a difference brings.
-  raiseBest(points, i, pool) {
+  raiseBest(points, i) {
+    const { pool } = this;
     const { best, pools } = this.overview;
     if (points.kind[i] !== "candidate" || points.fitness[i] === null) return;
     if (pool && pools[points.pool[i]] !== pool) return;

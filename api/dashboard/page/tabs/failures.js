@@ -9,24 +9,27 @@ export class FailuresTab {
     Object.assign(this, { panel, app, session });
   }
 
-  async read() {
-    const { items } = await this.session.get("/charts/failures", this.session.stretch());
+  read() {
+    return this.session.get("/charts/failures", this.session.stretch());
+  }
+
+  show({ items }) {
     if (items.length === 0) {
-      showEmpty(this.panel, "Nothing has failed, been cancelled or been pruned.");
+      showEmpty(this.panel, "No trial has failed, been cancelled or been pruned.");
       return;
     }
     const open = new Set([...this.panel.querySelectorAll("details[open]")].map((node) => node.dataset.key));
     const total = items.reduce((sum, one) => sum + one.count, 0);
     replace(
       this.panel,
-      element("p", { class: "tab-note" }, `${format.whole(total)} trials did not complete, for ${items.length} reason${items.length === 1 ? "" : "s"}. Messages that differ in numbers alone are one reason. A pruned trial is knowledge, not a fault: it was too slow, or behind the baseline at 25 % of the budget.`),
+      element("p", { class: "tab-note" }, `${format.whole(total)} trial${total === 1 ? "" : "s"} did not complete, for ${items.length} reason${items.length === 1 ? "" : "s"}. Messages that differ only in their numbers count as one reason. A pruned trial is a result, not a fault: it was too slow, or behind the baseline at 25% of the budget.`),
       element("ul", { class: "failures" }, items.map((one) => this.group(one, open))),
     );
   }
 
   group(one, open) {
     const key = `${one.status} ${one.outcome} ${one.reason}`;
-    const words = `${one.status === "pruned" ? "pruned" : one.outcome || one.status}`;
+    const word = one.status === "pruned" ? "pruned" : one.outcome || one.status;
     return element(
       "li", { class: `failure failure-${one.status}` },
       element("div", { class: "failure-head" },
@@ -35,7 +38,7 @@ export class FailuresTab {
         element("span", { class: "failure-reason" }, one.reason || "no message"),
         element("span", { class: "muted" }, one.pools.join(", ")),
         element("a", { class: "linked", href: this.app.state.address({ trial: one.newest }), "data-trial": one.newest }, `newest: #${one.newest}`),
-        element("a", { class: "linked", href: this.app.state.address({ tab: "trials", q: words, sort: "" }) }, "in the table"),
+        element("a", { class: "linked", href: this.app.state.address({ tab: "trials", q: word, sort: "" }) }, "in the table"),
       ),
       one.message && one.message !== one.reason ? element("p", { class: "failure-message" }, one.message) : null,
       one.traceback

@@ -16,20 +16,21 @@ export class FidelityTab {
     this.frame?.close();
   }
 
-  async read() {
+  read() {
     const { session } = this;
     const quiet = (path) => session.get(path).catch((error) => ({ error }));
-    const [certificates, soundness, promoted] = await Promise.all([
-      session.get("/certificates"), session.get("/soundness"), quiet("/promotions"),
-    ]);
+    return Promise.all([session.get("/certificates"), session.get("/soundness"), quiet("/promotions")]);
+  }
+
+  show([certificates, soundness, promoted]) {
     this.frame?.close();
     this.frame = null;
     const notes = soundness.notes.length
       ? element("ul", { class: "notes" }, soundness.notes.map((note) => element("li", {}, note)))
-      : element("p", { class: "muted" }, "Nothing in the search's figures speaks against its proxy or its space.");
+      : element("p", { class: "muted" }, "Nothing in the figures casts doubt on the proxy or the space.");
     replace(
       this.panel,
-      element("h2", {}, "What to mind"), notes,
+      element("h2", {}, "Caveats"), notes,
       element("h2", {}, "Certificate of the proxy"), this.certificates(certificates.items),
       element("h2", {}, "Promotion"), this.promotions(promoted),
     );

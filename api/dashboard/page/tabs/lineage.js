@@ -19,8 +19,12 @@ export class LineageTab {
   }
 
   async read() {
-    const root = /^\d{1,9}$/.test(this.question()) ? Number(this.question()) : null;
-    this.data = await this.session.get("/charts/lineage", { root });
+    const root = this.app.state.number("root");
+    return { root, data: await this.session.get("/charts/lineage", { root }) };
+  }
+
+  show({ root, data }) {
+    Object.assign(this, { root, data });
     if (this.data.number.length === 0) {
       showEmpty(this.panel, "No candidate yet. Once there are some, this shows who descends from whom.");
       this.chart = null;
@@ -33,15 +37,13 @@ export class LineageTab {
       replace(this.panel, this.bar, this.box);
       this.chart = new LineageChart(this.box, { title: "Lineage", onPick: (number) => this.pick(number) });
     }
-    this.root = root;
     this.redraw();
   }
 
   redraw() {
     if (!this.data || !this.chart) return;
     const { root, data } = this;
-    const text = this.app.state.get("trial");
-    const selected = /^\d{1,9}$/.test(text) ? Number(text) : null;
+    const selected = this.app.state.number("trial");
     const key = `${selected} ${root} ${this.session.whole.overview.seq}`;
     if (this.drawn === key) return;
     this.drawn = key;
@@ -49,7 +51,7 @@ export class LineageTab {
     const button = (label, changes) => element("button", { type: "button", class: "quiet", on: { click: () => state.set(changes) } }, label);
     replace(
       this.bar,
-      element("span", {}, root === null ? "The population with all its ancestors; in bold the line of the best." : `Descendants of #${root}.`),
+      element("span", {}, root === null ? "The population with all its ancestors; the line of the best is in bold." : `Descendants of #${root}.`),
       root === null ? null : button("Show the population", { root: "" }),
       selected === null || selected === root ? null : button(`Only the descendants of #${selected}`, { root: String(selected) }),
     );

@@ -15,8 +15,11 @@ export class MachinesTab {
     this.frame?.close();
   }
 
-  async read() {
-    const [spans, pools] = await Promise.all([this.session.get("/charts/machines"), this.pools()]);
+  read() {
+    return Promise.all([this.session.get("/charts/machines"), this.pools()]);
+  }
+
+  show([spans, pools]) {
     if (!this.box?.isConnected) {
       this.frame?.close();
       this.summary = element("div", {});
@@ -36,7 +39,7 @@ export class MachinesTab {
     drawTimeline(this.frame, this.marks, workersOf(spans), (number) => this.pick(number));
   }
 
-  async pools() {
+  pools() {
     const names = this.session.whole.overview.levels.map((level) => level.pool);
     const { signal } = this.session.abort;
     return Promise.all(names.slice(0, 12).map((name) => this.app.api.get(`/pools/${encodeURIComponent(name)}`, {}, signal).catch((error) => ({ pool: name, error: error.message }))));
@@ -45,7 +48,7 @@ export class MachinesTab {
 
 // Returns a table of pools; `search` names the one whose obstacles are said, or null for all.
 export function poolsTable(pools, search) {
-  if (pools.length === 0) return element("p", { class: "state state-empty" }, "No pool has worked here yet.");
+  if (pools.length === 0) return element("p", { class: "state state-empty" }, "No pool has run a trial yet.");
   const blocked = (pool) => (pool.searches ?? []).filter((one) => one.blocked && (search === null || one.search_id === search)).map((one) => (search === null ? `${one.name}: ${one.blocked}` : one.blocked)).join("; ");
   const cells = (pool) => [
     pool.devices?.join(", ") || format.NONE,
@@ -58,7 +61,7 @@ export function poolsTable(pools, search) {
     "div", { class: "table-scroll", tabindex: "0", role: "region", "aria-label": "Pools" },
     element(
       "table", { class: "plain" },
-      element("thead", {}, element("tr", {}, ["Pool", "Devices", "Workers", "Running", "Busy", "Step", "Last seen", "What blocks"].map((name) => element("th", { scope: "col" }, name)))),
+      element("thead", {}, element("tr", {}, ["Pool", "Devices", "Workers", "Running", "Busy", "Step", "Last seen", "Blocked by"].map((name) => element("th", { scope: "col" }, name)))),
       element("tbody", {}, pools.map((pool) => element("tr", {}, element("th", { scope: "row" }, pool.pool), cells(pool).map((text) => element("td", {}, text))))),
     ),
   );

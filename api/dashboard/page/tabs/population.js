@@ -15,8 +15,11 @@ export class PopulationTab {
     for (const frame of this.frames.values()) frame.close();
   }
 
-  async read() {
-    const data = await this.session.get("/charts/composition", this.session.stretch());
+  read() {
+    return this.session.get("/charts/composition", this.session.stretch());
+  }
+
+  show(data) {
     if (data.first.length === 0) {
       this.close();
       this.frames.clear();

@@ -1,5 +1,6 @@
 // The tabs below the charts. A tab reads what it shows when it is opened and, while it is open,
-// again when the search has moved on; none reads the whole search.
+// again when the search has moved on; none reads the whole search. Only the newest answer of the open
+// tab is shown: an older one, or one of a tab that was left, may arrive later.
 
 import { element, replace } from "../core/dom.js";
 import { showError, showLoading } from "../core/states.js";
@@ -22,6 +23,7 @@ const TABS = {
 };
 const REFRESH_MS = 6000;
 
+// A tab is {read(), show(answer)}, and may have {close(), question(), redraw(), refreshMs}.
 export class Tabs {
   // `context`: {app, session, pick(number)}.
   constructor(box, context) {
@@ -38,6 +40,7 @@ export class Tabs {
 
   close() {
     this.open?.close?.();
+    this.open = null;
     clearTimeout(this.later);
   }
 
@@ -77,10 +80,14 @@ export class Tabs {
     this.readAt = Date.now();
     this.seq = seq;
     const { open } = this;
+    const turn = {};
+    this.turn = turn;
+    const isLate = () => this.turn !== turn || open !== this.open;
     try {
-      await open.read();
+      const answer = await open.read();
+      if (!isLate()) open.show(answer);
     } catch (error) {
-      if (error.name === "AbortError" || open !== this.open) return;
+      if (error.name === "AbortError" || isLate()) return;
       showError(this.panel, error, () => {
         this.show(this.key);
         this.read(seq);

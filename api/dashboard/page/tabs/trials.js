@@ -79,7 +79,12 @@ export class TrialsTab {
     const { first, last } = this.window();
     const wanted = new Set([Math.floor(first / PAGE), Math.floor(last / PAGE)]);
     await Promise.all([...wanted].map((page) => this.readPage(page, key)));
-    for (const page of stale) if (!wanted.has(page)) this.pages.delete(page);
+    return stale.filter((page) => !wanted.has(page));
+  }
+
+  // Pages that were not read again no longer fit those that were.
+  show(outdated) {
+    for (const page of outdated) this.pages.delete(page);
     this.drawRows();
   }
 

@@ -19,12 +19,15 @@ export class WhatHelpsTab {
     this.genes?.close();
   }
 
-  async read() {
-    const data = await this.session.get("/charts/gains", this.session.stretch());
+  read() {
+    return this.session.get("/charts/gains", this.session.stretch());
+  }
+
+  show(data) {
     if (data.operators.every((one) => one.pairs === 0)) {
       this.close();
       this.operators = null;
-      showEmpty(this.panel, "No child and parent have both completed on one pool yet. Once some have, this shows which mutations pay.");
+      showEmpty(this.panel, "No child and parent have both completed on the same pool yet. Once some have, this shows which mutations pay off.");
       return;
     }
     if (!this.operators || !this.grid.isConnected) {
@@ -33,17 +36,17 @@ export class WhatHelpsTab {
       this.grid = element("div", { class: "two-charts" }, left, right);
       replace(
         this.panel,
-        element("p", { class: "tab-note" }, "Gain of a child over its parent, both on the same pool: mean with its 95 % interval. A parent was chosen because it came out well, so a change without effect has a mean below zero; compare the groups with one another rather than with zero."),
+        element("p", { class: "tab-note" }, "Gain of a child over its parent, both on the same pool: mean with its 95% interval. Parents are chosen for having come out well, so a change without effect has a mean below zero; compare the groups with one another rather than with zero."),
         this.grid,
       );
       this.operators = new Frame(left, { title: "By kind of mutation", file: "gains-by-mutation" });
       this.genes = new Frame(right, { title: "By gene", file: "gains-by-gene" });
     }
-    this.show(this.operators, data.operators, (one) => one.operator);
-    this.show(this.genes, data.genes.filter((one) => one.pairs >= FEWEST).slice(0, MOST_GENES), (one) => one.gene || one.operator);
+    this.draw(this.operators, data.operators, (one) => one.operator);
+    this.draw(this.genes, data.genes.filter((one) => one.pairs >= FEWEST).slice(0, MOST_GENES), (one) => one.gene || one.operator);
   }
 
-  show(frame, groups, labelOf) {
+  draw(frame, groups, labelOf) {
     const known = groups.filter((one) => one.mean !== null).sort((a, b) => b.mean - a.mean);
     const shown = known.map((one) => ({ label: format.name(labelOf(one)), mean: one.mean, low: one.low, high: one.high, count: one.pairs }));
     const [top] = known;

@@ -7,7 +7,6 @@ import { curvePoints, drawCurves } from "../charts/curves.js";
 import { Frame } from "../charts/frame.js";
 import { blockDiagram } from "./block_diagram.js";
 
-const MOST = 4;
 const ROWS = [
   ["Fitness, one run", (one) => (one.status === "completed" ? format.fitness(one.fitness) : format.NONE)],
   ["Pool", (one) => one.pool ?? format.NONE],
@@ -27,7 +26,7 @@ export class PinBar {
 
   draw() {
     const { state } = this.app;
-    const pins = state.get("pins").split(",").filter((pin) => /^\d{1,9}$/.test(pin)).slice(0, MOST);
+    const pins = state.pins();
     const open = state.get("view") === "compare" && pins.length > 1;
     const key = `${pins.join()} ${open}`;
     if (this.key === key) return;

@@ -4,6 +4,7 @@
 import { element, replace, setText } from "../core/dom.js";
 import * as format from "../core/format.js";
 import { showError, showLoading } from "../core/states.js";
+import { MOST_PINS } from "../core/url_state.js";
 import { save } from "../charts/picture.js";
 import { curvePoints, drawCurves } from "../charts/curves.js";
 import { Frame } from "../charts/frame.js";
@@ -18,14 +19,12 @@ const KINDS = {
   promotion: "A block at a larger scale.", certificate: "A run of a certificate.",
 };
 const ORIGINS = { seed: "A seed that the spec names.", random: "Drawn at random from the space." };
-const MOST_PINS = 4;
 const CALM_MS = 2000;
 
 export class TrialDrawer {
   constructor(box, { app, session }) {
     Object.assign(this, { box, app, session, number: null });
     this.details = new TrialDetails(session);
-    session.details = this.details;
     this.title = element("h2", { id: "drawer-title", tabindex: "-1" });
     this.figure = element("span", { id: "drawer-fitness", class: "drawer-figure" });
     this.buttons = element("div", { class: "drawer-buttons" });
@@ -144,7 +143,7 @@ export class TrialDrawer {
     replace(
       this.body,
       element("p", { class: "muted", id: "drawer-summary" }, facts.join(" · ")),
-      best ? element("p", { class: "muted" }, best.repeats ? `${format.fitness(trial.fitness)} in the run that selected it, which never counts; ${bestFigure(ofBest(best)).note}.` : bestFigure(ofBest(best)).note) : null,
+      best ? element("p", { class: "muted" }, best.repeats ? `${format.fitness(trial.fitness)} in the run that selected it, which is not counted; ${bestFigure(ofBest(best)).note}.` : bestFigure(ofBest(best)).note) : null,
       trial.message ? element("p", { class: "reason", id: "drawer-message" }, trial.message) : null,
       compareBox,
       section("Block", element("div", { class: "drawer-block" }, diagram), parent ? element("p", { class: "changed-note" }, "differs from its parent") : null),
@@ -190,7 +189,7 @@ export class TrialDrawer {
 
   actions(trial) {
     const { app, session } = this;
-    const pins = app.state.get("pins").split(",").filter(Boolean);
+    const pins = app.state.pins();
     const pinned = pins.includes(String(trial.number));
     const button = (label, title, act, off = false) => element("button", { type: "button", class: "quiet bordered", title, disabled: off, on: { click: act } }, label);
     return [
@@ -203,7 +202,7 @@ export class TrialDrawer {
       }, !pinned && pins.length >= MOST_PINS),
       button("Export", "Download its genome as JSON", () => save(`${session.search.name}-${trial.number}.json`, JSON.stringify(trial.genome, null, 2), "application/json")),
       app.access.mayWrite ? button("Use as seed", "Begin a new search with this block", () => app.useAsSeed(session.search, trial)) : null,
-      button("Its descendants", "Show its subtree in the tab Lineage", () => app.state.set({ tab: "lineage", root: String(trial.number) })),
+      button("Its descendants", "Show its subtree in the Lineage tab", () => app.state.set({ tab: "lineage", root: String(trial.number) })),
     ];
   }
 }
