@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from brainformer.api.cli.searches.imports import lines_of
+from brainformer.api.cli.searches.imports import launched
 from brainformer.api.cli.terminal.address import DEFAULT_URL
 from brainformer.api.cli.terminal.controller_client import ControllerClient
 from brainformer.api.client.search import Search
@@ -63,12 +63,7 @@ class Client:
         """
         wanted = _spec_of(spec)
         key = idempotency_key or uuid.uuid4().hex
-        if imported:
-            lines, _ = lines_of(wanted, imported)
-            record = self._rest.post_lines("/searches", lines, Idempotency_Key=key)
-        else:
-            body = wanted.model_dump(mode="json")
-            record = self._rest.post("/searches", body, Idempotency_Key=key)
+        record, _ = launched(self._rest, wanted, imported, key=key)
         return Search(self._rest, SearchRecord.model_validate(record))
 
     def search(self, named: str) -> Search:

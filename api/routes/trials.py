@@ -110,10 +110,10 @@ def export_trials(
     with them (`POST /searches` in JSON lines).
     """
     where = replace(where, curves=True)
-    search = parts.store.get_search(search_id)
     first = parts.store.list_trials(search_id, where=where, limit=EXPORT_PAGE)
     lines = _lines(parts, search_id, where, first.items, first.next_cursor)
     if header:
+        search = parts.store.get_search(search_id)
         lines = chain([header_line(search.id, search.name, search.spec)], lines)
     name = f'attachment; filename="{search_id}-trials.jsonl"'
     return StreamingResponse(

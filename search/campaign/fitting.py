@@ -129,7 +129,7 @@ def _campaign(
         left_out += len(candidates) - len(taken)
         if taken:
             pools.append(_pool(spec, pool, [one.trial for one in found]))
-            carried += [_carried(spec, pools[-1], one) for one in taken]
+            carried += [_carried(spec, pools[-1], one, outcome) for one, outcome in taken]
     carried.sort(key=lambda one: (one.source, one.trial.number))
     return Campaign(dataset_hash, tuple(pools), tuple(carried), left_out)
 
@@ -154,13 +154,13 @@ def _check_conditions(spec: SearchSpec, one: EvaluatedSearch) -> None:
             )
 
 
-def _first_of_each(candidates: Sequence[Found]) -> list[Found]:
+def _first_of_each(candidates: Sequence[Found]) -> list[tuple[Found, Outcome]]:
     """Returns the candidates whose genome decided how they ended, one of each genome."""
-    found: dict[str, Found] = {}
+    found: dict[str, tuple[Found, Outcome]] = {}
     for one in candidates:
         outcome = one.trial.outcome
         if outcome is not None and outcome not in RETRIED and one.trial.status in ENDED:
-            found.setdefault(one.trial.genome.digest, one)
+            found.setdefault(one.trial.genome.digest, (one, outcome))
     return list(found.values())
 
 
@@ -202,13 +202,12 @@ def _baseline(
     )
 
 
-def _carried(spec: SearchSpec, pool: CarriedPool, one: Found) -> Carried:
+def _carried(spec: SearchSpec, pool: CarriedPool, one: Found, outcome: Outcome) -> Carried:
     trial = one.trial
     try:
         runnable_genome(trial.genome, spec.resolved_space(), spec.proxy)
     except InvalidGenome as error:
         raise InvalidInput(f"{one}: {error.message}") from None
-    outcome = trial.outcome or Outcome.ERROR
     if outcome is Outcome.COMPLETED and trial.measurements.validation_loss is None:
         raise InvalidInput(f"{one} has completed without a validation loss")
     settled = settle(

@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from tests.api.controller_process import free_port
 from tests.repository import REPOSITORY
 
 FOLDER = REPOSITORY / "docs" / "tutorials"
@@ -28,12 +28,6 @@ MADE = {
     "own-evaluator.md": ("mine.db", "block.json"),
     "use-the-block.md": ("block.py", "weights/export.json", "for-transformers/config.json"),
 }
-
-
-def free_port() -> int:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        return int(taken.getsockname()[1])
 
 
 def session_of(page: str) -> str:

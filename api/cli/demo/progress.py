@@ -61,7 +61,7 @@ class DemoProgress:
         self._bar.update(
             self._task,
             completed=done,
-            best="no result yet" if best is None else f"best {best:+.3f} nats on GLaM",
+            best="no result yet" if best is None else f"best {best:+.3f} nats on its rival",
             left=self._time_left(done, newest),
         )
         for trial in reversed(newest["items"]):

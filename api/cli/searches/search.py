@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import sys
 import time
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -90,6 +89,7 @@ def create(
 
     Seeds are proposed first: the spec's own, then those of the options, in the order of this page.
     """
+    from brainformer.api.cli.searches.imports import launched
     from brainformer.api.cli.searches.seeds import with_seeds
     from brainformer.search.spec import parse_spec, read_spec_file
 
@@ -101,20 +101,11 @@ def create(
         searches=seed_search or (),
         files=seed_file or (),
     )
-    spec = wanted.model_dump(mode="json")
-    key = (
-        idempotency_key
-        or hashlib.sha256(f"{json.dumps(spec)}{time.time_ns()}".encode()).hexdigest()
-    )
-    if imported:
-        from brainformer.api.cli.searches.imports import lines_of
-
-        body, campaign = lines_of(wanted, imported)
-        record = client.post_lines("/searches", body, Idempotency_Key=key)
+    key = idempotency_key or uuid.uuid4().hex
+    record, campaign = launched(client, wanted, imported or (), key=key)
+    if campaign is not None:
         left = f", {campaign.left_out} left out" if campaign.left_out else ""
         say(f"imported {len(campaign.candidates)} candidates{left}")
-    else:
-        record = client.post("/searches", spec, Idempotency_Key=key)
     if as_json:
         print_json(record)
     else:
