@@ -60,7 +60,7 @@ def promote(
     ] = None,
     repeats: Annotated[int, typer.Option(help="Fresh seeds of each block.")] = 5,
     learning_rates: Annotated[
-        str, typer.Option(help="Multiples of the learning rate that everybody is tried with.")
+        str, typer.Option(help="Multiples of the learning rate at which every block is tried.")
     ] = "0.5,1,2",
     rival_depths: Annotated[
         str, typer.Option(help="Multiples of the rival's depth that are tried.")

@@ -108,7 +108,7 @@ def chosen_finalists(
     if len(own) < request.top:
         raise InvalidSpec(
             f"search {parent.name} has {len(own)} different completed candidates on pool "
-            f"{home}; ask for at most so many",
+            f"{home}; ask for at most that many",
             request.top,
             "/top",
         )
