@@ -1,7 +1,7 @@
 """Connections: how long one may say nothing, how many an address may have, who makes room.
 
 A connection costs a descriptor and nothing else, so a flood of idle or slow ones takes no time from
-anybody; but there are only so many. When all are taken, the one that has been idle longest goes.
+anybody; but their number is limited. When all are taken, the one that has been idle longest goes.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class Crowd:
         return len(self._idle)
 
     def figures(self) -> dict[str, float]:
-        """Returns what metrics tell."""
+        """Returns the figures for /metrics."""
         return {
             'connections{state="idle"}': self.idle,
             'connections{state="in work"}': self.open - self.idle,

@@ -122,7 +122,8 @@ SearchId = Annotated[
         description="The search's id, or its name while it is the only unfinished one of it.",
     ),
 ]
-TrialNumber = Annotated[int, Path(ge=0, le=2**31 - 1, description="The trial's number.")]
+LAST_NUMBER = 2**31 - 1  # of a trial, as the database keeps it
+TrialNumber = Annotated[int, Path(ge=0, le=LAST_NUMBER, description="The trial's number.")]
 ClaimedLease = Annotated[str, Path(pattern=f"^{LEASE_ID_PATTERN}$", description="As claimed.")]
 Cursor = Annotated[
     str | None,

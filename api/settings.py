@@ -64,12 +64,10 @@ class Settings(BaseSettings):
     port: Annotated[int, Field(ge=0, le=65_535)] = Field(
         default=8700, description="Port to bind; 0 takes any free one."
     )
-    root_path: Annotated[str, Field(pattern=r"^((/[A-Za-z0-9._~-]+)+/?)?$", max_length=200)] = (
-        Field(
-            default="",
-            description="Path below which a proxy serves the controller, such as `/brainformer`, "
-            "whether the proxy strips it or not.",
-        )
+    root_path: Annotated[str, Field(pattern=SUB_PATH, max_length=200)] = Field(
+        default="",
+        description="Path below which a proxy serves the controller, such as `/brainformer`, "
+        "whether the proxy strips it or not.",
     )
     allowed_hosts: Names = Field(
         default=(),

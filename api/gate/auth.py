@@ -196,8 +196,8 @@ class Authenticator:
 def secret_in(connection: HTTPConnection) -> str | None:
     """Returns what the caller proves themselves with; a bearer token goes before the cookie.
 
-    A token is no cookie, and a session no bearer token: what a browser holds opens nothing
-    elsewhere, and what is pasted into a cookie by hand has no end.
+    A token is not accepted as a cookie, nor a session as a bearer token: what a browser holds opens
+    nothing elsewhere, and a token pasted into a cookie by hand would never end.
     """
     scheme, _, credentials = connection.headers.get("authorization", "").partition(" ")
     if scheme.lower() == "bearer" and credentials.strip():

@@ -13,7 +13,7 @@ R = TypeVar("R")
 
 
 class Threads:
-    """So many threads, which nobody else takes."""
+    """A fixed number of threads that nobody else takes."""
 
     def __init__(self, most: int) -> None:
         self.most = most

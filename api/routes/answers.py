@@ -29,6 +29,12 @@ def tagged(record: SearchRecord, *, status: int = 200, location: str | None = No
     return answer(record, status=status, headers=headers)
 
 
+def created(request: Request, record: SearchRecord) -> Response:
+    """Returns a new search or study, and where it is found."""
+    location = request.url_for("get_search", search_id=record.id).path
+    return tagged(record, status=201, location=location)
+
+
 def unless_known(response: Response, known: str | None) -> Response:
     """Returns the answer, or 304 without a body if the caller holds it already.
 

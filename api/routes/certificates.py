@@ -9,7 +9,7 @@ from fastapi import APIRouter, Request, Response
 from brainformer.api.dependencies import Parts, Reads, SearchId, Writer
 from brainformer.api.gate.strict_body import body_schema, strict_body
 from brainformer.api.problems.problem import problems
-from brainformer.api.routes.answers import answer, tagged
+from brainformer.api.routes.answers import answer, created
 from brainformer.api.schemas import CertificateBody, Certificates
 from brainformer.search.store.records import SearchRecord
 from brainformer.search.studies.certificate import CertificateRequest
@@ -38,8 +38,7 @@ def create_certificate(
     plan = CertificateRequest.model_validate(wanted.model_dump(exclude={"pool"}))
     record = parts.store.studies.create_certificate(search_id, plan, pool=wanted.pool, actor=actor)
     parts.hub.poke()
-    study = request.url_for("get_search", search_id=record.id).path
-    return tagged(record, status=201, location=study)
+    return created(request, record)
 
 
 @router.get("", response_model=Certificates, responses=problems(404, 409), dependencies=[Reads])

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from fastapi import APIRouter, Depends, Query, Response
 
-from brainformer.api.dependencies import Parts, Reads, SearchId, TrialNumber
+from brainformer.api.dependencies import LAST_NUMBER, Parts, Reads, SearchId, TrialNumber
 from brainformer.api.problems.problem import problems
 from brainformer.api.routes.answers import answer
 from brainformer.api.schemas import SparkLine, TrialTable
@@ -21,6 +21,7 @@ from brainformer.search.charts.pictures import (
     Overview,
     Spans,
 )
+from brainformer.search.proxy.proxy import NAME_PATTERN
 from brainformer.search.store.chart_store import Stretch
 
 router = APIRouter(prefix="/searches/{search_id}/charts", tags=["charts"], dependencies=[Reads])
@@ -42,14 +43,13 @@ TableSort = Literal[
     "pool",
     "-pool",
 ]
-LAST_NUMBER = 2**31 - 1
 WORD = r"^[^\x00-\x1f]{1,64}$"
 
 
 async def stretch(
     pool: Annotated[
         str | None,
-        Query(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$", description="Only trials of this pool."),
+        Query(pattern=NAME_PATTERN, description="Only trials of this pool."),
     ] = None,
     first: Annotated[int, Query(ge=0, le=LAST_NUMBER, description="The first trial.")] = 0,
     last: Annotated[

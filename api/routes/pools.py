@@ -10,12 +10,11 @@ from brainformer.api.dependencies import Parts, Reads, Writer
 from brainformer.api.problems.problem import problems
 from brainformer.api.routes.answers import answer
 from brainformer.api.schemas import Pools
+from brainformer.search.proxy.proxy import NAME_PATTERN
 from brainformer.search.store.records import PoolDetail
 
 router = APIRouter(prefix="/pools", tags=["pools"])
-PoolName = Annotated[
-    str, Path(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$", description="As its workers call it.")
-]
+PoolName = Annotated[str, Path(pattern=NAME_PATTERN, description="As its workers call it.")]
 
 
 @router.get("", response_model=Pools, responses=problems(), dependencies=[Reads])

@@ -10,7 +10,7 @@ from brainformer.api.dependencies import Parts, Reads, SearchId, Writer
 from brainformer.api.gate.admission import check_dataset
 from brainformer.api.gate.strict_body import body_schema, strict_body
 from brainformer.api.problems.problem import problems
-from brainformer.api.routes.answers import answer, tagged
+from brainformer.api.routes.answers import answer, created
 from brainformer.api.schemas import PromotionBody, Promotions
 from brainformer.search.store.records import PromotionRecord, SearchRecord
 from brainformer.search.studies.promotion import Caps, PromotionRequest
@@ -45,8 +45,7 @@ def create_promotion(
         search_id, plan, pool=wanted.pool, actor=actor, caps=caps
     )
     parts.hub.poke()
-    study = request.url_for("get_search", search_id=record.id).path
-    return tagged(record, status=201, location=study)
+    return created(request, record)
 
 
 @router.get("", response_model=Promotions, responses=problems(404, 409), dependencies=[Reads])

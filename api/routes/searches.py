@@ -24,6 +24,7 @@ from brainformer.api.gate.strict_json import JSON_LINES, json_of, media_type
 from brainformer.api.problems.problem import HttpProblem, problems, validated
 from brainformer.api.routes.answers import (
     answer,
+    created,
     next_link,
     tagged,
     unless_known,
@@ -112,7 +113,7 @@ async def create_search(
 
     record = await run_in_threadpool(create)
     parts.hub.poke()
-    return tagged(record, status=201, location=f"{request.url.path}/{record.id}")
+    return created(request, record)
 
 
 @router.get("", response_model=SearchPage, responses=problems(), dependencies=[Reads])

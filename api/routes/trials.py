@@ -23,6 +23,7 @@ from brainformer.api.problems.problem import problems
 from brainformer.api.routes.answers import JSON, answer, next_link
 from brainformer.api.schemas import Baselines, TrialDetail, TrialPage, Trials
 from brainformer.search.campaign.evaluated import header_line
+from brainformer.search.proxy.proxy import NAME_PATTERN
 from brainformer.search.space.difference import Change, difference
 from brainformer.search.store.contract import TrialFilter
 from brainformer.search.store.records import BestRecord, TrialRecord
@@ -48,7 +49,7 @@ EXPORT_PAGE = 500
 async def trial_filter(
     status: Annotated[list[TrialStatus] | None, Query(max_length=10)] = None,
     kind: Annotated[list[TrialKind] | None, Query(max_length=10)] = None,
-    pool: Annotated[str | None, Query(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")] = None,
+    pool: Annotated[str | None, Query(pattern=NAME_PATTERN)] = None,
     sort: Annotated[Sort, Query(description="A leading minus is descending.")] = "number",
     after_seq: Annotated[
         int | None,

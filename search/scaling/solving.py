@@ -59,7 +59,7 @@ def aspect_ratio(genome: Genome, blocks: int) -> float:
 
     Table 2 of arXiv:2306.00008 goes from 64 at 100M to 128 at 8B.
     """
-    return 2.0 * genome.model_dim / (blocks * len(genome.layers))
+    return aspect_ratio_at(genome.model_dim, genome, blocks)
 
 
 def scaled_to(genome: Genome, proxy: Proxy, target: Target) -> Scaled:

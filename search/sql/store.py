@@ -30,7 +30,7 @@ from brainformer.search.sql.trials import claims, completion, endings, expiry, h
 from brainformer.search.sql.trials.eligibility import SearchCaches
 from brainformer.search.status import SearchStatus
 from brainformer.search.store.actor import Actor
-from brainformer.search.store.contract import TrialFilter
+from brainformer.search.store.contract import SearchStore, TrialFilter
 from brainformer.search.store.records import (
     AttemptRecord,
     BaselineSummary,
@@ -74,7 +74,7 @@ def open_store(
     return SqlStore(Database(url, clock=clock, exclusive=exclusive, create=create))
 
 
-class SqlStore(SqlTokens):
+class SqlStore(SqlTokens, SearchStore):
     """Searches, trials, leases, events and tokens in a SQL database."""
 
     def __init__(self, database: Database) -> None:

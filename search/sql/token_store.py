@@ -12,16 +12,16 @@ from brainformer.search.sql import searches, tokens
 from brainformer.search.sql.connection.database import Database
 from brainformer.search.sql.sessions import find_session
 from brainformer.search.store.actor import Actor
-from brainformer.search.store.contract import SearchStore
 from brainformer.search.store.patience import patience
 from brainformer.search.store.records import AuditRecord, Page, TokenRecord
 from brainformer.search.store.scopes import SESSION_PREFIX
+from brainformer.search.store.token_store import TokenStore
 
 MAX_PAGE = 1000
 TOUCH_SECONDS = 0.5  # the longest wait to note that a token was used
 
 
-class SqlTokens(SearchStore):
+class SqlTokens(TokenStore):
     """The part of the store that knows who may do what, and who did it."""
 
     _database: Database

@@ -7,7 +7,7 @@ once: a result commits only by compare-and-set on (running, attempt).
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -20,19 +20,18 @@ from brainformer.search.store.note_store import NoteStore
 from brainformer.search.store.pool_store import PoolStore
 from brainformer.search.store.records import (
     AttemptRecord,
-    AuditRecord,
     BaselineSummary,
     BestRecord,
     EventRecord,
     Page,
     SearchRecord,
-    TokenRecord,
     TrialRecord,
     WorkerRecord,
 )
 from brainformer.search.store.session_store import SessionStore
 from brainformer.search.store.store_care import StoreCare
 from brainformer.search.store.study_store import StudyStore
+from brainformer.search.store.token_store import TokenStore
 from brainformer.search.studies.plan import StudyKind
 from brainformer.search.trials.lease_messages import (
     ClaimRequest,
@@ -65,7 +64,7 @@ class TrialFilter:
     curves: bool = False
 
 
-class SearchStore(ABC):
+class SearchStore(TokenStore):
     """Searches, trials, leases, events, tokens. Errors are those of `search/errors.py`.
 
     Attributes:
@@ -282,49 +281,6 @@ class SearchStore(ABC):
     @abstractmethod
     def workers(self) -> list[WorkerRecord]:
         """Returns the workers seen, latest first."""
-
-    # Tokens and audit
-
-    @abstractmethod
-    def create_token(
-        self,
-        name: str,
-        scopes: Sequence[str],
-        *,
-        expires_in_seconds: float | None,
-        actor: Actor,
-    ) -> tuple[TokenRecord, str]:
-        """Creates a token; the secret is returned here only and kept as a SHA-256."""
-
-    @abstractmethod
-    def adopt_token(
-        self, name: str, scopes: Sequence[str], secret: str, *, actor: Actor
-    ) -> TokenRecord:
-        """Returns the token of a secret that was made elsewhere, created unless it is there.
-
-        Raises:
-            InvalidInput: the secret does not have the form of our own, so it may be guessable.
-            Conflict: it is that of a token with other scopes, or of a revoked one.
-        """
-
-    @abstractmethod
-    def find_token(self, secret: str) -> TokenRecord | None:
-        """Returns the live token of this secret, or of this session's; None if there is none.
-
-        In constant time. A session's token expires when the session does.
-        """
-
-    @abstractmethod
-    def list_tokens(self) -> list[TokenRecord]:
-        """Returns all tokens, without secrets."""
-
-    @abstractmethod
-    def revoke_token(self, token_id: int, *, actor: Actor) -> TokenRecord:
-        """Revokes a token at once; asking twice is harmless."""
-
-    @abstractmethod
-    def audit(self, *, cursor: str | None = None, limit: int = 100) -> Page[AuditRecord]:
-        """Returns the audit trail, newest first."""
 
     # Care
 

@@ -26,7 +26,7 @@ class Patience:
     ends: float | None
 
     def renew(self, seconds: float = ANSWER_SECONDS) -> None:
-        """Begins to count again: what was waited for so far was not the database."""
+        """Starts counting again: the wait so far was not for the database."""
         self.ends = time.monotonic() + seconds
 
     def answered(self) -> None:
@@ -39,7 +39,7 @@ _present: ContextVar[Patience | None] = ContextVar("patience", default=None)
 
 @contextmanager
 def patience(seconds: float = ANSWER_SECONDS) -> Iterator[Patience]:
-    """Has what is done in the block end in time; never later than a block around it says."""
+    """Ends every wait within the block in time, and no later than a block around it says."""
     around = _present.get()
     ends = time.monotonic() + seconds
     if around is not None and around.ends is not None:
@@ -53,7 +53,7 @@ def patience(seconds: float = ANSWER_SECONDS) -> Iterator[Patience]:
 
 
 def seconds_left() -> float | None:
-    """Returns how long the present caller still waits, not below 0; None if nobody is in haste."""
+    """Returns how long the present caller still waits, not below 0; None without a hurry."""
     present = _present.get()
     if present is None or present.ends is None:
         return None
@@ -61,7 +61,7 @@ def seconds_left() -> float | None:
 
 
 def renew() -> None:
-    """Has the present caller's patience begin anew, if there is a caller."""
+    """Renews the present caller's patience, if there is a caller."""
     present = _present.get()
     if present is not None:
         present.renew()

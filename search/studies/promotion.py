@@ -209,6 +209,12 @@ class PromotionPlan(BaseModel):
         """What all of it is trained on."""
         return self.points[0].entrants[-1].shapes[0].proxy.dataset
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether the proof of every point is among the runs, so that none will follow."""
+        proven = {run.point for run in self.runs if run.stage is Stage.PROOF}
+        return len(proven) == len(self.points)
+
     def with_runs(self, runs: Sequence[PromotedRun]) -> PromotionPlan:
         """Returns the plan with further runs."""
         return self.model_copy(update={"runs": (*self.runs, *runs)})

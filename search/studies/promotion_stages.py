@@ -33,6 +33,11 @@ class Ended(NamedTuple):
     loss: float | None = None
     diverged: bool = False
 
+    @property
+    def tells(self) -> bool:
+        """Whether that says something of the block: it was trained, or it diverged."""
+        return self.diverged or self.loss is not None
+
 
 class Choice(NamedTuple):
     """What tuning chose for an entrant: a shape by index, and a multiple of its learning rate."""

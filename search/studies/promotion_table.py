@@ -138,7 +138,7 @@ def _known(here: Measured, entrant: int, rung: float = 1.0) -> list[Figures]:
         for run, one in here
         if (run.entrant, run.stage, run.rung) == (entrant, Stage.PROOF, rung)
         and one.ended is not None
-        and (one.ended.loss is not None or one.ended.diverged)
+        and one.ended.tells
     ]
 
 

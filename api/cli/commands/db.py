@@ -73,12 +73,12 @@ def restore(
 @app.command()
 def clock(
     repair: Annotated[
-        bool, typer.Option("--repair", help="Take the present clock for right; mend the times.")
+        bool, typer.Option("--repair", help="Trust the present clock; correct the times.")
     ] = False,
     database: Database = None,
     as_json: AsJson = False,
 ) -> None:
-    """Compare the clock with the times in the database; mend these after a start with a wrong one.
+    """Compare the clock with the database's times; correct them after a start with a wrong clock.
 
     Times that lie ahead are set to the present, tokens keep their length of life, and searches that
     ended only because their hours seemed over go on. No controller may run meanwhile.

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from brainformer.api.cli.searches.studies import Show, newest, start, write_plot
 from brainformer.api.cli.terminal.address import search_path
 from brainformer.api.cli.terminal.options import (
     URL,
@@ -17,8 +18,7 @@ from brainformer.api.cli.terminal.options import (
     Url,
     connect,
 )
-from brainformer.api.cli.terminal.output import print_json, say, stdout, table, write_atomically
-from brainformer.search.errors import NotFound
+from brainformer.api.cli.terminal.output import print_json, say, stdout, table
 
 if TYPE_CHECKING:
     from brainformer.search.estimates.fidelity import Interval
@@ -43,9 +43,7 @@ def certify(
     pool: Annotated[
         str | None, typer.Option(help="Where it runs; the search's first pool by default.")
     ] = None,
-    show: Annotated[
-        bool, typer.Option("--show", help="Start nothing; show what the newest one says so far.")
-    ] = False,
+    show: Show = False,
     plot: Annotated[
         Path | None,
         typer.Option(help="With --show: write the proxy's losses against the target's, as SVG."),
@@ -62,20 +60,15 @@ def certify(
     client = connect(url, token, token_file)
     found = client.get(f"/searches/{search_path(search)}")
     if show or plot is not None:
-        items = client.get(f"/searches/{found['id']}/certificates")["items"]
-        if not items:
-            raise NotFound("certificate", f"of {search}; start one with 'brainformer certify'")
-        _show(items[0], plot, as_json=as_json)
+        _show(newest(client, found, "certificate"), plot, as_json=as_json)
         return
     body: dict[str, Any] = {"blocks": blocks, "repeats": repeats}
     body |= {"budgets": budget} if budget else {}
     body |= {"scales": scale} if scale else {}
     body |= {"pool": pool} if pool else {}
-    record = client.post(f"/searches/{found['id']}/certificates", body)
+    record = start(client, found, "certificate", body, as_json=as_json)
     if as_json:
-        print_json(record)
         return
-    stdout().print(record["id"])
     runs = record["spec"]["limits"]["trials"]
     say(f"{record['name']} runs {runs} trials; see what they say: brainformer certify {search} "
         "--show")  # fmt: skip
@@ -87,9 +80,7 @@ def _show(item: dict[str, Any], plot: Path | None, *, as_json: bool) -> None:
     from brainformer.search.store.records import CertificateRecord
 
     certificate = CertificateRecord.model_validate(item)
-    if plot is not None:
-        write_atomically(plot, certificate_plot(certificate))
-        say(f"wrote {plot}")
+    write_plot(plot, certificate_plot, certificate)
     if as_json:
         print_json(item)
         return

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
-from brainformer.api.cli.searches.targets import target_given
+from brainformer.api.cli.searches.studies import Kind, Show, named, newest, start, write_plot
+from brainformer.api.cli.searches.targets import FILES, parse_count, target_given
 from brainformer.api.cli.terminal.address import search_path
 from brainformer.api.cli.terminal.options import (
     URL,
@@ -19,12 +20,10 @@ from brainformer.api.cli.terminal.options import (
     Url,
     connect,
 )
-from brainformer.api.cli.terminal.output import print_json, say, stdout, table, write_atomically
-from brainformer.search.errors import InvalidInput, NotFound
+from brainformer.api.cli.terminal.output import print_json, say, stdout, table
+from brainformer.search.errors import InvalidInput
 
-if TYPE_CHECKING:
-    from brainformer.api.cli.terminal.controller_client import ControllerClient
-
+KIND: Kind = "promotion"
 SCALE = re.compile(r"x?([0-9]{1,4}(?:\.[0-9]{1,6})?)x?")
 SPAN = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,6})?)(s|m|min|h|d)?")
 SECONDS = {None: 1.0, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86_400.0}
@@ -61,7 +60,7 @@ def promote(
     ] = None,
     repeats: Annotated[int, typer.Option(help="Fresh seeds of each block.")] = 5,
     learning_rates: Annotated[
-        str, typer.Option(help="Multiples of the learning rate that everybody is tried with.")
+        str, typer.Option(help="Multiples of the learning rate at which every block is tried.")
     ] = "0.5,1,2",
     rival_depths: Annotated[
         str, typer.Option(help="Multiples of the rival's depth that are tried.")
@@ -76,9 +75,7 @@ def promote(
         str | None,
         typer.Option(help="Where it runs; the best block's own by default.", show_default=False),
     ] = None,
-    show: Annotated[
-        bool, typer.Option("--show", help="Start nothing; show what the newest one says so far.")
-    ] = False,
+    show: Show = False,
     promotion: Annotated[
         str | None,
         typer.Option(help="Show this one: its id or name.", show_default=False),
@@ -99,7 +96,12 @@ def promote(
     client = connect(url, token, token_file)
     found = client.get(f"/searches/{search_path(search)}")
     if show or plot is not None or promotion is not None:
-        _show(_promotion(client, found, promotion), plot, as_json=as_json)
+        item = (
+            newest(client, found, KIND)
+            if promotion is None
+            else named(client, found, KIND, promotion)
+        )
+        _show(item, plot, as_json=as_json)
         return
     if budget is None:
         raise InvalidInput("a promotion needs a budget: how long each block trains, --budget 30m")
@@ -118,30 +120,9 @@ def promote(
         "ladder": _multiples(ladder, "--ladder"),
     }
     body |= {"pool": pool} if pool else {}
-    record = client.post(f"/searches/{found['id']}/promotions", body)
-    if as_json:
-        print_json(record)
-        return
-    stdout().print(record["id"])
-    _tell_plan(_promotion(client, found, record["id"]), search)
-
-
-def _promotion(
-    client: ControllerClient, found: dict[str, Any], promotion: str | None
-) -> dict[str, Any]:
-    """Returns the promotion of that id or name, or the newest.
-
-    Raises:
-        NotFound: there is none.
-    """
-    path = f"/searches/{found['id']}/promotions"
-    if promotion is not None:
-        return dict(client.get(f"{path}/{search_path(promotion)}"))
-    items = client.get(path)["items"]
-    if not items:
-        name = found["name"]
-        raise NotFound("promotion", f"of {name}; start one with 'brainformer promote {name}'")
-    return dict(items[0])
+    record = start(client, found, KIND, body, as_json=as_json)
+    if not as_json:
+        _tell_plan(named(client, found, KIND, record["id"]), search)
 
 
 def _tell_plan(item: dict[str, Any], search: str) -> None:
@@ -172,9 +153,7 @@ def _show(item: dict[str, Any], plot: Path | None, *, as_json: bool) -> None:
     from brainformer.search.store.records import PromotionRecord
 
     promotion = PromotionRecord.model_validate(item)
-    if plot is not None:
-        write_atomically(plot, promotion_plot(promotion))
-        say(f"wrote {plot}")
+    write_plot(plot, promotion_plot, promotion)
     if as_json:
         print_json(item)
         return
@@ -215,8 +194,6 @@ def _seconds(text: str) -> float:
 
 def _targets(text: str) -> list[Any]:
     """Returns sizes as numbers, and targets in files as they stand there."""
-    from brainformer.api.cli.searches.targets import FILES, parse_count
-
     return [
         target_given(part).model_dump(mode="json")
         if Path(part.strip()).suffix in FILES

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-from sqlalchemy import Column, Connection, select
+from sqlalchemy import Connection, select
 
 from brainformer.search.errors import ImplausibleClock
 from brainformer.search.sql.connection.tables import epochs, events, workers
@@ -20,7 +20,6 @@ Clock = Callable[[], float]
 DAY = 86_400.0
 MOST_BEHIND_SECONDS = DAY  # a clock that was set back by less is made up for
 MOST_AHEAD_SECONDS = 5 * 365 * DAY
-NEWEST: tuple[Column[float], ...] = (events.c.at, workers.c.last_seen, epochs.c.at)
 EARLIEST = 1_672_531_200.0  # 2023-01-01: this program is not older
 
 

@@ -286,7 +286,7 @@ class Database:
         """
         engine = self._engines.aside if aside else self._engines.read
         only = self._only_writer() if is_memory(self.url) else nullcontext()
-        with only, self._transaction(engine) as tx:
+        with patience(), only, self._transaction(engine) as tx:
             yield tx
 
     @contextmanager
@@ -296,7 +296,7 @@ class Database:
         if self._file is not None:
             self._file.require_unchanged()
         try:
-            with patience(), self._engines.begin(engine) as connection:
+            with self._engines.begin(engine) as connection:
                 self._look(connection)
                 tx = Transaction(connection, self)
                 yield tx

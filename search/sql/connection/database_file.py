@@ -1,9 +1,9 @@
 """A SQLite file: made once, held by one controller, and watched while it is served.
 
 SQLite goes on with a file that has been deleted, moved or replaced, and whatever it then writes is
-lost. A controller therefore looks at each transaction whether the file of that name is still the
-one that it has opened. It holds two locks: of a file beside the database, and of one byte of the
-database itself, which no other name of it and no removed lock file gets around.
+lost. With each transaction a controller therefore checks whether the file of that name is still
+the one that it has opened. It holds two locks: of a file beside the database, and of one byte of
+the database itself, which neither another name nor a removed lock file gets around.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The engines of one database: who writes, who reads, and who must be served while all others wait.
 
-Each has so many places; who finds none within their patience is told so.
+Each has a fixed number of places; whoever finds none within their patience is told so.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ ASIDE_CONNECTIONS = 6
 
 
 class Places:
-    """So many at once; the others wait, for as long as they may."""
+    """A fixed number of places; whoever finds none waits for as long as they may."""
 
     def __init__(self, most: int) -> None:
         self.most = most

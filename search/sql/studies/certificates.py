@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from sqlalchemy import select
-
 from brainformer.search.sql.connection.database import Transaction
-from brainformer.search.sql.connection.tables import trials
-from brainformer.search.sql.rows.table_rows import SearchRow, TrialRow
-from brainformer.search.sql.rows.values import read_genome, read_measurements, read_spec
+from brainformer.search.sql.rows.table_rows import SearchRow
+from brainformer.search.sql.rows.values import lean_measurements, read_genome, read_spec
 from brainformer.search.sql.searches import to_record
 from brainformer.search.sql.studies.study import (
     MOST_CANDIDATES,
@@ -19,7 +16,7 @@ from brainformer.search.sql.studies.study import (
 )
 from brainformer.search.sql.trials.baselines import rival_of
 from brainformer.search.sql.trials.completion import best_candidates
-from brainformer.search.sql.trials.finalists import DIVERGED
+from brainformer.search.sql.trials.study_runs import RUNS, RunRow, how_ended
 from brainformer.search.store.actor import Actor
 from brainformer.search.store.records import CertificateRecord, SearchRecord
 from brainformer.search.studies.certificate import (
@@ -29,7 +26,6 @@ from brainformer.search.studies.certificate import (
 )
 from brainformer.search.studies.certificate_result import CertificateResult, certificate_result
 from brainformer.search.studies.plan import StudyKind
-from brainformer.search.trials.trial import OPEN, TrialStatus
 
 
 def create_certificate(
@@ -70,16 +66,14 @@ def _certificate(tx: Transaction, row: SearchRow) -> CertificateRecord:
 
 
 def _result(tx: Transaction, row: SearchRow, plan: CertificatePlan) -> CertificateResult:
-    runs = tx.all(
-        TrialRow,
-        select(trials).where(trials.c.search_id == row.id).order_by(trials.c.number),
-    )
-    measured = [read_measurements(run.measurements) for run in runs]
-    completed = [run.status == TrialStatus.COMPLETED.value for run in runs]
+    runs = tx.all(RunRow, RUNS, {"search": row.id})
+    ends = [how_ended(run) for run in runs]
+    losses = tuple(None if one is None else one.loss for one in ends)
+    steps = [lean_measurements(run.measurements).steps for run in runs]
     return certificate_result(
         plan,
-        tuple(m.validation_loss if ok else None for m, ok in zip(measured, completed, strict=True)),
-        tuple(m.steps if ok else None for m, ok in zip(measured, completed, strict=True)),
-        tuple(ok or run.outcome in DIVERGED for run, ok in zip(runs, completed, strict=True)),
-        sum(run.status not in OPEN for run in runs),
+        losses,
+        tuple(None if loss is None else n for n, loss in zip(steps, losses, strict=True)),
+        tuple(one is not None and one.tells for one in ends),
+        sum(one is not None for one in ends),
     )

@@ -108,7 +108,7 @@ def chosen_finalists(
     if len(own) < request.top:
         raise InvalidSpec(
             f"search {parent.name} has {len(own)} different completed candidates on pool "
-            f"{home}; ask for at most so many",
+            f"{home}; ask for at most that many",
             request.top,
             "/top",
         )
@@ -148,10 +148,10 @@ def promotion(tx: Transaction, named: str, study: str) -> PromotionRecord:
     Raises:
         NotFound: the search has none of that id.
     """
-    for row in studies_of(tx, named, StudyKind.PROMOTION):
-        if study in {row.id, row.name}:
-            return _promotion(tx, row)
-    raise NotFound("promotion of this search", study)
+    found = studies_of(tx, named, StudyKind.PROMOTION, study=study)
+    if not found:
+        raise NotFound("promotion of this search", study)
+    return _promotion(tx, found[0])
 
 
 def _promotion(tx: Transaction, row: SearchRow) -> PromotionRecord:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 from pydantic import BaseModel
-from sqlalchemy import bindparam, func, select, update
+from sqlalchemy import bindparam, func, or_, select, update
 
 from brainformer.search.errors import Conflict
 from brainformer.search.proxy.proxy import Proxy
 from brainformer.search.spec import Limits
 from brainformer.search.sql.connection.database import Transaction
+from brainformer.search.sql.connection.storable_text import storable
 from brainformer.search.sql.connection.tables import searches, workers
 from brainformer.search.sql.rows.table_rows import BaselineRow, SearchRow
 from brainformer.search.sql.rows.values import at, read_spec
@@ -140,12 +141,13 @@ def create_study(
     return to_record(tx, find(tx, made.id))
 
 
-def studies_of(tx: Transaction, named: str, kind: StudyKind) -> list[SearchRow]:
-    """Returns the studies of a search, newest first."""
+def studies_of(
+    tx: Transaction, named: str, kind: StudyKind, *, study: str | None = None
+) -> list[SearchRow]:
+    """Returns the studies of a search, newest first; of one id or name, if that is given."""
     parent = find(tx, named)
-    return tx.all(
-        SearchRow,
-        select(searches)
-        .where(searches.c.parent_id == parent.id, searches.c.kind == kind.value)
-        .order_by(searches.c.ordinal.desc()),
-    )
+    own = select(searches).where(searches.c.parent_id == parent.id, searches.c.kind == kind.value)
+    if study is not None:
+        study = storable(study)
+        own = own.where(or_(searches.c.id == study, searches.c.name == study))
+    return tx.all(SearchRow, own.order_by(searches.c.ordinal.desc()))

@@ -117,7 +117,8 @@ def test_what_cannot_be_promoted_is_refused_whole(
 def test_what_is_not_there_is_not_found(tmp_path: Path) -> None:
     with client(tmp_path) as http:
         search = searched(http)
-        assert http.get(f"{ROOT}/searches/{search}/promotions/none").status_code == 404
+        for name in ("none", "%00", search):
+            assert http.get(f"{ROOT}/searches/{search}/promotions/{name}").status_code == 404
         assert http.post(f"{ROOT}/searches/none/promotions", json=WANTED).status_code == 404
 
 
