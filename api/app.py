@@ -43,7 +43,7 @@ from brainformer.api.routes import (
     trials,
 )
 from brainformer.api.settings import Settings
-from brainformer.search.errors import StorageError
+from brainformer.search.storage_errors import StorageError
 from brainformer.search.store.contract import SearchStore
 from brainformer.search.store.retention import Retention
 

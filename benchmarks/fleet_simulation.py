@@ -41,12 +41,6 @@ from tests.api.controller_process import ControllerProcess, controller_process
 from tests.postgres import postgres_server
 
 ME = Actor(name="benchmark")
-LIMITS = {
-    "claims_per_second": 1_000_000,
-    "max_connections": 60_000,
-    "max_waiting_claims": 60_000,
-    "log_level": "warning",
-}
 PUSHERS = 16
 
 
@@ -120,7 +114,7 @@ def simulate(fleet: Fleet, options: argparse.Namespace) -> dict[str, Any]:
         _, secret = store.create_token("fleet", ["worker"], expires_in_seconds=86_400, actor=ME)
         store.close()
         running = [
-            stack.enter_context(controller_process(url, **LIMITS))
+            stack.enter_context(controller_process(url, **limits(fleet)))
             for _ in range(options.controllers)
         ]
         with watched(running, postgres) as at_work:
@@ -130,6 +124,17 @@ def simulate(fleet: Fleet, options: argparse.Namespace) -> dict[str, Any]:
             pushed = run_workers(running, secret, push)
         lost = lost_results(url, seen, pushed)
     return judge(fleet, seen, pushed, at_work, at_most, lost)
+
+
+def limits(fleet: Fleet) -> dict[str, int | str]:
+    """Returns the settings of a controller that turns none of the fleet's workers away."""
+    connections = 2 * fleet.workers + 1_000
+    return {
+        "claims_per_second": 1_000_000,
+        "max_connections": connections,
+        "max_waiting_claims": connections,
+        "log_level": "warning",
+    }
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,14 @@ from docs.site.architecture import PAGE, contracts, purpose, rooms, with_rooms
 from tests.repository import REPOSITORY
 
 PACKAGES = ("search", "model", "worker", "api")
+SOURCES = sorted(
+    path
+    for package in PACKAGES
+    for path in (REPOSITORY / package).rglob("*")
+    if path.suffix in {".py", ".js", ".css"} and "node_modules" not in path.parts
+)
+MOST_LINES = 350
+MOST_FILES = 15  # of a folder, apart from the line that says what it is for
 TEXT = PAGE.read_text("utf-8")
 
 
@@ -50,3 +59,22 @@ def test_files_that_the_page_names_exist():
     named = re.findall(r"(?:\| |`)((?:search|model|worker|api|brainformer)/[\w/.]*)", TEXT)
     assert len(named) > 20
     assert [name for name in named if not Path(REPOSITORY / name).exists()] == []
+
+
+def test_no_file_is_longer_than_one_can_survey():
+    lines = {path: len(path.read_text("utf-8").splitlines()) for path in SOURCES}
+    assert {
+        str(path.relative_to(REPOSITORY)): count
+        for path, count in lines.items()
+        if count > MOST_LINES
+    } == {}
+
+
+def test_no_folder_holds_more_files_than_one_can_survey():
+    counts = Counter(path.parent for path in SOURCES if path.name != "__init__.py")
+    assert len(counts) > 40
+    assert {
+        str(path.relative_to(REPOSITORY)): count
+        for path, count in counts.items()
+        if count > MOST_FILES
+    } == {}

@@ -16,7 +16,7 @@ from starlette.requests import HTTPConnection
 from brainformer.api.gate.rate_limit import RateLimit
 from brainformer.api.gate.threads import Threads
 from brainformer.api.problems.problem import HttpProblem
-from brainformer.search.errors import StorageError, StorageUnavailable
+from brainformer.search.storage_errors import StorageError, StorageUnavailable
 from brainformer.search.store.actor import Actor
 from brainformer.search.store.contract import SearchStore
 from brainformer.search.store.patience import patience

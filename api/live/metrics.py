@@ -21,7 +21,7 @@ from prometheus_client import (
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from brainformer.search.errors import StorageError
+from brainformer.search.storage_errors import StorageError
 from brainformer.search.store.records import EventRecord
 from brainformer.search.trials.events import EventKind
 

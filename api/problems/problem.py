@@ -20,6 +20,7 @@ from starlette.exceptions import HTTPException as StarletteHTTPException
 from brainformer.api.logs import request_id
 from brainformer.api.problems.allowed_methods import allowed_methods
 from brainformer.search import errors as tree
+from brainformer.search import storage_errors as storage
 from brainformer.search.validation import BrokenRules, checked, pointer, rule_of
 
 log = logging.getLogger("brainformer.api")
@@ -36,8 +37,8 @@ STATUS: Mapping[type[tree.BrainformerError], int] = MappingProxyType(
         tree.IdempotencyMismatch: 422,
         tree.SpaceExhausted: 409,
         tree.TrainingDiverged: 500,
-        tree.StorageError: 503,
-        tree.SchemaMismatch: 503,
+        storage.StorageError: 503,
+        storage.SchemaMismatch: 503,
         tree.EnvironmentProblem: 503,
         tree.ControllerUnreachable: 502,
         tree.NotAuthorised: 502,
@@ -45,15 +46,15 @@ STATUS: Mapping[type[tree.BrainformerError], int] = MappingProxyType(
 )
 RETRY_AFTER_SECONDS: Mapping[type[tree.BrainformerError], int] = MappingProxyType(
     {
-        tree.StorageUnavailable: 2,
-        tree.StorageBusy: 1,
-        tree.StorageHeld: 2,
+        storage.StorageUnavailable: 2,
+        storage.StorageBusy: 1,
+        storage.StorageHeld: 2,
         # Somebody has to act first.
-        tree.StorageFull: 30,
-        tree.StorageReadOnly: 30,
-        tree.StorageDamaged: 30,
-        tree.StorageReplaced: 30,
-        tree.StoreLocked: 2,
+        storage.StorageFull: 30,
+        storage.StorageReadOnly: 30,
+        storage.StorageDamaged: 30,
+        storage.StorageReplaced: 30,
+        storage.StoreLocked: 2,
         tree.IdempotencyInFlight: 1,
     }
 )

@@ -22,7 +22,7 @@ from brainformer.api.gate.auth import require
 from brainformer.api.problems.problem import HttpProblem, problems
 from brainformer.api.routes.trials import export_slot
 from brainformer.api.schemas import Event
-from brainformer.search.errors import StorageError
+from brainformer.search.storage_errors import StorageError
 from brainformer.search.store.records import EventRecord
 
 router = APIRouter(tags=["events"], dependencies=[Reads, Depends(export_slot)])

@@ -9,7 +9,7 @@ from brainformer.api.dependencies import Parts, Reads
 from brainformer.api.problems.problem import HttpProblem, problems
 from brainformer.api.routes.answers import answer
 from brainformer.api.schemas import Health
-from brainformer.search.errors import StorageUnavailable
+from brainformer.search.storage_errors import StorageUnavailable
 from brainformer.search.store.patience import patience
 from brainformer.search.trials.version_skew import own_version
 

@@ -7,10 +7,10 @@ from contextlib import suppress
 
 from typing_extensions import override
 
-from brainformer.search.errors import StorageUnavailable
 from brainformer.search.sql import searches, tokens
 from brainformer.search.sql.connection.database import Database
 from brainformer.search.sql.sessions import find_session
+from brainformer.search.storage_errors import StorageUnavailable
 from brainformer.search.store.actor import Actor
 from brainformer.search.store.patience import patience
 from brainformer.search.store.records import AuditRecord, Page, TokenRecord

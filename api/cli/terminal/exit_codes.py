@@ -8,8 +8,8 @@ from brainformer.search.errors import (
     InvalidInput,
     NotAuthorised,
     NotFound,
-    StorageError,
 )
+from brainformer.search.storage_errors import StorageError
 
 OK = 0
 ERROR = 1

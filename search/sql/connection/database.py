@@ -28,7 +28,6 @@ from sqlalchemy.exc import (
 )
 from sqlalchemy.sql import Executable
 
-from brainformer.search.errors import StorageHeld, StorageUnavailable
 from brainformer.search.sql.connection.advisory_locks import AdvisoryLock
 from brainformer.search.sql.connection.clock import Clock, DatabaseClock
 from brainformer.search.sql.connection.database_file import DatabaseFile
@@ -43,6 +42,7 @@ from brainformer.search.sql.connection.postgres import require_limits
 from brainformer.search.sql.connection.tables import events
 from brainformer.search.sql.connection.troubles import storage_error
 from brainformer.search.sql.connection.workers_seen import WorkersSeen
+from brainformer.search.storage_errors import StorageHeld, StorageUnavailable
 from brainformer.search.store.patience import patience
 from brainformer.search.trials.events import EventKind
 

@@ -18,8 +18,9 @@ from pathlib import Path
 
 from sqlalchemy.engine import URL
 
-from brainformer.search.errors import EnvironmentProblem, StorageReplaced, StoreLocked
+from brainformer.search.errors import EnvironmentProblem
 from brainformer.search.sql.connection.engine import is_memory
+from brainformer.search.storage_errors import StorageReplaced, StoreLocked
 
 LOG = "-wal"
 BESIDE = ("", LOG, "-shm")

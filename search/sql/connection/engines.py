@@ -11,7 +11,6 @@ from contextlib import contextmanager
 
 from sqlalchemy import URL, Connection, Engine
 
-from brainformer.search.errors import StorageHeld
 from brainformer.search.sql.connection.engine import SQLITE_CONNECTIONS, is_memory, make_engine
 from brainformer.search.sql.connection.postgres import (
     CONNECTIONS,
@@ -19,6 +18,7 @@ from brainformer.search.sql.connection.postgres import (
     is_pooled,
     make_postgres_engine,
 )
+from brainformer.search.storage_errors import StorageHeld
 from brainformer.search.store.patience import ANSWER_SECONDS, seconds_left
 
 ASIDE_CONNECTIONS = 6

@@ -15,7 +15,7 @@ from sqlalchemy import Engine, inspect, text
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import DBAPIError
 
-from brainformer.search.errors import Conflict, EnvironmentProblem, SchemaMismatch
+from brainformer.search.errors import Conflict, EnvironmentProblem
 from brainformer.search.sql.connection.advisory_locks import AdvisoryLock
 from brainformer.search.sql.connection.database import Database
 from brainformer.search.sql.connection.engine import (
@@ -24,6 +24,7 @@ from brainformer.search.sql.connection.engine import (
     parse_url,
 )
 from brainformer.search.sql.connection.troubles import storage_error
+from brainformer.search.storage_errors import SchemaMismatch
 
 UPGRADE = "run `brainformer db backup` and then `brainformer db upgrade`"
 NO_HASTE = text("SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = '60s'")

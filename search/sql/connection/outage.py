@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from brainformer.search.errors import StorageBusy, StorageHeld, StorageUnavailable
+from brainformer.search.storage_errors import StorageBusy, StorageHeld, StorageUnavailable
 
 LATE_SECONDS = 3.0  # a controller that has not moved for so long was frozen
 # Counts on while the machine is suspended, where the system can tell.

@@ -10,13 +10,14 @@ from pathlib import Path
 
 from sqlalchemy import delete
 
-from brainformer.search.errors import EnvironmentProblem, SchemaMismatch
+from brainformer.search.errors import EnvironmentProblem
 from brainformer.search.sql.connection.database import Database
 from brainformer.search.sql.connection.database_file import BESIDE, FileLock
 from brainformer.search.sql.connection.engine import is_memory, parse_url
 from brainformer.search.sql.connection.epoch import begin_epoch
 from brainformer.search.sql.connection.migration import check, copy_database
 from brainformer.search.sql.connection.tables import sessions
+from brainformer.search.storage_errors import SchemaMismatch
 
 REASON = "restored"
 

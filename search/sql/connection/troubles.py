@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from brainformer.search.errors import (
+from brainformer.search.storage_errors import (
     StorageBusy,
     StorageDamaged,
     StorageFull,

@@ -7,8 +7,9 @@ import pytest
 from brainformer.api.gate.auth import Authenticator
 from brainformer.api.gate.rate_limit import RateLimit
 from brainformer.api.server import refuse_open_door
-from brainformer.search.errors import EnvironmentProblem, StorageUnavailable
+from brainformer.search.errors import EnvironmentProblem
 from brainformer.search.sql.store import open_store
+from brainformer.search.storage_errors import StorageUnavailable
 from brainformer.search.store.actor import Actor
 from tests.api.rest_site import (
     ROOT,

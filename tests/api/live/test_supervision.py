@@ -10,7 +10,7 @@ import pytest
 
 from brainformer.api.live import supervision
 from brainformer.api.live.supervision import Supervisor
-from brainformer.search.errors import StorageUnavailable
+from brainformer.search.storage_errors import StorageUnavailable
 from tests.api.rest_site import client, create
 
 

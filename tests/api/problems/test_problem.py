@@ -4,6 +4,7 @@ import pytest
 
 from brainformer.api.problems.problem import STATUS, problem_of, status_of
 from brainformer.search import errors as tree
+from brainformer.search import storage_errors as storage
 from tests.api.rest_site import ROOT, client
 
 
@@ -13,7 +14,7 @@ def leaves(cls: type) -> list[type]:
 
 @pytest.mark.parametrize("cls", leaves(tree.BrainformerError))
 def test_every_error_has_a_status_of_its_own_kind(cls):
-    if cls is not tree.BrainformerError and cls.__module__ == "brainformer.search.errors":
+    if cls is not tree.BrainformerError and cls.__module__.startswith("brainformer.search."):
         nearest = next(base for base in cls.__mro__ if base in STATUS)
         assert nearest is not tree.BrainformerError
 
@@ -22,7 +23,7 @@ def test_codes_are_unique():
     codes = [
         cls.code
         for cls in leaves(tree.BrainformerError)
-        if cls.__module__ == "brainformer.search.errors"
+        if cls.__module__.startswith("brainformer.search.")
     ]
     assert len(set(codes)) == len(codes)
 
@@ -31,18 +32,18 @@ def test_conflicts_validation_and_storage_have_the_usual_statuses():
     assert status_of(tree.LeaseLost(1, 1, "x")) == 409
     assert status_of(tree.StaleVersion("search", "a", 1, 2)) == 412
     assert status_of(tree.InvalidGenome("x")) == 422
-    assert status_of(tree.StorageUnavailable("x")) == 503
+    assert status_of(storage.StorageUnavailable("x")) == 503
 
 
 @pytest.mark.parametrize(
     ("cls", "seconds"),
     [
-        (tree.StorageUnavailable, "2"),
-        (tree.StorageUnreachable, "2"),
-        (tree.StorageBusy, "1"),
-        (tree.StorageFull, "30"),
-        (tree.StorageReadOnly, "30"),
-        (tree.StorageDamaged, "30"),
+        (storage.StorageUnavailable, "2"),
+        (storage.StorageUnreachable, "2"),
+        (storage.StorageBusy, "1"),
+        (storage.StorageFull, "30"),
+        (storage.StorageReadOnly, "30"),
+        (storage.StorageDamaged, "30"),
     ],
 )
 def test_storage_troubles_say_when_to_come_back(cls, seconds):

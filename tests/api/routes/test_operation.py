@@ -7,7 +7,7 @@ import time
 import httpx
 import pytest
 
-from brainformer.search.errors import StorageUnavailable
+from brainformer.search.storage_errors import StorageUnavailable
 from tests.api.controller_process import controller_process
 from tests.api.rest_site import (
     ROOT,

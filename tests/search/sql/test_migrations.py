@@ -13,18 +13,13 @@ from sqlalchemy import inspect
 from typer.testing import CliRunner
 
 from brainformer.api.cli.main import app
-from brainformer.search.errors import (
-    Conflict,
-    EnvironmentProblem,
-    SchemaMismatch,
-    StorageUnavailable,
-    StoreLocked,
-)
+from brainformer.search.errors import Conflict, EnvironmentProblem
 from brainformer.search.sql.connection import migration
 from brainformer.search.sql.connection.engine import make_engine, parse_url
 from brainformer.search.sql.connection.tables import metadata
 from brainformer.search.sql.store import open_store
 from brainformer.search.status import SearchStatus
+from brainformer.search.storage_errors import SchemaMismatch, StorageUnavailable, StoreLocked
 from tests.postgres import PostgresServer
 from tests.search.store.site import (
     Clock,

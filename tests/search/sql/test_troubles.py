@@ -9,7 +9,10 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
-from brainformer.search.errors import (
+from brainformer.search.sql.connection.outage import Outage
+from brainformer.search.sql.store import open_store
+from brainformer.search.sql.trials.state import lock_search
+from brainformer.search.storage_errors import (
     StorageBusy,
     StorageDamaged,
     StorageFull,
@@ -18,9 +21,6 @@ from brainformer.search.errors import (
     StorageUnavailable,
     StorageUnreachable,
 )
-from brainformer.search.sql.connection.outage import Outage
-from brainformer.search.sql.store import open_store
-from brainformer.search.sql.trials.state import lock_search
 from tests.postgres import PostgresServer
 from tests.search.store.site import Site
 

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from brainformer.search.errors import StorageUnavailable, StoreLocked
 from brainformer.search.sql.store import SqlStore, open_store
 from brainformer.search.status import SearchStatus
+from brainformer.search.storage_errors import StorageUnavailable, StoreLocked
 from brainformer.search.store.actor import Actor
 from brainformer.search.trials.lease_messages import ClaimRequest, Progress
 from brainformer.search.trials.trial import TrialKind, TrialStatus

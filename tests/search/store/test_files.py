@@ -14,13 +14,9 @@ from sqlalchemy import text
 from typer.testing import CliRunner
 
 from brainformer.api.cli.main import app
-from brainformer.search.errors import (
-    EnvironmentProblem,
-    SchemaMismatch,
-    StorageReplaced,
-    StoreLocked,
-)
+from brainformer.search.errors import EnvironmentProblem
 from brainformer.search.sql.store import open_store
+from brainformer.search.storage_errors import SchemaMismatch, StorageReplaced, StoreLocked
 from tests.search.store.site import ME, Site
 
 OPEN = "import sys; from brainformer.search.sql.store import open_store; open_store(sys.argv[1])"

@@ -7,10 +7,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from brainformer.search.errors import EnvironmentProblem, StorageUnreachable
+from brainformer.search.errors import EnvironmentProblem
 from brainformer.search.sql.connection.migration import upgrade
 from brainformer.search.sql.store import open_store
 from brainformer.search.status import SearchStatus
+from brainformer.search.storage_errors import StorageUnreachable
 from brainformer.search.trials.lease_messages import ClaimRequest, Progress
 from brainformer.search.trials.trial import TrialStatus
 from tests.pooler import pooler

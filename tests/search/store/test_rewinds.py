@@ -10,16 +10,10 @@ import pytest
 from typer.testing import CliRunner
 
 from brainformer.api.cli.main import app
-from brainformer.search.errors import (
-    EnvironmentProblem,
-    LeaseLost,
-    NotFound,
-    SchemaMismatch,
-    StaleVersion,
-    StoreLocked,
-)
+from brainformer.search.errors import EnvironmentProblem, LeaseLost, NotFound, StaleVersion
 from brainformer.search.sql.connection import migration, restoring
 from brainformer.search.status import SearchStatus
+from brainformer.search.storage_errors import SchemaMismatch, StoreLocked
 from brainformer.search.trials.lease_id import LeaseId
 from tests.postgres import PostgresServer
 from tests.search.store.site import ME, Site, completed

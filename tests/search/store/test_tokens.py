@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from brainformer.search.errors import Conflict, InvalidInput, NotFound, StorageUnavailable
+from brainformer.search.errors import Conflict, InvalidInput, NotFound
 from brainformer.search.spec import Limits
 from brainformer.search.status import SearchStatus
+from brainformer.search.storage_errors import StorageUnavailable
 from brainformer.search.store.actor import Actor
 from tests.search.store.site import ME, Site, spec
 

@@ -14,8 +14,8 @@ from typing import TypeVar
 
 import pytest
 
-from brainformer.search.errors import StorageUnavailable
 from brainformer.search.status import SearchStatus
+from brainformer.search.storage_errors import StorageUnavailable
 from brainformer.search.trials.lease_messages import (
     ClaimRequest,
     Lease,
