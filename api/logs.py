@@ -81,7 +81,7 @@ def set_up_logging(level: str, form: Literal["json", "text"]) -> None:
         logger = logging.getLogger(name)
         logger.handlers = []
         logger.propagate = name != "uvicorn.access"
-    for noisy in ("uvicorn.error", "httpx", "alembic"):
+    for noisy in ("uvicorn.error", "httpx2", "alembic"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
 
 
