@@ -29,6 +29,9 @@ from tests.api.controller_process import controller_process
 from tests.api.dashboard.site import ScriptedWorker, Site
 from tests.repository import REPOSITORY
 
+pytestmark = pytest.mark.timed
+
+
 SPEC: dict[str, Any] = {
     "name": "small",
     "space": "nano",
