@@ -33,7 +33,9 @@ SORTS: dict[str, Expression] = {
     "fitness": trials.c.fitness,
     "step_time_ms": trials.c.step_time_ms,
 }
-RARE_KINDS = frozenset({TrialKind.BASELINE, TrialKind.CONFIRMATION, TrialKind.PROMOTION})
+RARE_KINDS = frozenset(
+    {TrialKind.BASELINE, TrialKind.CONFIRMATION, TrialKind.PROMOTION, TrialKind.REPEAT}
+)
 FEW = 1000  # rows that are sorted rather than looked for in the order asked for
 
 

@@ -40,7 +40,7 @@ export class FidelityTab {
 
   certificates(items) {
     if (items.length === 0) {
-      return element("div", { class: "state state-empty" }, element("p", {}, "No certificate yet. It measures how well ranks under this short budget agree with ranks under a longer one:"), element("pre", {}, element("code", {}, `brainformer search certify ${this.session.id}`)));
+      return element("div", { class: "state state-empty" }, element("p", {}, "No certificate yet. It measures how well ranks under this short budget agree with ranks under a longer one:"), element("pre", {}, element("code", {}, `brainformer certify ${this.session.id}`)));
     }
     return element("div", {}, items.slice(0, 3).map((one, index) => this.certificate(one, index === 0)));
   }
