@@ -6,14 +6,15 @@ import * as format from "../core/format.js";
 import { axes, legendButtons } from "./axes.js";
 import { Frame } from "./frame.js";
 import { LANES, SERIES, markPath, seriesOf } from "./marks.js";
-import { Pointer } from "./pointer.js";
+import { Pointer, opening } from "./pointer.js";
 import { below, linear } from "./scale.js";
 
 const LANE = 17;
 const MARGIN = { left: 56, top: 26, right: 14, bottom: 40 };
 
 export class FitnessChart {
-  // `on`: {stretch(from, to) in trial numbers or nulls, pick(number), hide(keys)}.
+  // `on`: {stretch(from, to) in trial numbers or nulls, pick(number), hide(keys)}; without the first
+  // two there is no brush, and no mark opens.
   constructor(box, on) {
     this.on = on;
     this.frame = new Frame(box, { title: "Fitness of every trial", file: "fitness", height: 330 });
@@ -21,8 +22,9 @@ export class FitnessChart {
       frame: this.frame,
       marks: () => this.marks,
       area: () => this.area,
-      onStretch: (from, to) => (from === null ? on.stretch(null, null) : on.stretch(...this.numbersBetween(from, to))),
-      onZoom: (factor, place) => this.zoom(factor, place),
+      onStretch: on.stretch && ((from, to) => (from === null ? on.stretch(null, null) : on.stretch(...this.numbersBetween(from, to)))),
+      onZoom: on.stretch && ((factor, place) => this.zoom(factor, place)),
+      opens: Boolean(on.pick),
     });
     this.marks = [];
   }
@@ -82,13 +84,13 @@ export class FitnessChart {
       const key = `${one.series} ${data.pools.length > 1 ? one.pool : ""}`;
       if (!groups.has(key)) groups.set(key, { series: one.series, pool: data.pools.length > 1 ? one.pool : null, places: [] });
       groups.get(key).places.push([px, py]);
-      this.marks.push({ x: px, y: py, number: one.number, series: one.series, label: tip(one, data), open: () => this.on.pick(one.number) });
+      this.marks.push({ x: px, y: py, number: one.number, series: one.series, label: tip(one, data), open: opening(this.on.pick, one.number) });
     }
     for (const { series, pool, places } of groups.values()) {
       const color = pool === null ? `mark-${series}` : `mark-${series} pool-${pool}`;
       nodes.push(svg("path", { class: `points ${color} ${SERIES[series].filled ? "filled" : "open"}`, d: markPath(series, places) }));
     }
-    for (const band of data.bands) this.marks.push(...bandMarks(band, data, x, inside, time, (from, to) => this.on.stretch(from, to)));
+    for (const band of data.bands) this.marks.push(...bandMarks(band, data, x, inside, time, this.on.stretch));
     if (under) nodes.push(svg("text", { class: "tick halo", x: area.left + 4, y: area.bottom - 5 }, `${under} below ${format.fitness(domain[0])}`));
     nodes.push(...this.confirmedMark(x, inside, time));
     const chosen = this.marks.find((mark) => mark.number === selected && !mark.stretch);
@@ -233,9 +235,9 @@ function bandMarks(band, data, x, y, time, zoomTo) {
     label: [
       `trials ${format.whole(number)} to ${format.whole(number + band.width - 1)}, ${data.pools[band.pool]}`,
       `median ${format.fitness(band.median[i])}, half within ${format.fitness(band.lower[i])} to ${format.fitness(band.upper[i])}`,
-      `best ${format.fitness(band.high[i])} of ${format.whole(band.count[i])}; Enter or click zooms in`,
+      `best ${format.fitness(band.high[i])} of ${format.whole(band.count[i])}${zoomTo ? "; Enter or click zooms in" : ""}`,
     ],
-    open: () => zoomTo(Math.max(0, number - band.width * 8), number + band.width * 9),
+    open: zoomTo && (() => zoomTo(Math.max(0, number - band.width * 8), number + band.width * 9)),
   }));
 }
 

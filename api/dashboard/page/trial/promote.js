@@ -27,7 +27,7 @@ export function openPromotion({ app, session, number, onMade }) {
   const faults = new Map();
   const rows = FIELDS.map((field) => row(field, field.key === "trials" ? String(number) : field.value ?? "", inputs, faults));
   const common = rows.filter((_, i) => !FIELDS[i].rare);
-  const rare = element("details", {}, element("summary", {}, "What the rival is compared by, and the pool"), rows.filter((_, i) => FIELDS[i].rare));
+  const rare = element("details", {}, element("summary", {}, "What the rival is compared by, and the pool"), element("div", { class: "promote-fields" }, rows.filter((_, i) => FIELDS[i].rare)));
   const message = element("p", { class: "reason", role: "alert", id: "promote-message" });
   const command = element("code", { id: "promote-command" });
   const send = element("button", { class: "action", id: "promote-send" }, "Start the promotion");
