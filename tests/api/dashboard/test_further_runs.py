@@ -18,14 +18,16 @@ def drawer_button(page, name):
 
 def test_a_block_is_run_again_and_its_drawer_follows(watched, site, worker, feed):
     page = open_search(watched, site, feed.search, trial=feed.best)
-    drawer_button(page, "Run again").click()
+    drawer_button(page, "Run again").focus()
+    page.keyboard.press("Enter")
     outcome = page.locator("#drawer-outcome")
     expect(outcome).to_contain_text("runs this block once more on cpu")
     worker.finish_next([1.9], kind="repeat")
     told = page.locator("#drawer-repeats")
     expect(told).to_contain_text("+0.105 in one run")
     expect(told).to_contain_text("not counted for the best")
-    drawer_button(page, "Run again").click()
+    expect(drawer_button(page, "Run again")).to_be_focused()
+    page.keyboard.press("Enter")
     until(lambda: len(worker.trials(feed.search)) == 9, "the second repeat is queued")
     worker.finish_next([1.8], kind="repeat")
     expect(told).to_contain_text("+0.155 ± 0.071 in 2 runs")
@@ -72,6 +74,7 @@ def test_a_trial_is_promoted_from_its_drawer(watched, site, worker, feed):
     send.click()
     expect(dialog).to_have_count(0)
     assert "tab=fidelity" in page.url
+    expect(page.locator("#tab-fidelity")).to_be_focused()
     expect(page.locator("#drawer")).to_be_hidden()
     expect(page.locator("#tab-panel")).to_contain_text("laptop-promotion-1")
     [made] = worker.http.get(f"/searches/{feed.search}/promotions").json()["items"]

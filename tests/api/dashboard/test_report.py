@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import expect
 
+from tests.api.dashboard.pages import open_search
 from tests.api.dashboard.site import Watched
 
 EVIL = (
@@ -73,6 +74,15 @@ def test_every_picture_is_drawn_from_the_file_alone(offline, worker, tmp_path):
     expect(page.locator("#report-failures .failure-count")).to_have_text("2")
     expect(page.locator("#report-machines tbody th")).to_have_text("cpu")
     assert page.evaluate("document.querySelectorAll('a[href]').length") == 0
+
+
+def test_the_page_of_a_search_leads_to_its_report(watched, site, worker, tmp_path):
+    search = searched(worker)
+    page = open_search(watched, site, search)
+    with page.expect_download() as told:
+        page.get_by_role("link", name="Report").click()
+    assert told.value.suggested_filename == f"{search}-report.html"
+    assert "report-data" in told.value.path().read_text()
 
 
 def test_words_with_markup_are_shown_as_words(offline, worker, tmp_path):

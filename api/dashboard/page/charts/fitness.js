@@ -29,13 +29,13 @@ export class FitnessChart {
     this.marks = [];
   }
 
-  // `view`: {data (an Overview), time, log, hidden, best, selected}; `best` is a BestRecord.
+  // `view`: {data (an Overview), time, log, hidden, best, selected, members}; `best` is a BestRecord,
+  // `members` how many of the population completed, where `data` is a part of the search.
   draw(view) {
     this.view = view;
     const { data, hidden } = view;
     const counted = { population: 0, aged: 0, ...countSeries(data.kinds) };
-    const members = data.points.member.filter(Boolean).length;
-    counted.population = Math.min(members || counted.aged, counted.aged);
+    counted.population = Math.min(view.members ?? membersOf(data), counted.aged);
     counted.aged -= counted.population;
     const series = Object.keys(SERIES).filter((key) => counted[key] > 0);
     const items = series.map((key) => ({ key, series: key, label: SERIES[key].label, hint: SERIES[key].hint, count: format.whole(counted[key]) }));
@@ -65,7 +65,7 @@ export class FitnessChart {
     const y = log ? below(domain[1], domain, [area.bottom, area.top]) : linear(domain, [area.bottom, area.top]);
     this.x = x;
     const inside = (value) => Math.min(area.bottom, Math.max(area.top, y(value)));
-    const nodes = axes({ area, floor: area.bottom + lanes.length * LANE, x, y, yLabel: "nats a token better than its pool's baseline", time });
+    const nodes = axes({ area, floor: area.bottom + lanes.length * LANE, x, y, yLabel: "nats a token better than its pool's baseline", time, yFormat: log ? (value) => format.fixed(value, y.digits) : null });
     if (lanes.length) nodes.push(...laneLabels(lanes, area));
     nodes.push(svg("text", { class: "axis-label", x: area.right, y: height - 4, "text-anchor": "end" }, time ? "time of completion" : "trial"));
     nodes.push(...noiseBand(data, area, y), zeroLine(area, y));
@@ -160,6 +160,11 @@ export class FitnessChart {
   }
 }
 
+// Returns how many members of the population completed.
+export function membersOf(data) {
+  return data.points.member.filter((inside, i) => inside && data.points.status[i] === "completed").length;
+}
+
 function extent(values) {
   return values.reduce(([low, high], value) => [Math.min(low, value), Math.max(high, value)], [Infinity, -Infinity]);
 }
@@ -178,7 +183,8 @@ export function yDomain(data, shown) {
   if (all.length === 0) return [-0.01, 0.01];
   const low = banded.length ? all[0] : all[Math.floor(all.length * 0.03)];
   const high = Math.max(all.at(-1), ...data.best.fitness.filter((value) => value !== null));
-  const span = Math.max(high - low, 1e-4);
+  if (high - low < 1e-4) return [low - 0.005, high + 0.005]; // all the same: no ticks of nothing
+  const span = high - low;
   const floor = low > 0 && low < span * 0.6 ? 0 : low;
   const ceiling = high < 0 && -high < span * 0.6 ? 0 : high;
   return [floor - span * 0.06, ceiling + span * 0.1];

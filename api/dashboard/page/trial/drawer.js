@@ -92,7 +92,14 @@ export class TrialDrawer {
     const rights = this.rights();
     const known = this.known(this.number);
     if (rights === this.drawnRights || !known) return;
-    replace(this.buttons, this.actions(known.trial));
+    this.drawButtons(known.trial);
+  }
+
+  // The focus stays where it was: what happens meanwhile must not take it from the keyboard.
+  drawButtons(trial) {
+    const held = this.buttons.contains(document.activeElement) ? document.activeElement.dataset.does : null;
+    replace(this.buttons, this.actions(trial));
+    if (held) this.buttons.querySelector(`[data-does="${held}"]`)?.focus();
   }
 
   rights() {
@@ -152,7 +159,7 @@ export class TrialDrawer {
     const best = session.best?.trial.number === trial.number ? session.best : null;
     setText(this.title, best ? `Best: trial #${trial.number}` : `Trial #${trial.number}`);
     setText(this.figure, best ? bestFigure(ofBest(best)).text : trial.status === "completed" && trial.kind !== "baseline" ? `${format.fitness(trial.fitness)} in one run` : format.name(format.standing(trial)));
-    replace(this.buttons, this.actions(trial));
+    this.drawButtons(trial);
     const level = session.whole.overview.levels.find((one) => one.pool === trial.pool) ?? null;
     const facts = [format.name(trial.kind), trial.pool, format.name(format.standing(trial)), trial.in_population ? "in the population" : "", trial.label].filter(Boolean);
     this.frame?.close();
@@ -214,18 +221,19 @@ export class TrialDrawer {
   }
 
   // Queues the block once more; what the controller says stands below the buttons.
-  async runAgain(trial, event) {
-    const { target } = event;
+  async runAgain(trial) {
+    if (this.asking) return;
+    this.asking = true;
     const { session } = this;
-    target.disabled = true;
+    const isShown = () => this.number === trial.number;
     try {
       const made = await this.app.api.post(`/searches/${encodeURIComponent(session.id)}/trials/${trial.number}/repeats`);
-      replace(this.outcome, "Trial ", this.link(made.number), ` runs this block once more on ${made.pool}.`);
+      if (isShown()) replace(this.outcome, "Trial ", this.link(made.number), ` runs this block once more on ${made.pool}.`);
       session.refresh();
     } catch (error) {
-      setText(this.outcome, error.message);
+      if (isShown()) setText(this.outcome, error.message);
     } finally {
-      target.disabled = false;
+      this.asking = false;
     }
   }
 
@@ -234,6 +242,7 @@ export class TrialDrawer {
     openPromotion({ app, session, number: trial.number, onMade: () => {
       session.tell("all"); // an open tab reads again
       app.state.set({ trial: "", tab: "fidelity" }, { push: true });
+      document.getElementById("tab-fidelity")?.focus();
     } });
   }
 
@@ -245,7 +254,7 @@ export class TrialDrawer {
     const candidate = trial.kind === "candidate";
     return [
       button("Use as seed", "Begin a new search with this block", () => app.useAsSeed(session.search, trial)),
-      candidate ? button("Run again", why || "Run this block once more, with a fresh seed, on its pool", (event) => this.runAgain(trial, event), why !== "") : null,
+      candidate ? button("Run again", why || "Run this block once more, with a fresh seed, on its pool", () => this.runAgain(trial), why !== "") : null,
       candidate && trial.status === "completed" ? button("Promote", "Train this block and the rival at larger scales", () => this.promote(trial)) : null,
     ];
   }
@@ -255,7 +264,7 @@ export class TrialDrawer {
     this.drawnRights = this.rights();
     const pins = app.state.pins();
     const pinned = pins.includes(String(trial.number));
-    const button = (label, title, act, off = false) => element("button", { type: "button", class: "quiet bordered", title, disabled: off, on: { click: act } }, label);
+    const button = (label, title, act, off = false) => element("button", { type: "button", class: "quiet bordered", "data-does": label.replace("Unpin", "Pin"), title, disabled: off, on: { click: act } }, label);
     return [
       button(pinned ? "Unpin" : "Pin", "Keep it to compare with others, four at most", () => {
         const next = pinned ? pins.filter((one) => one !== String(trial.number)) : [...pins, String(trial.number)];

@@ -9,9 +9,9 @@ const MOST = 50;
 
 // Reads a trial's further runs, oldest first: {asked, race}; nothing is read where there are none.
 export async function readRepeats(session, number) {
-  const { kinds } = session.whole.overview;
+  const { totals } = session.whole.overview;
   const of = async (kind) => {
-    if (!kinds?.[kind]) return [];
+    if (!totals[kind]) return [];
     const page = await session.get("/charts/table", { word: [kind, `parent:${number}`], sort: "number", limit: MOST });
     return page.items;
   };
