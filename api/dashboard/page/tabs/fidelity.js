@@ -93,7 +93,7 @@ export class FidelityTab {
     const claims = result.claims.map((one) => element("li", {}, `Trial #${one.trial}: ${format.name(one.verdict)}.`));
     return element("section", { class: "certificate" },
       element("p", {}, element("a", { class: "linked", href: this.app.state.address({ search: study.id, tab: "", trial: "" }) }, study.name), `: ${format.name(study.status)}${progress}.`),
-      claims.length ? element("ul", { class: "notes" }, claims) : null,
+      claims.length ? element("ul", { class: "changes" }, claims) : null,
       result.points.map((point) => [element("h3", {}, `${point.label}, ${format.duration(point.budget_seconds)} a run`), promotedTable(point.rows), point.notes.map((note) => element("p", { class: "tab-note" }, note))]));
   }
 }
