@@ -1,7 +1,8 @@
 """What a report's pictures are drawn from: the controller's own answers, kept in the file.
 
 They are bounded: thinned columns for pictures, a hundred reasons of failure with the ends of their
-tracebacks, the newest spans of workers. A search of 100,000 trials comes to about half a megabyte.
+tracebacks, the newest spans of workers. A report of 100,000 trials has about two thirds of a
+megabyte.
 """
 
 from __future__ import annotations
