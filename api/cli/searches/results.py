@@ -28,7 +28,7 @@ from brainformer.api.cli.terminal.output import (
 )
 from brainformer.api.report.certainty import verdict_sentence
 
-app = typer.Typer(no_args_is_help=True, help="Look at the trials of a search.")
+app = typer.Typer(no_args_is_help=True, help="Look at the trials of a search, and repeat one.")
 FIGURES = (
     ("validation loss", "validation_loss", 4),
     ("bits per byte", "bits_per_byte", 4),
@@ -129,6 +129,31 @@ def show(
         print_json(found)
     else:
         _show_trial(found)
+
+
+@app.command()
+def repeat(
+    search: SearchName,
+    trial: Annotated[int, typer.Argument(metavar="NUMBER", min=0, show_default=False)],
+    url: Url = URL,
+    token: Token = None,
+    token_file: TokenFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Run a candidate's block once more, with a fresh seed, on the pool that it ran on.
+
+    It shows how much the block's figures vary, and counts neither for the race among finalists nor
+    for the best.
+    """
+    path = f"/searches/{search_path(search)}/trials/{trial}/repeats"
+    made = connect(url, token, token_file).post(path)
+    if as_json:
+        print_json(made)
+        return
+    say(
+        f"trial {made['number']} runs the block of trial {trial} once more on {made['pool']}; see "
+        f"it with 'brainformer trial show {search} {made['number']}'"
+    )
 
 
 def _show_trial(trial: dict[str, Any]) -> None:

@@ -115,7 +115,7 @@ def _queue_rival(tx: Transaction, state: SearchState, pool: str, repeat: int) ->
 
 def _losses(repeats: Sequence[TrialRow]) -> Losses:
     """Returns the losses relative to the baseline's mean, in order of repeat; None diverged."""
-    ended = [one for one in repeats if _counts(one)]
+    ended = [one for one in repeats if counts_as_run(one)]
     ordered = sorted(ended, key=lambda one: one.repeat if one.repeat is not None else one.number)
     return [
         -one.fitness
@@ -146,7 +146,7 @@ def _rival_losses(
     return [*first, *_losses(further)]
 
 
-def _counts(row: TrialRow) -> bool:
+def counts_as_run(row: TrialRow) -> bool:
     """Returns whether a repeat says something of its genome: a loss, or that it diverged."""
     if row.status == TrialStatus.COMPLETED.value:
         return row.fitness is not None
@@ -161,7 +161,7 @@ DIVERGED = frozenset({Outcome.DIVERGED.value, Outcome.LEAKS_FUTURE.value})
 
 def _is_lost(row: TrialRow) -> bool:
     ended = row.status in {TrialStatus.FAILED.value, TrialStatus.CANCELLED.value}
-    return ended and not _counts(row)
+    return ended and not counts_as_run(row)
 
 
 def _by_fitness(row: TrialRow) -> tuple[float, int]:

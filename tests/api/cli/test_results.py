@@ -136,3 +136,19 @@ def test_what_tells_whether_to_believe_a_trial_is_shown(
     calm = " ".join(brainformer(site, "trial", "show", "small", "2").stdout.split())
     assert "contention 1.20x same tokens" in calm
     assert "routing gap" not in calm
+
+
+def test_a_trial_is_repeated_while_its_search_runs(
+    site: Site, worker: ScriptedWorker, tmp_path: Path
+) -> None:
+    (tmp_path / "spec.yaml").write_text(SPEC)
+    brainformer(site, "search", "create", "-f", str(tmp_path / "spec.yaml"))
+    worker.finish_next([2.0], kind="baseline")
+    worker.finish_candidates([1.9])
+    assert "trial 2 runs the block of trial 1 once more on cpu" in (
+        brainformer(site, "trial", "repeat", "small", "1").stderr
+    )
+    worker.finish_next([1.95], kind="repeat")
+    made = json.loads(brainformer(site, "trial", "repeat", "small", "1", "--json").stdout)
+    assert (made["kind"], made["parent_number"]) == ("repeat", 1)
+    assert "only candidates" in refused(site, CONFLICT, "trial", "repeat", "small", "0")
