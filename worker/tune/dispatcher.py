@@ -26,7 +26,7 @@ from brainformer.worker.timing.clock import SystemClock
 from brainformer.worker.tune.cleanup import discard_old_checkpoints, prune_compiled
 from brainformer.worker.tune.console import Console
 from brainformer.worker.tune.pulse import Pulse
-from brainformer.worker.tune.ray_session import start_ray, trial_resources
+from brainformer.worker.tune.ray_session import slot_resources, start_ray
 
 log = logging.getLogger(__name__)
 LOGGERS = {
@@ -47,8 +47,8 @@ def run_dispatcher(settings: WorkerSettings, tell: Callable[[str], None] = log.i
         tell: Told, sentence by sentence, what this worker does.
 
     Raises:
-        EnvironmentProblem: Ray is not installed or does not start, a folder is not writable or
-            the slots need more cores than there are.
+        EnvironmentProblem: Ray is not installed or does not start, a folder is not writable, the
+            slots need more cores than there are, or a trial's hosts are not there.
         InvalidInput: there is no controller at that address.
         NotAuthorised: the controller refuses the token, at the start or later.
         VersionSkew: the controller is of another version.
@@ -69,6 +69,9 @@ def run_dispatcher(settings: WorkerSettings, tell: Callable[[str], None] = log.i
         try:
             # From here on: Ray takes SIGTERM for itself when it starts.
             with _Signals(stop.event):
+                from brainformer.worker.tune.muster import muster  # ray is there by now
+
+                muster(settings, stop.event, tell)
                 _run_until(stop, settings, client, callbacks, Console(tell))
         finally:
             ray.shutdown()
@@ -185,7 +188,7 @@ def _run(
     trainable = tune.with_parameters(LeaseTrainable, settings=settings)
     with _storage(settings) as folder:
         tuner = tune.Tuner(
-            tune.with_resources(trainable, trial_resources(settings)),
+            tune.with_resources(trainable, slot_resources(settings)),
             tune_config=tune.TuneConfig(
                 search_alg=searcher,
                 num_samples=-1,
