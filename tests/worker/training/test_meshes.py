@@ -58,15 +58,14 @@ def two_hosts(*cases):
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_two_hosts_of_four_devices_have_the_losses_of_one_device():
-    cases = ("dense-adam-data", "top_2-adafactor-expert", "expert_choice-adam-all")
-    results = two_hosts(*cases, "trial", "refused")
-    trial, refused = results.pop("trial"), results.pop("refused")
+    results = two_hosts("expert_choice-adam-all", "trial", "refused")
+    trial = results["trial"]
 
-    assert max(results.values()) < TOLERANCE, results
+    assert results["expert_choice-adam-all"] < TOLERANCE, results
     assert trial["hosts"] == 2
     assert trial["mesh"] == {"data": 4, "expert": 2, "model": 1}
     assert trial["losses"] == pytest.approx(one_device(), rel=TOLERANCE)
-    assert "too few rows for the data axis" in refused
+    assert "too few rows for the data axis" in results["refused"]
 
 
 def one_device():
