@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +17,7 @@ STORE_BYTES = 80 * 2**20
 @contextmanager
 def ray_nodes(nodes: Sequence[dict[str, Any]]) -> Iterator[Cluster]:
     """Yields a cluster: a head without resources, and nodes of one core with what is named."""
+    os.environ.setdefault("RAY_worker_niceness", "0")  # as under a worker that starts Ray itself
     cluster = Cluster(
         initialize_head=True, head_node_args={"num_cpus": 0, "object_store_memory": STORE_BYTES}
     )

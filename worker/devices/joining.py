@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from brainformer.search.errors import EnvironmentProblem
 
 JOIN_SECONDS = 120  # until every host has come
-# jax ends a process when its coordinator has not heard of another one for so long.
-HEARTBEAT_SECONDS = 20
 
 
 @dataclass(frozen=True)
@@ -53,7 +51,6 @@ def join(coordinator: str | None, hosts: int | None, host: int | None, *, remedy
             num_processes=hosts,
             process_id=host,
             initialization_timeout=JOIN_SECONDS,
-            heartbeat_timeout_seconds=HEARTBEAT_SECONDS,
         )
     except (RuntimeError, ValueError) as error:
         why = str(error).partition("\n")[0]

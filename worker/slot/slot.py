@@ -145,8 +145,8 @@ class Slot:
             lease = self._claims.take(LOOK_SECONDS) if ready else None
             if lease is not None:
                 self._begin(lease)
-            elif time.monotonic() >= self._turn_ends:
-                self._end_turn({})
+            elif (ready or self._settings.hosts > 1) and time.monotonic() >= self._turn_ends:
+                self._end_turn({})  # a process comes soon, hosts perhaps never
 
     def _begin(self, lease: Lease) -> None:
         self._news.tell(claimed(lease))

@@ -69,10 +69,11 @@ def run_dispatcher(settings: WorkerSettings, tell: Callable[[str], None] = log.i
         try:
             # From here on: Ray takes SIGTERM for itself when it starts.
             with _Signals(stop.event):
-                from brainformer.worker.tune.muster import muster  # ray is there by now
+                from brainformer.worker.tune.muster import muster, slices_wanted
 
-                muster(settings, stop.event, tell)
-                _run_until(stop, settings, client, callbacks, Console(tell))
+                with slices_wanted(settings):
+                    muster(settings, stop.event, tell)
+                    _run_until(stop, settings, client, callbacks, Console(tell))
         finally:
             ray.shutdown()
     finally:
@@ -167,9 +168,12 @@ def _run(
 
     let_go_of_resolved_futures()
 
+    # A host that is lost is nothing that the genome did, whichever of several it is.
+    died_as = Outcome.ERROR if settings.hosts == 1 else Outcome.PREEMPTED
+
     def report_death(search_id: str, lease_id: str) -> None:
         message = "the trial's actor died; see the worker's log"
-        result = Result(outcome=Outcome.ERROR, message=message)
+        result = Result(outcome=died_as, message=message)
         outbox.put(lease_id, search_id, result, wait=False)
 
     pulse = Pulse(settings.pulse_file, SystemClock())

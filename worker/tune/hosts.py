@@ -36,6 +36,7 @@ TOPOLOGY_LABEL = "ray.io/tpu-topology"
 # An actor's first answer, after Ray has started it and it has taken its cores.
 FIRST_ANSWER_SECONDS = 90.0
 LOST_SECONDS = 15.0  # without an answer
+SLICE_SECONDS = 600.0  # from a slice's first host to its last one, where machines come when wanted
 
 
 class Place(NamedTuple):
@@ -53,7 +54,7 @@ class Place(NamedTuple):
         }
 
 
-def other_places(settings: WorkerSettings, *, seconds: float) -> list[Place]:
+def other_places(settings: WorkerSettings) -> list[Place]:
     """Returns the places of the trial's other hosts; call it on the first one, in its group.
 
     Raises:
@@ -73,7 +74,7 @@ def other_places(settings: WorkerSettings, *, seconds: float) -> list[Place]:
     group = placement_group(
         [bundle(settings)] * len(selector), "STRICT_SPREAD", bundle_label_selector=selector
     )
-    if not group.wait(seconds):
+    if not group.wait(settings.wait_for_hosts or SLICE_SECONDS):
         remove_placement_group(group)
         raise EnvironmentProblem(
             f"the other {len(selector)} hosts of the slice {labels[SLICE_LABEL]} are not there, or "
@@ -193,5 +194,5 @@ def other_hosts(settings: WorkerSettings) -> Sequence[Host]:
     Raises:
         EnvironmentProblem: see `other_places`.
     """
-    places = other_places(settings, seconds=FIRST_ANSWER_SECONDS)
+    places = other_places(settings)
     return [RayHost(settings, place) for place in places]

@@ -8,18 +8,30 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import ray
+from ray.autoscaler.sdk import request_resources
 from ray.exceptions import RayError
 from ray.util.placement_group import remove_placement_group
 
 from brainformer.search.errors import BrainformerError, EnvironmentProblem
 from brainformer.worker.process.shared_folder import leave_mark, not_shared, sees
 from brainformer.worker.settings import WorkerSettings
-from brainformer.worker.tune.hosts import Place, actor_resources, other_places
-from brainformer.worker.tune.ray_session import bundle, slot_resources, whole_slices
+from brainformer.worker.tune.hosts import (
+    SLICE_SECONDS,
+    Place,
+    actor_resources,
+    other_places,
+)
+from brainformer.worker.tune.ray_session import (
+    bundle,
+    slice_bundles,
+    slot_resources,
+    whole_slices,
+)
 
 LOOK_SECONDS = 1.0  # between looks at whether to end
 TELL_SECONDS = 60.0
@@ -39,16 +51,28 @@ def muster(settings: WorkerSettings, stop: threading.Event, tell: Callable[[str]
     """
     if settings.hosts == 1:
         return
-    if whole_slices(settings):  # the first host alone would bring no slice
-        from ray.autoscaler.sdk import request_resources
-
-        request_resources(bundles=[bundle(settings)] * (settings.hosts * settings.slots))
     group = slot_resources(settings).to_placement_group()
     try:
         if _are_there(settings, group, stop, tell):
             _look(settings, Place(group, 0), stop)
     finally:
         remove_placement_group(group)
+
+
+@contextmanager
+def slices_wanted(settings: WorkerSettings) -> Iterator[None]:
+    """Has Ray's autoscaler bring the slots' TPU slices while inside.
+
+    A slot waits for a slice's first host, and one host alone brings no slice.
+    """
+    if not whole_slices(settings):
+        yield
+        return
+    request_resources(bundles=slice_bundles(settings))
+    try:
+        yield
+    finally:
+        request_resources(bundles=[])
 
 
 def _are_there(
@@ -96,26 +120,21 @@ def _look(settings: WorkerSettings, first: Place, stop: threading.Event) -> None
     task = ray.remote(look_around).options(
         **first.options(), **actor_resources(settings), max_retries=0
     )
-    seconds = settings.wait_for_hosts or ANSWER_SECONDS
-    found = _answer(task.remote(settings, seconds), seconds + 2 * ANSWER_SECONDS, stop)
+    seconds = (settings.wait_for_hosts or SLICE_SECONDS) + 2 * ANSWER_SECONDS
+    found = _answer(task.remote(settings), seconds, stop)
     if found:
         what, _, what_to_do = str(found).partition("; ")
         raise EnvironmentProblem(what, what_to_do)
 
 
-def look_around(settings: WorkerSettings, seconds: float) -> str:
-    """Returns, on the first host, what is wrong and what to do; "" if the hosts fit together.
-
-    Args:
-        settings: Of the worker.
-        seconds: Until the other hosts must be there.
-    """
+def look_around(settings: WorkerSettings) -> str:
+    """Returns, on the first host, what is wrong and what to do; "" if the hosts fit together."""
     places: list[Place] = []
     mark = None
     try:
         settings.make_folders()
         mark = leave_mark(settings.checkpoints_folder)
-        places = other_places(settings, seconds=seconds)
+        places = other_places(settings)
         looks = [
             ray.remote(sees)
             .options(**place.options(), **actor_resources(settings), max_retries=0)

@@ -36,6 +36,11 @@ def whole_slices(settings: WorkerSettings) -> bool:
     return settings.platform == "tpu" and settings.hosts > 1
 
 
+def slice_bundles(settings: WorkerSettings) -> list[dict[str, float]]:
+    """Returns what all slots together take of TPU slices, host by host."""
+    return [bundle(settings)] * (settings.hosts * settings.slots)
+
+
 def slot_resources(settings: WorkerSettings) -> Any:
     """Returns what Tune reserves for a slot: of a TPU slice its first host (see `hosts.py`)."""
     if settings.hosts == 1:

@@ -145,7 +145,7 @@ def _show_trial(trial: dict[str, Any]) -> None:
         *((words, number(measured.get(name), digits)) for words, name, digits in FIGURES),
         ("parameters", number(trial["parameters"], 0)),
         ("activated", number(trial["activated_parameters"], 0)),
-        ("mesh", _axes(measured.get("mesh"))),
+        ("mesh", _axes(measured.get("mesh"), measured.get("hosts"))),
         ("digest", trial["digest"]),
         ("model dim", str(genome.model_dim)),
     ]
@@ -157,6 +157,9 @@ def _show_trial(trial: dict[str, Any]) -> None:
     stdout().print(table(("", ""), rows))
 
 
-def _axes(mesh: dict[str, int] | None) -> str:
-    """Returns the devices along each axis of the mesh that a trial ran on."""
-    return "-" if mesh is None else " x ".join(f"{name} {size}" for name, size in mesh.items())
+def _axes(mesh: dict[str, int] | None, hosts: int | None) -> str:
+    """Returns the devices along each axis of the mesh that a trial ran on, and their hosts."""
+    if mesh is None:
+        return "-"
+    axes = " x ".join(f"{name} {size}" for name, size in mesh.items())
+    return f"{axes}, {hosts} hosts" if (hosts or 1) > 1 else axes

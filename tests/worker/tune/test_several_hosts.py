@@ -80,7 +80,7 @@ def test_a_folder_that_is_not_shared_is_named_before_anything_starts(settings, m
     monkeypatch.setattr(Group, "options", lambda self, **_: self if _ else {"placed": True})
     seen = []
     monkeypatch.setattr(muster_module, "_answer", lambda mark, *_: seen.append(mark.exists()))
-    found = look_around(settings(), 1.0)
+    found = look_around(settings())
     assert seen == [True]  # the mark was there while the others looked
     assert "host 1 of 2 cannot take part: it does not see" in found
     assert "give --checkpoints a folder on storage that all hosts" in found
@@ -126,24 +126,29 @@ def test_a_muster_finds_hosts_and_slices_and_says_what_is_missing(joined, settin
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-def test_a_killed_host_costs_an_attempt_and_the_next_one_goes_on_from_its_checkpoint(
+def test_a_host_that_is_killed_or_told_to_end_costs_an_attempt_and_the_next_one_goes_on(
     cluster, tmp_path
 ):
     shared = tmp_path / "shared"
     extra = ("--hosts", "2", "--ray-address", cluster.address, "--checkpoints", str(shared))
     with Stack(tmp_path, slots=1, runner="train", extra=(*extra, "--save-every", "0.5")) as stack:
-        search = stack.create(spec("two", trials=1, budget_seconds=5.0))
+        search = stack.create(spec("two", trials=1, budget_seconds=4.0))
         (place,) = wait_for(lambda: list(shared.glob("*/progress.json")), seconds=90)
         ranks(tmp_path)[1].kill()
-        saved = json.loads(place.read_text())
+        saved_bytes = place.read_bytes()
+        saved = json.loads(saved_bytes)
         wait_for(lambda: baseline(stack, search)["attempts"][0]["outcome"], seconds=30)
         (lost,) = baseline(stack, search)["attempts"]
         assert lost["outcome"] == "preempted"
         assert "host 1 of 2 was lost" in lost["message"]
         assert "SIGKILL" in lost["message"]
+        wait_for(lambda: place.exists() and place.read_bytes() != saved_bytes, seconds=90)
+        ranks(tmp_path)[1].send_signal(signal.SIGTERM)  # as a machine is told that it will go
         wait_for(lambda: baseline(stack, search)["status"] == "completed", seconds=90)
         trial = baseline(stack, search)
-        assert [one["outcome"] for one in trial["attempts"]] == ["preempted", "completed"]
+        told = [one["outcome"] for one in trial["attempts"]]
+        assert told == ["preempted", "preempted", "completed"]
+        assert "asked to stop after" in trial["attempts"][1]["message"]
         measured = trial["measurements"]
         assert measured["hosts"] == 2
         assert measured["mesh"] == {"data": 1, "expert": 2, "model": 1}
