@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
 from sqlalchemy import event
 
 from brainformer.search.store.contract import TrialFilter
@@ -144,6 +145,7 @@ def rows_touched(plan: dict[str, Any]) -> float:
     return max([mine, *(rows_touched(one) for one in plan.get("Plans", []))])
 
 
+@pytest.mark.slow
 def test_postgresql_touches_few_rows_of_a_long_search(postgres: PostgresServer) -> None:
     site = Site(postgres.create_with_schema())
     search_id = site.started(limits={"trials": 10**6}, population_size=50)

@@ -215,6 +215,7 @@ def test_a_leaking_genome_fails_with_the_reason(train, monkeypatch):
     assert result.measurements.validation_loss > 0
 
 
+@pytest.mark.slow
 def test_the_labelled_reproduction_of_the_paper_s_rule_is_not_failed(train):
     result = train(lease(proxy={"routing": "paper"}), recorded_steps=2)
     assert result.outcome is Outcome.COMPLETED

@@ -139,6 +139,7 @@ def test_a_copy_says_why_it_is_of_no_use(duplicate: Callable[[Searcher], Searche
             use()
 
 
+@pytest.mark.slow
 def test_a_real_tune_run_is_told_whatever_was_reported(small_cluster: None, tmp_path: Path) -> None:
     search = MemorySearch(SPEC)
     tuner = tune.Tuner(
