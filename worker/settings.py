@@ -98,13 +98,13 @@ class WorkerSettings(BaseModel):
         if self.hosts == 1:
             return self
         if self.ray_address is None:
-            raise ValueError("hosts above 1 need a Ray cluster: give ray_address")
+            raise ValueError("a trial on several hosts needs a Ray cluster: give --ray-address")
         if self.checkpoints is None:
             raise ValueError(
-                "hosts above 1 need checkpoints, a folder on storage that all of them share"
+                "a trial on several hosts needs --checkpoints, a folder on storage that they share"
             )
         if self.compile_ahead:
-            raise ValueError("compile_ahead is for trials on one host")
+            raise ValueError("--compile-ahead is for trials on one host")
         return self
 
     def make_folders(self) -> None:

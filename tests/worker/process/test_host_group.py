@@ -281,7 +281,7 @@ def test_a_host_that_does_not_see_the_mark_does_not_start(settings, tmp_path, mo
 
 def test_hosts_without_a_shared_folder_are_refused(tmp_path):
     given = {"url": "http://x", "pool": "cpu", "hosts": 2, "state_folder": tmp_path}
-    with pytest.raises(ValueError, match="need checkpoints, a folder on storage"):
+    with pytest.raises(ValueError, match="needs --checkpoints, a folder on storage"):
         WorkerSettings(**given, ray_address="x")
-    with pytest.raises(ValueError, match="give ray_address"):
+    with pytest.raises(ValueError, match="give --ray-address"):
         WorkerSettings(**given, checkpoints=tmp_path)
