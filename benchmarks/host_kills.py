@@ -1,6 +1,6 @@
 """SIGKILLs a random host of a two-host trial at random; every trial goes on and ends once.
 
-`python -m benchmarks.host_kills [--kills N] [--seed N]`
+`python -m benchmarks.host_kills [--kills N] [--seed N] [--minutes M]`
 Two Ray nodes on this machine are the hosts, a process with one CPU device is each one's share of a
 trial. Each trial is killed once, some moment after its first checkpoint. It has gone on, rather
 than begun anew, if its result has the number of steps that the checkpoint names, which the clock
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import random
 import tempfile
 import time
@@ -29,9 +30,9 @@ from tests.worker.tune.test_dispatcher import spec
 from tests.worker.waiting import wait_for
 
 TARGET_KILLS = 10
-BUDGET_SECONDS = 15.0
+BUDGET_SECONDS = 8.0
 SAVE_EVERY = 0.5
-LATEST_SECONDS = 12.0  # from the first checkpoint to the kill
+LATEST_SECONDS = 8.0  # from the first checkpoint to the kill
 PATIENCE_SECONDS = 300.0
 
 
@@ -51,13 +52,16 @@ class Kills:
         self._search = ""
         self.found: list[dict[str, Any]] = []
 
-    def run(self, kills: int) -> str:
-        """Kills so many trials and returns the search's id once it has ended."""
+    def run(self, kills: int, minutes: float) -> str:
+        """Kills so many trials, if there is time, and returns the search's id once it has ended."""
+        end = time.monotonic() + 60 * minutes
         made = spec("kills", trials=kills - 1, budget_seconds=BUDGET_SECONDS)
         self._search = self._stack.create(made)
-        while len(self.found) < kills:
+        while len(self.found) < kills and time.monotonic() < end:
             self.found.append(self._strike(len(self.found)))
             print(json.dumps(self.found[-1]), flush=True)
+        if len(self.found) < kills:
+            self._stack.http.post(f"/searches/{self._search}/stop").raise_for_status()
         self._stack.wait(self._search, seconds=PATIENCE_SECONDS)
         return self._search
 
@@ -101,14 +105,14 @@ class Kills:
         return None if trial["status"] in {"queued", "running"} else trial
 
 
-def run(kills: int, seed: int, folder: Path) -> dict[str, Any]:
+def run(kills: int, seed: int, folder: Path, minutes: float) -> dict[str, Any]:
     """Returns what came of the kills, and what is wrong with what the database holds."""
     with ray_nodes([{}, {}]) as cluster:
         extra = ("--hosts", "2", "--ray-address", cluster.address)
         extra += ("--checkpoints", str(folder / "shared"), "--save-every", str(SAVE_EVERY))
         with Stack(folder, slots=1, runner="train", extra=extra) as stack:
             strikes = Kills(stack, folder, random.Random(seed))
-            search = strikes.run(kills)
+            search = strikes.run(kills, minutes)
             trials = stack.trials(search)
     violations = []
     store = open_store(f"sqlite:///{folder / 'search.db'}")
@@ -128,9 +132,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kills", type=int, default=TARGET_KILLS)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--minutes", type=float, default=math.inf, help="then no further kill")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="host-kills-") as folder:
-        details = run(given.kills, given.seed, Path(folder))
+        details = run(given.kills, given.seed, Path(folder), given.minutes)
     found = details["found"]
     once = [one.get("outcomes") == ["preempted", "completed"] for one in found]
     resumed = sum(one.get("resumed", False) and sole for one, sole in zip(found, once, strict=True))
