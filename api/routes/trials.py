@@ -46,12 +46,13 @@ Sort = Literal[
     "-seq",
 ]
 EXPORT_PAGE = 500
+COMPARED = (TrialKind.CANDIDATE, TrialKind.CONFIRMATION, TrialKind.REPEAT)
 MOST_REPEATS = 64  # of a baseline that are averaged
 
 
 def _equal_tokens(parts: Controller, trial: TrialRecord) -> EqualTokens | None:
     """Returns a trial's loss and its pool's baseline's after the same number of tokens."""
-    if trial.pool is None or trial.kind not in (TrialKind.CANDIDATE, TrialKind.CONFIRMATION):
+    if trial.pool is None or trial.kind not in COMPARED:
         return None
     where = TrialFilter(
         statuses=(TrialStatus.COMPLETED,),

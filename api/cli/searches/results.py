@@ -173,7 +173,7 @@ def _show_trial(trial: dict[str, Any]) -> None:
         *_routing(measured),
         ("contention", _contention(measured)),
         ("same tokens", _same_tokens(trial.get("equal_tokens"))),
-        ("mesh", _axes(measured.get("mesh"))),
+        ("mesh", _axes(measured.get("mesh"), measured.get("hosts"))),
         ("digest", trial["digest"]),
         ("model dim", str(genome.model_dim)),
     ]
@@ -217,6 +217,9 @@ def _same_tokens(found: dict[str, Any] | None) -> str:
     return f"{own:.4f} against the baseline's {rival:.4f} after {found['tokens']:,} tokens"
 
 
-def _axes(mesh: dict[str, int] | None) -> str:
-    """Returns the devices along each axis of the mesh that a trial ran on."""
-    return "-" if mesh is None else " x ".join(f"{name} {size}" for name, size in mesh.items())
+def _axes(mesh: dict[str, int] | None, hosts: int | None) -> str:
+    """Returns the devices along each axis of the mesh that a trial ran on, and their hosts."""
+    if mesh is None:
+        return "-"
+    axes = " x ".join(f"{name} {size}" for name, size in mesh.items())
+    return f"{axes}, {hosts} hosts" if (hosts or 1) > 1 else axes
