@@ -226,18 +226,18 @@ def test_a_pool_that_an_open_search_waits_for_can_be_retired_unseen(site: Site) 
 
 
 def test_a_pool_that_comes_back_finishes_its_baseline_and_works(site: Site) -> None:
-    search_id = site.create(baseline_repeats=3)
-    site.finish(claim(site, "h200"), 3.0)
+    search_id = site.create(baseline_repeats=4)
     claim(site, "h200")
-    for _ in range(2):  # retired and back, twice
+    for _ in range(2):  # retired and back, twice, with a run between
+        site.finish(claim(site, "h200"), 3.0)
         retire(site)
         assert site.store.pools.bring_back("h200", actor=ME).retired_at is None
     while (lease := claim(site, "h200")).kind is TrialKind.BASELINE:
         site.finish(lease, 3.0)
     (baseline,) = site.store.baselines(search_id)
-    assert (baseline.repeats, baseline.failure) == (3, "")
+    assert (baseline.repeats, baseline.failure) == (4, "")
     done = site.trials(search_id, statuses=(TrialStatus.COMPLETED,))
-    assert sorted(one.repeat for one in done if one.repeat is not None) == [0, 1, 2]
+    assert sorted(one.repeat for one in done if one.repeat is not None) == [0, 1, 2, 3]
     check_everything(site.store, search_id)
 
 
@@ -254,6 +254,23 @@ def test_confirmations_given_up_are_wanted_again_when_the_pool_comes_back(site: 
     site.store.change_status(search_id, SearchStatus.RUNNING, actor=ME)
     run_out(site, "h200")
     assert site.store.best(search_id).repeats >= 2
+    assert site.status(search_id) is SearchStatus.COMPLETED
+
+
+def test_confirmations_cut_off_by_a_retirement_use_up_none_of_the_race(site: Site) -> None:
+    raced = {"confirmations": 1, "confirmation_repeats": 1}  # four runs at most
+    search_id = site.create(limits={"trials": 1}, **raced)
+    site.finish(claim(site, "h200"), 3.0)
+    site.finish(claim(site, "h200"), 2.0)
+    site.store.change_status(search_id, SearchStatus.PAUSED, actor=ME)
+    for _ in range(6):
+        retire(site)
+        site.store.pools.bring_back("h200", actor=ME)
+        site.store.change_status(search_id, SearchStatus.RUNNING, actor=ME)
+        site.store.change_status(search_id, SearchStatus.PAUSED, actor=ME)
+    site.store.change_status(search_id, SearchStatus.RUNNING, actor=ME)
+    run_out(site, "h200")
+    assert site.store.best(search_id).confirmed
     assert site.status(search_id) is SearchStatus.COMPLETED
 
 
