@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from sqlalchemy import bindparam, select, update
+from sqlalchemy import bindparam, exists, func, select, update
 
 from brainformer.search.sql.connection.database import Transaction
 from brainformer.search.sql.connection.tables import UNENDED, baselines, searches, trials
@@ -45,12 +45,16 @@ OPEN_ON = (
     )
     .order_by(trials.c.number)
 )
-HAVE_TRIALS = (
-    select(trials.c.search_id)
-    .join(searches, searches.c.id == trials.c.search_id)
-    .where(UNENDED, trials.c.pool == bindparam("pool"))
-    .where(trials.c.status.in_([one.value for one in OPEN]))
-    .distinct()
+# Search by search, and by status: of a pool's trials next to all have ended. Planners do not know
+# that, so the pool is said in a form that no index has.
+HAVE_TRIALS = select(searches.c.id.label("search_id")).where(
+    UNENDED,
+    searches.c.queued + searches.c.running > 0,
+    exists().where(
+        trials.c.search_id == searches.c.id,
+        trials.c.status.in_([one.value for one in OPEN]),
+        func.coalesce(trials.c.pool, "") == bindparam("pool"),
+    ),
 )
 HAVE_BASELINES = (
     select(baselines.c.search_id)

@@ -116,7 +116,7 @@ def _consequences(left: dict[str, Any]) -> str:
         (left["put_back"], "{} back in the queue", "candidate"),
         (
             left["moved"],
-            f"{{}} moved to pool {left['to']}, run there from the first",
+            f"{{}} moved to pool {left['to']}, from the first repeat on",
             "confirmation",
         ),
         (left["given_up"], "{} given up", "trial"),

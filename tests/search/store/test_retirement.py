@@ -164,6 +164,18 @@ def test_a_candidate_that_nobody_is_left_to_run_does_not_hold_the_search(site: S
     check_everything(site.store, search_id)
 
 
+def test_a_search_whose_hours_run_out_without_a_pool_ends(site: Site) -> None:
+    search_id = site.create(limits={"hours": 1})
+    site.finish(claim(site, "h200"), 3.0)
+    site.finish(claim(site, "h200"), 2.0)
+    claim(site, "h200")
+    (left,) = retire(site)
+    assert (left.status, left.put_back) == (SearchStatus.RUNNING, 1)
+    site.clock.advance(3601)
+    site.store.reap()
+    assert site.status(search_id) is SearchStatus.COMPLETED
+
+
 def test_a_stopping_search_does_not_wait_for_what_runs_there(site: Site) -> None:
     search_id = two_pools(site)
     claim(site, "h200")
