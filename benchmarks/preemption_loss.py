@@ -13,8 +13,10 @@ trains anything twice takes that much longer.
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -48,12 +50,16 @@ class Loss(NamedTuple):
         moment: Seconds from the claim to SIGTERM.
         message: What the first attempt ended with.
         occupied: Seconds that all attempts together held the slot.
-        steps: Trained in the end.
+        trained: Steps of the first attempt.
+        kept: Of them, those in the checkpoint that it left.
+        steps: Of the whole trial.
     """
 
     moment: float
     message: str
     occupied: float
+    trained: int
+    kept: int
     steps: int
 
 
@@ -65,9 +71,15 @@ class Worker:
         cores = sorted(os.sched_getaffinity(0))
         command = ["taskset", "-c", str(cores[number % len(cores)]), *CLI, "worker"]
         command += ["--pool", self.pool, "--slots", "1", "--url", url]
-        self._command = [*command, "--state-folder", str(folder / self.pool)]
+        self._state = folder / self.pool
+        self._command = [*command, "--state-folder", str(self._state)]
         self._log = folder / f"{self.pool}.log"
         self._process: subprocess.Popen[bytes] | None = None
+
+    def kept_steps(self) -> int:
+        """Returns the steps in the checkpoint that is there; 0 without one."""
+        found = list((self._state / "checkpoints").glob("*/progress.json"))
+        return max((int(json.loads(one.read_text())["steps"]) for one in found), default=0)
 
     def start(self) -> None:
         """Starts it, whose last process has ended."""
@@ -126,7 +138,7 @@ def preempt(worker: Worker, rest: Rest, moment: float) -> Loss:
     time.sleep(max(0.0, claimed + moment - time.time()))
     moment = time.time() - claimed
     worker.terminate()
-    number = running["number"]
+    kept, number = worker.kept_steps(), running["number"]
     worker.start()
     wait_for(lambda: len(rest.trials(worker.pool, "completed")) > before)
     (ended,) = [one for one in rest.trials(worker.pool, "completed") if one["number"] == number]
@@ -135,6 +147,8 @@ def preempt(worker: Worker, rest: Rest, moment: float) -> Loss:
         round(moment, 2),
         first["message"],
         round(occupied(rest, number), 2),
+        int((re.search(r"after (\d+) steps", first["message"]) or [0, 0])[1]),
+        kept,
         int(ended["measurements"]["steps"]),
     )
 
@@ -201,12 +215,12 @@ def main() -> None:
         found = [one.result() for one in running]
     quiet = [seconds for undisturbed, _ in found for seconds in undisturbed]
     rows = sorted(
-        (loss.moment, loss.message, round((loss.occupied - mean(undisturbed)) / options.budget, 4))
+        (loss, round((loss.occupied - mean(undisturbed)) / options.budget, 4))
         for undisturbed, losses in found
         for loss in losses
     )
     tell(quiet, rows)
-    worst = max(share for *_, share in rows)
+    worst = max(share for _, share in rows)
     report(
         name="preemption-loss",
         value=round(100 * worst, 2),
@@ -216,22 +230,22 @@ def main() -> None:
         details={
             "budget_seconds": options.budget,
             "undisturbed_seconds": [round(one, 2) for one in quiet],
-            "mean_percent": round(100 * mean(share for *_, share in rows), 2),
+            "mean_percent": round(100 * mean(share for _, share in rows), 2),
+            "steps_trained_twice": sum(loss.trained - loss.kept for loss, _ in rows),
             "moments": [
-                {"seconds": moment, "ended": message, "lost_percent": round(100 * share, 2)}
-                for moment, message, share in rows
+                {**loss._asdict(), "lost_percent": round(100 * share, 2)} for loss, share in rows
             ],
         },
         keep=not options.trying,
     )
 
 
-def tell(quiet: list[float], rows: list[tuple[float, str, float]]) -> None:
+def tell(quiet: list[float], rows: list[tuple[Loss, float]]) -> None:
     """Prints the table."""
     print(f"undisturbed: {', '.join(f'{one:.1f} s' for one in quiet)}")
     print(f"{'SIGTERM after':>14}{'lost of the budget':>20}  the first attempt")
-    for moment, message, share in rows:
-        print(f"{moment:>12.1f} s{share:>19.2%}  {message}")
+    for loss, share in rows:
+        print(f"{loss.moment:>12.1f} s{share:>19.2%}  {loss.message}; {loss.kept} kept")
 
 
 if __name__ == "__main__":
