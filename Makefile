@@ -17,11 +17,11 @@ serve: $(VENV)/worker.installed ## the controller alone, on http://127.0.0.1:870
 	@$(BIN)/brainformer serve
 
 test: $(VENV)/dev.installed browser deploy-tools ## the whole suite but the cases marked slow
-	$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile
+	$(BIN)/python -m pytest -m "not slow" -n 3 --dist loadfile
 
 test-slow: $(VENV)/dev.installed $(VENV)/libtpu.installed browser deploy-tools ## the cases marked slow; CI runs them too
 	TPU_LIBRARY_PATH=$(CURDIR)/$(VENV)/libtpu/libtpu/libtpu.so \
-	  $(BIN)/python -m pytest -m "slow and not images"
+	  $(BIN)/python -m pytest -m "slow and not images" -n 2 --dist loadfile
 
 test-images: $(VENV)/dev.installed ## build the images and train in them (root on Debian); CI does too
 	@.ci/install-image-tools

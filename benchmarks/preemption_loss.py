@@ -30,7 +30,7 @@ from pathlib import Path
 from statistics import mean
 from typing import Any, NamedTuple
 
-import httpx
+import httpx2
 
 from benchmarks.report import report
 from tests.api.controller_process import controller_process
@@ -97,7 +97,7 @@ class Rest:
     """What the controller knows of the search."""
 
     def __init__(self, url: str, search_id: str) -> None:
-        self._http = httpx.Client(base_url=f"{url}/api/v1", timeout=60, trust_env=False)
+        self._http = httpx2.Client(base_url=f"{url}/api/v1", timeout=60, trust_env=False)
         self._search = f"/searches/{search_id}"
 
     def trials(self, pool: str, status: str) -> list[dict[str, Any]]:
@@ -181,7 +181,7 @@ def search(folder: Path, repeats: int, budget: float) -> Iterator[tuple[str, str
     spec["proxy"] |= {"clock": "wall"}
     spec |= {"lease_seconds": LEASE_SECONDS, "max_attempts": 10, "baseline": "glam"}
     with controller_process(f"sqlite:///{folder / 'search.db'}", log_level="warning") as one:
-        made = httpx.post(f"{one.url}/api/v1/searches", json=spec, trust_env=False)
+        made = httpx2.post(f"{one.url}/api/v1/searches", json=spec, trust_env=False)
         if not made.is_success:
             raise ValueError(made.text)
         yield one.url, str(made.json()["id"])

@@ -18,7 +18,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 
 from benchmarks.chaos_stage import Controller, Proxy, wait_for
 from benchmarks.report import report
@@ -129,13 +129,13 @@ class Site:
 
     def get(self, path: str) -> dict[str, Any]:
         """Returns the controller's answer to a question."""
-        answer = httpx.get(f"{self.controller.url}/api/v1{path}", timeout=60, trust_env=False)
+        answer = httpx2.get(f"{self.controller.url}/api/v1{path}", timeout=60, trust_env=False)
         return dict(answer.raise_for_status().json())
 
     def post(self, path: str, body: object) -> dict[str, Any]:
         """Returns the controller's answer to an order."""
         url = f"{self.controller.url}/api/v1{path}"
-        answer = httpx.post(url, json=body, timeout=60, trust_env=False)
+        answer = httpx2.post(url, json=body, timeout=60, trust_env=False)
         return dict(answer.raise_for_status().json())
 
     def note(self, what: str) -> None:

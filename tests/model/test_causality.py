@@ -48,6 +48,7 @@ layers = st.one_of(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=4, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
 @given(st.lists(layers, min_size=1, max_size=4), st.integers(0, 100))
 def test_no_random_genome_sees_later_tokens_or_other_rows(genome, seed):

@@ -96,6 +96,7 @@ def test_logits_equal_the_searched_model_s(layers: list[dict[str, Any]], tmp_pat
     assert float(loss) == pytest.approx(float(wanted), rel=1e-5)
 
 
+@pytest.mark.slow
 def test_a_gradient_reaches_every_parameter(tmp_path: Path) -> None:
     _, theirs, module = pair(BLOCKS["expert choice"], tmp_path)
     tokens = jax.random.randint(jax.random.key(2), (8, 25), 0, PROXY.vocab_size, jnp.int32)

@@ -43,6 +43,7 @@ def model():
     return build_model(small_config(*LAYERS), key=jax.random.key(0))
 
 
+@pytest.mark.slow
 def test_greedy_tokens_are_the_likeliest_of_the_full_forward_pass(model):
     prompts = random_tokens(model.config)[:2, :4]
 
@@ -53,6 +54,7 @@ def test_greedy_tokens_are_the_likeliest_of_the_full_forward_pass(model):
     assert jnp.array_equal(tokens[:, 4:], jnp.argmax(logits[:, 3:-1], axis=-1))
 
 
+@pytest.mark.slow
 def test_padding_and_batch_mates_change_nothing(model):
     prompts = random_tokens(model.config)[:3, :6]
     lengths = jnp.array([2, 6, 4])

@@ -36,6 +36,7 @@ def eight_devices(*cases):
     return json.loads(run.stdout.splitlines()[-1])
 
 
+@pytest.mark.slow
 def test_eight_devices_equal_one():
     results = eight_devices(
         "attention-all-1", "expert_choice-all-1", "expert_choice-all-8", "feed_forward-all-1"
@@ -107,6 +108,7 @@ def test_mesh_that_is_not_the_devices_is_refused(sizes):
         make_mesh(**sizes, devices=jax.devices()[:1])
 
 
+@pytest.mark.slow
 def test_groups_of_rows_route_apart():
     together = small_config(ATTENTION, moe("expert_choice"), blocks=1)
     apart = replace(together, expert_groups=2)

@@ -52,6 +52,7 @@ def test_zoo_genome_trains(name):
     assert losses[-1] < losses[0] - 0.1, losses
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["glam", "brainformer_1_approximation"])
 def test_zoo_genome_trains_in_bfloat16(name):
     genome = zoo_genome(name, load_preset("nano"))

@@ -55,6 +55,7 @@ def test_the_folder_that_is_missing_is_named(brainformer, words, option) -> None
     assert option in err
 
 
+@pytest.mark.slow
 def test_folders_given_by_options_suffice(brainformer, tmp_path: Path) -> None:
     assert brainformer("token", "list", "--database", f"sqlite:///{tmp_path}/a.db") == (0, "")
     assert brainformer("data", "list", "--folder", "sets")[0] == 0

@@ -64,7 +64,7 @@ def test_one_figure_for_the_best_and_it_comes_from_fresh_runs(watched, site, wor
     worker.finish_next([1.6, 1.61, 1.59], kind="confirmation")
     expect(page.locator("#best-figure")).to_have_text("+0.400 ± 0.010")
     expect(page.locator("#search-answer")).to_contain_text("mean ± sd of 3 fresh runs")
-    expect(page.locator("#search-answer")).to_contain_text("over 99 % sure")
+    expect(page.locator("#search-answer")).to_contain_text("over 99% sure")
     expect(page.locator("#chart-fitness .confirmed-label")).to_contain_text("+0.400")
     expect(page.locator("#chart-fitness .chart-message")).to_contain_text("3 fresh runs")
     number = worker.http.get(f"/searches/{search}/best").json()["trial"]["number"]
@@ -90,7 +90,7 @@ def test_two_pools_are_each_relative_to_their_own_baseline(watched, site, worker
     page = open_search(watched, site, search)
     wait_for_plot(watched, "population", [*slow, best])
     expect(page.locator("#search-answer")).to_contain_text("+0.200")
-    expect(page.locator("#search-answer")).to_contain_text("20 % faster than the rival (4.00 ms")
+    expect(page.locator("#search-answer")).to_contain_text("20% faster than the rival (4.00 ms")
     for number in base:
         row = page.locator(f".grid-row[data-number='{number}']")
         expect(row.locator(".strong")).to_have_text("+0.000")

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
 from sqlalchemy import event
 
 from brainformer.search.store.contract import TrialFilter
@@ -39,6 +40,11 @@ FILTERS: dict[str, dict[str, Any]] = {
     "candidates": {"kinds": [TrialKind.CANDIDATE]},
     "baselines": {"kinds": [TrialKind.BASELINE]},
     "pool": {"pool": "cpu"},
+    "baselines of a pool that completed": {
+        "kinds": [TrialKind.BASELINE],
+        "statuses": [TrialStatus.COMPLETED],
+        "pool": "cpu",
+    },
 }
 Calls = dict[str, Callable[[], object]]
 
@@ -144,6 +150,7 @@ def rows_touched(plan: dict[str, Any]) -> float:
     return max([mine, *(rows_touched(one) for one in plan.get("Plans", []))])
 
 
+@pytest.mark.slow
 def test_postgresql_touches_few_rows_of_a_long_search(postgres: PostgresServer) -> None:
     site = Site(postgres.create_with_schema())
     search_id = site.started(limits={"trials": 10**6}, population_size=50)

@@ -113,6 +113,7 @@ def test_a_probe_that_hangs_is_given_up(monkeypatch):
     assert (code, complaint) == (1, "no answer within 0.2 s")
 
 
+@pytest.mark.slow
 def test_the_command_examines_this_machine(tmp_path):
     command = [sys.executable, "-P", "-m", "brainformer.api.cli.main", "doctor", "--json"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=170, check=True)

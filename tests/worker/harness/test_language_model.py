@@ -58,6 +58,7 @@ def test_a_score_is_the_models_own_loss(model: LanguageModel, folder: Path) -> N
     assert -score.log_likelihood / (len(tokens) - 1) == pytest.approx(float(loss), rel=1e-5)
 
 
+@pytest.mark.slow
 def test_neither_batch_mates_nor_padding_change_a_score(model: LanguageModel) -> None:
     tokens = model.encode(TEXT)
     rows = [
@@ -82,6 +83,7 @@ def test_a_text_of_several_windows_is_the_sum_of_them(model: LanguageModel) -> N
     assert whole.log_likelihood == pytest.approx(summed, abs=1e-3)
 
 
+@pytest.mark.slow
 def test_greedy_is_what_would_be_generated(model: LanguageModel) -> None:
     prompt = model.encode("def main(")
     (said,) = model.continue_greedily([prompt], 6)
@@ -91,6 +93,7 @@ def test_greedy_is_what_would_be_generated(model: LanguageModel) -> None:
     assert scores[0].log_likelihood > scores[1].log_likelihood
 
 
+@pytest.mark.slow
 def test_prompts_of_any_length_are_continued_as_each_alone(model: LanguageModel) -> None:
     prompts = [model.encode(text) for text in ("d", "def main", TEXT, "import ", "print('h")]
     steps = 9

@@ -166,6 +166,7 @@ def test_no_process_outlives_the_slot_that_started_it(tmp_path):
     wait_for(lambda: not child.is_running())
 
 
+@pytest.mark.slow
 def test_a_trial_trains_on_its_own_cores_only(start):
     process = start(runner="train")
     result = run(process)

@@ -26,6 +26,7 @@ def programs(settings):
     }
 
 
+@pytest.mark.slow
 def test_the_trial_loads_what_was_compiled_ahead_on_other_cores(settings):
     ahead = CompileAhead(settings)
     training = TrainingProcess(settings, lambda _: Directive(action="continue"))

@@ -37,6 +37,7 @@ def test_a_trial_on_a_mesh_has_the_losses_of_one_device_and_goes_on_there():
     assert max(results.values()) < TOLERANCE, results
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_a_whole_trial_uses_all_devices_and_records_its_mesh():
     results = eight_devices("trial", "refused")

@@ -96,6 +96,7 @@ def test_an_evaluation_in_pieces_gives_the_losses_of_the_whole_bit_for_bit():
     np.testing.assert_array_equal(pieces.evaluate(state, tokens), whole.evaluate(state, tokens))
 
 
+@pytest.mark.slow
 def test_an_evaluation_compiles_where_xla_no_longer_knows_an_option(monkeypatch):
     unknown = {**SMALL_PROGRAM_OPTIONS, "xla_cpu_option_of_another_release": True}
     monkeypatch.setattr(evaluation_program, "SMALL_PROGRAM_OPTIONS", unknown)

@@ -61,17 +61,20 @@ export class Pointer {
     if (event.button !== 0 || !event.isPrimary) return;
     if (event.target.closest("button, a, details")) return;
     this.start = this.place(event);
+    // What a click means is what lay there when it began: the page may move under a still pointer.
+    this.press = { mark: this.nearest(this.start), at: [event.clientX, event.clientY] };
     if (event.pointerType !== "touch") this.frame.area.setPointerCapture(event.pointerId);
   }
 
   released(event) {
     if (!this.start) return;
-    const [from, end] = [this.start, this.place(event)];
+    const { start, press } = this;
+    const [across, down] = [event.clientX - press.at[0], event.clientY - press.at[1]];
     this.cancel();
-    if (this.onStretch && this.area() && event.pointerType !== "touch" && Math.abs(end[0] - from[0]) > DRAG) {
-      this.onStretch(Math.min(from[0], end[0]), Math.max(from[0], end[0]));
-    } else if (Math.hypot(end[0] - from[0], end[1] - from[1]) <= 2 * DRAG) {
-      this.nearest(end)?.open?.();
+    if (this.onStretch && this.area() && event.pointerType !== "touch" && Math.abs(across) > DRAG) {
+      this.onStretch(Math.min(start[0], start[0] + across), Math.max(start[0], start[0] + across));
+    } else if (Math.hypot(across, down) <= 2 * DRAG) {
+      press.mark?.open?.();
     }
   }
 

@@ -106,6 +106,7 @@ def test_a_huge_row_among_small_ones_takes_bounded_memory(tmp_path):
     assert mebibytes < 1000
 
 
+@pytest.mark.slow
 def test_a_value_that_many_rows_share_is_in_memory_for_few_of_them(tmp_path):
     shared = pyarrow.DictionaryArray.from_arrays(
         pyarrow.array([0] * 1000, pyarrow.int32()), pyarrow.array(["a" * 10_000_000])
