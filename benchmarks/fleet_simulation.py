@@ -7,6 +7,7 @@ receipt. Then as many trials as possible are pushed through, each of no length a
 second is the most that the controller takes, whatever the trials' length.
 
     python -m benchmarks.fleet_simulation                       the three fleets that have a bar
+    python -m benchmarks.fleet_simulation --fleet 10000         one of them, in eight minutes
     python -m benchmarks.fleet_simulation --sweep               up to 10,000 workers, 5,000 searches
     python -m benchmarks.fleet_simulation --workers 500 --budget 30 --searches 10 --seconds 60
 """
@@ -15,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import resource
 import subprocess
 import sys
 import tempfile
@@ -22,7 +24,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +33,7 @@ import psutil
 from sqlalchemy import create_engine, func, select, update
 
 from benchmarks.report import report
+from brainformer.api.connections import RESERVED_FILES
 from brainformer.search.spec import SearchSpec
 from brainformer.search.sql.connection.tables import searches, trials
 from brainformer.search.sql.store import SqlStore, open_store
@@ -54,6 +57,7 @@ class Fleet:
     seconds: float = 240.0
     claim_bar_ms: float | None = None
     used_bar: float | None = None
+    ramp_seconds: float | None = None
 
     @property
     def name(self) -> str:
@@ -63,14 +67,14 @@ class Fleet:
     @property
     def ramp(self) -> float:
         """Seconds over which the workers start."""
-        return max(10.0, self.workers / 60)
+        return self.ramp_seconds or max(10.0, self.workers / 60)
 
 
-BARS = (
-    Fleet(1_000, 60, claim_bar_ms=200, used_bar=0.99),
-    Fleet(10_000, 600, claim_bar_ms=200, used_bar=0.99),
-    Fleet(100, 60, searches=1_000, seconds=120, claim_bar_ms=50),
-)
+BARS = {
+    "1000": Fleet(1_000, 60, claim_bar_ms=200, used_bar=0.99),
+    "10000": Fleet(10_000, 600, claim_bar_ms=200, used_bar=0.99),
+    "searches": Fleet(100, 60, searches=1_000, seconds=120, claim_bar_ms=50),
+}
 SWEEP = (
     *(Fleet(count, 60, seconds=120) for count in (10, 100, 1_000)),
     Fleet(10_000, 600, seconds=120),
@@ -80,9 +84,7 @@ SWEEP = (
 
 def main() -> None:
     options = _options()
-    fleets = SWEEP if options.sweep else BARS
-    if options.workers:
-        fleets = (Fleet(options.workers, options.budget, options.searches, options.seconds),)
+    fleets = fleets_of(options)
     rows = []
     for fleet in fleets:
         rows.append(simulate(fleet, options))
@@ -104,6 +106,16 @@ def main() -> None:
         },
         keep=not options.trying,
     )
+
+
+def fleets_of(options: argparse.Namespace) -> tuple[Fleet, ...]:
+    """Returns the fleets that are asked for."""
+    if options.workers:
+        own = Fleet(options.workers, options.budget, options.searches, options.seconds)
+        return (replace(own, ramp_seconds=options.ramp),)
+    if options.fleet:
+        return (BARS[options.fleet],)
+    return SWEEP if options.sweep else tuple(BARS.values())
 
 
 def simulate(fleet: Fleet, options: argparse.Namespace) -> dict[str, Any]:
@@ -128,10 +140,15 @@ def simulate(fleet: Fleet, options: argparse.Namespace) -> dict[str, Any]:
 
 def limits(fleet: Fleet) -> dict[str, int | str]:
     """Returns the settings of a controller that turns none of the fleet's workers away."""
-    connections = 2 * fleet.workers + 1_000
+    wanted = fleet.workers + 1_000  # a worker asks one thing at a time
+    able = resource.getrlimit(resource.RLIMIT_NOFILE)[1] - RESERVED_FILES
+    connections = min(wanted, able)
+    if connections < fleet.workers + PUSHERS:
+        raise SystemExit(f"{fleet.workers} workers need {wanted} open files (ulimit -Hn)")
     return {
         "claims_per_second": 1_000_000,
         "max_connections": connections,
+        "max_connections_per_client": connections,
         "max_waiting_claims": connections,
         "log_level": "warning",
     }
@@ -338,7 +355,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--database", choices=["postgresql", "sqlite"], default="postgresql")
     parser.add_argument("--controllers", type=int, default=1)
     parser.add_argument("--sweep", action="store_true")
+    parser.add_argument("--fleet", choices=BARS, help="only this one of those that have a bar")
     parser.add_argument("--workers", type=int)
+    parser.add_argument("--ramp", type=float, help="seconds over which --workers start")
     parser.add_argument("--budget", type=float, default=60)
     parser.add_argument("--searches", type=int, default=1)
     parser.add_argument("--seconds", type=float, default=120)

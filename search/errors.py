@@ -19,7 +19,8 @@ BrainformerError
 │   ├── IdempotencyMismatch
 │   ├── IdempotencyInFlight
 │   ├── DataMismatch
-│   └── VersionSkew
+│   ├── VersionSkew
+│   └── PoolRetired              a worker of a pool that was retired asks for work
 ├── SpaceExhausted               every genome within reach has been tried
 ├── TrainingDiverged             a loss is no longer finite
 ├── StorageError                 the database cannot serve requests (search/storage_errors.py)
@@ -248,6 +249,18 @@ class VersionSkew(Conflict):
             f"worker {worker} does not fit controller {controller}: both must be of one minor "
             f"version; install brainformer-search=={release}.* for the worker, or bring the "
             "controller to the worker's version"
+        )
+
+
+class PoolRetired(Conflict):
+    """A pool that was retired gets no work."""
+
+    code = "pool_retired"
+
+    def __init__(self, pool: str) -> None:
+        super().__init__(
+            f"pool {pool} was retired and gets no more trials; if it is back for good, run "
+            f"'brainformer pool retire {pool} --return', otherwise stop its workers"
         )
 
 

@@ -55,6 +55,7 @@ EXAMPLES: dict[str, str] = {
     "pool show": "brainformer pool show cpu",
     "pool drain": "brainformer pool drain cpu",
     "pool resume": "brainformer pool resume cpu",
+    "pool retire": "brainformer pool retire cpu",
     "token create": "brainformer token create laptop-worker --scope worker --days 30",
     "token adopt": "brainformer token adopt chart --scope worker --secret-file /run/secrets/token",
     "token list": "brainformer token list",

@@ -14,7 +14,13 @@ from brainformer.api.cli.terminal.address import DEFAULT_URL
 from brainformer.api.cli.terminal.controller_client import ControllerClient
 from brainformer.api.client.search import Search
 from brainformer.search.spec import SearchSpec, parse_spec, read_spec_file
-from brainformer.search.store.records import PoolRecord, SearchRecord, WorkerRecord
+from brainformer.search.store.records import (
+    PoolDetail,
+    PoolRecord,
+    PoolRetirement,
+    SearchRecord,
+    WorkerRecord,
+)
 
 PAGE = 100
 
@@ -92,6 +98,22 @@ class Client:
     def pools(self) -> list[PoolRecord]:
         """Returns the kinds of hardware that have worked here."""
         return [PoolRecord.model_validate(one) for one in self._rest.get("/pools")["items"]]
+
+    def retire_pool(self, pool: str) -> PoolRetirement:
+        """Takes a pool that will not come back out of every open search.
+
+        Raises:
+            NotFound: no worker has claimed for it, and no open search names it.
+        """
+        return PoolRetirement.model_validate(self._rest.post(f"/pools/{pool}/retire"))
+
+    def return_pool(self, pool: str) -> PoolDetail:
+        """Gives a retired pool work again, in the searches that are still open.
+
+        Raises:
+            NotFound: no worker has claimed for it.
+        """
+        return PoolDetail.model_validate(self._rest.post(f"/pools/{pool}/return"))
 
     def close(self) -> None:
         """Closes the connections; searches that came from it can no longer be asked."""

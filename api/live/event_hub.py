@@ -27,6 +27,8 @@ WORK_EVENTS = frozenset(
     {
         EventKind.BASELINE_READY,
         EventKind.POOL_RESUMED,
+        EventKind.POOL_RETIRED,  # it finds out that it may give up
+        EventKind.POOL_RETURNED,
         EventKind.SEARCH_CREATED,
         EventKind.SEARCH_LIMITS,
         EventKind.SEARCH_STATUS,

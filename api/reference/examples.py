@@ -42,7 +42,9 @@ POOL: dict[str, Any] = {
     "running": 2,
     "last_seen": "2026-11-24T08:00:00Z",
     "drained_at": None,
+    "retired_at": None,
 }
+RETIRED: dict[str, Any] = {"workers": 0, "running": 0, "retired_at": "2026-11-24T08:01:00Z"}
 POOL_DETAIL: dict[str, Any] = POOL | {
     "devices": ["cpu"],
     "attempts_last_hour": 57,
@@ -117,6 +119,23 @@ ANSWERS: Mapping[str, dict[str, Any]] = MappingProxyType(
         "get_pool": POOL_DETAIL,
         "drain_pool": POOL_DETAIL | {"drained_at": "2026-11-24T08:01:00Z"},
         "resume_pool": POOL_DETAIL,
+        "retire_pool": {
+            "pool": POOL_DETAIL | RETIRED,
+            "searches": [
+                {
+                    "search_id": "laptop-1",
+                    "name": "laptop",
+                    "kind": "search",
+                    "status": "running",
+                    "reason": "",
+                    "put_back": 2,
+                    "given_up": 1,
+                    "moved": 3,
+                    "to": "h200",
+                }
+            ],
+        },
+        "return_pool": POOL_DETAIL,
         "create_token": {
             "token": {
                 "id": 1,

@@ -9,7 +9,7 @@ is decided, or the limit is spent (Even-Dar et al., 2006; Maron and Moore, 1997)
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from brainformer.search.estimates.comparison import (
@@ -83,7 +83,11 @@ class Race:
     """A race among finalists, each compared with its own pool's rival."""
 
     def __init__(
-        self, finalists: Mapping[int, Runs], rivals: Mapping[str, Losses], rules: RaceRules
+        self,
+        finalists: Mapping[int, Runs],
+        rivals: Mapping[str, Losses],
+        rules: RaceRules,
+        closed: Collection[str] = (),
     ) -> None:
         """Takes all runs that have ended.
 
@@ -91,10 +95,12 @@ class Race:
             finalists: By trial number.
             rivals: The rival's fresh runs on each pool, in order of repeat.
             rules: The race's.
+            closed: Pools on which nothing can be run any more; what ended there counts.
         """
         self._finalists = finalists
         self._rivals = rivals
         self._rules = rules
+        self._closed = frozenset(closed)
 
     def state(self) -> RaceState:
         """Returns where the race stands; call it when everything wanted before has ended."""
@@ -106,9 +112,10 @@ class Race:
             return RaceState(leader, frozenset(), first, over=False)
         undecided, dropped = self._undecided(leader), self.dropped
         left = self._rules.limit - self._spent()
-        if left <= 0 or (not undecided and self._decided(leader)):
+        wanted = self._next(leader, undecided)
+        if left <= 0 or not wanted or (not undecided and self._decided(leader)):
             return RaceState(leader, dropped, (), over=True)
-        return RaceState(leader, dropped, self._next(leader, undecided)[:left], over=False)
+        return RaceState(leader, dropped, wanted[:left], over=False)
 
     @property
     def leader(self) -> int | None:
@@ -148,6 +155,10 @@ class Race:
         runs = self._finalists[finalist]
         return gain_interval(runs.losses, self._rival_of(runs), level=level)
 
+    def pool_of(self, finalist: int) -> str:
+        """Returns the pool that a finalist's fresh runs count on."""
+        return self._finalists[finalist].pool
+
     def finalist_runs(self, finalist: int) -> int:
         """Returns how many fresh runs of a finalist have ended."""
         return len(self._finalists[finalist].losses)
@@ -183,14 +194,14 @@ class Race:
         """
         rivals = [
             Wanted(pool)
-            for pool in sorted({runs.pool for runs in self._finalists.values()})
+            for pool in sorted({runs.pool for runs in self._finalists.values()} - self._closed)
             for _ in range(self._rules.repeats - len(self._rivals.get(pool, ())))
         ]
         wanted = [
             Wanted(runs.pool, one)
             for repeat in range(self._rules.repeats)
             for one, runs in self._finalists.items()
-            if len(runs.losses) <= repeat
+            if len(runs.losses) <= repeat and runs.pool not in self._closed
         ]
         left = max(0, self._rules.limit - self._spent())
         return (*rivals, *wanted[:left]) if wanted[:left] else ()
@@ -232,4 +243,5 @@ class Race:
         if len(self._rival_of(ahead)) <= len(ahead.losses):
             wanted.append(Wanted(ahead.pool))
         challengers = sorted(undecided, key=lambda one: (-undecided[one], one))
-        return (*wanted, *(Wanted(self._finalists[one].pool, one) for one in challengers))
+        wanted += [Wanted(self._finalists[one].pool, one) for one in challengers]
+        return tuple(one for one in wanted if one.pool not in self._closed)

@@ -9,14 +9,16 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable, Mapping
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from sqlalchemy import bindparam, exists, func, select
 
-from brainformer.search.errors import NotFound
+from brainformer.search.errors import Conflict, InvalidSpec, NotFound, PoolRetired
+from brainformer.search.spec import SearchSpec
 from brainformer.search.sql.connection.database import Transaction
-from brainformer.search.sql.connection.tables import events, workers
+from brainformer.search.sql.connection.tables import UNENDED, events, searches, workers
 from brainformer.search.sql.rows.table_rows import EventRow
+from brainformer.search.sql.rows.values import read_spec
 from brainformer.search.sql.tokens import audit_action
 from brainformer.search.store.actor import Actor
 from brainformer.search.trials.events import EventKind
@@ -28,63 +30,177 @@ NEWS = (
 )
 NEWEST = select(func.max(events.c.seq)).where(events.c.search_id.is_(None))
 KNOWN = select(exists().where(workers.c.pool == bindparam("pool")))
-PoolChange: TypeAlias = Callable[[Transaction, str, Mapping[str, float], Actor], None]
+RETIREMENTS = (
+    select(events)
+    .where(
+        events.c.search_id.is_(None),
+        events.c.kind.in_([EventKind.POOL_RETIRED.value, EventKind.POOL_RETURNED.value]),
+    )
+    .order_by(events.c.seq)
+)
+OPEN_SPECS = select(searches.c.id, searches.c.spec).where(UNENDED).order_by(searches.c.ordinal)
 
 
-class DrainedPools:
-    """The pools that get no new leases, as far as this process has read."""
+class OutOfWork(NamedTuple):
+    """Pools that get no new leases, each with the time since when.
+
+    Attributes:
+        drained: For now.
+        retired: For good, as far as is known.
+    """
+
+    drained: Mapping[str, float]
+    retired: Mapping[str, float]
+
+    @property
+    def names(self) -> set[str]:
+        """All of them."""
+        return {*self.drained, *self.retired}
+
+    def with_retired(self, pool: str, at: float) -> OutOfWork:
+        """Returns these and one that is retired."""
+        return OutOfWork(self.drained, {pool: at} | dict(self.retired))
+
+
+PoolChange: TypeAlias = Callable[[Transaction, str, OutOfWork, Actor], None]
+
+
+class SpecText(NamedTuple):
+    """A search's spec, as `OPEN_SPECS` selects it."""
+
+    id: str
+    spec: str
+
+
+class PoolDecisions:
+    """What operators have decided of pools, as far as this process has read."""
 
     def __init__(self) -> None:
-        self._since: dict[str, float] = {}
+        self._drained: dict[str, float] = {}
+        self._retired: dict[str, float] = {}
         self._read = 0
         self._lock = threading.Lock()
 
-    def now(self, tx: Transaction) -> Mapping[str, float]:
-        """Returns the drained pools, each with the time since when."""
+    def now(self, tx: Transaction) -> OutOfWork:
+        """Returns the pools that are out of work."""
         with self._lock:
             newest = tx.run(NEWEST).scalar_one() or 0
-            if newest <= self._read:
-                return dict(self._since)
-            # Asked for alone, the newest is one step in the index; in one query with the news, a
-            # planner that knows its statistics goes through all events instead.
-            for row in tx.all(EventRow, NEWS, {"after": self._read}):
-                if row.kind == EventKind.POOL_DRAINED:
-                    self._since.setdefault(json.loads(row.data)["pool"], row.at)
-                elif row.kind == EventKind.POOL_RESUMED:
-                    self._since.pop(json.loads(row.data)["pool"], None)
-            self._read = newest
-            return dict(self._since)
+            if newest > self._read:
+                # Asked for alone, the newest is one step in the index; in one query with the news,
+                # a planner that knows its statistics goes through all events instead.
+                for row in tx.all(EventRow, NEWS, {"after": self._read}):
+                    self._follow(row)
+                self._read = newest
+            return OutOfWork(dict(self._drained), dict(self._retired))
+
+    def _follow(self, row: EventRow) -> None:
+        kind = row.kind
+        if kind in {EventKind.POOL_DRAINED, EventKind.POOL_RESUMED}:
+            known, into = self._drained, kind == EventKind.POOL_DRAINED
+        elif kind in {EventKind.POOL_RETIRED, EventKind.POOL_RETURNED}:
+            known, into = self._retired, kind == EventKind.POOL_RETIRED
+        else:
+            return
+        pool = json.loads(row.data)["pool"]
+        if into:
+            known.setdefault(pool, row.at)
+        else:
+            known.pop(pool, None)
 
 
-def check_known(tx: Transaction, pool: str, drained: Mapping[str, float]) -> None:
-    """Refuses a pool that has no worker, not even one of long ago, and is not drained.
+def check_known(tx: Transaction, pool: str, out: OutOfWork) -> None:
+    """Refuses a pool that has no worker, not even one of long ago, and is not out of work.
 
     Raises:
         NotFound: no worker has claimed for it.
     """
-    if pool not in drained and not tx.run(KNOWN, {"pool": pool}).scalar_one():
+    if pool not in out.names and not tx.run(KNOWN, {"pool": pool}).scalar_one():
         raise NotFound("pool", pool)
 
 
-def drain_pool(tx: Transaction, pool: str, drained: Mapping[str, float], actor: Actor) -> None:
+def check_workable(spec: SearchSpec, out: OutOfWork) -> None:
+    """Refuses a search that could only run on pools that were retired.
+
+    Raises:
+        InvalidSpec: it names pools, and each of them was retired.
+    """
+    if spec.pools and all(pool in out.retired for pool in spec.pools):
+        raise InvalidSpec(
+            "every pool that the search may run on was retired; name another, or bring one back "
+            "with 'brainformer pool retire POOL --return'",
+            list(spec.pools),
+            "/pools",
+        )
+
+
+def drain_pool(tx: Transaction, pool: str, out: OutOfWork, actor: Actor) -> None:
     """Lets no further trial start on the pool; those that run go on. Twice is as once.
 
     Raises:
         NotFound: no worker has claimed for it.
     """
-    check_known(tx, pool, drained)
-    if pool not in drained:
+    check_known(tx, pool, out)
+    if pool not in out.drained:
         tx.emit(EventKind.POOL_DRAINED, None, pool=pool)
         audit_action(tx, actor, "pool.drain", pool)
 
 
-def resume_pool(tx: Transaction, pool: str, drained: Mapping[str, float], actor: Actor) -> None:
+def resume_pool(tx: Transaction, pool: str, out: OutOfWork, actor: Actor) -> None:
     """Lets trials start on the pool again. Twice is as once.
 
     Raises:
         NotFound: no worker has claimed for it.
+        Conflict: it was retired.
     """
-    check_known(tx, pool, drained)
-    if pool in drained:
+    check_known(tx, pool, out)
+    if pool in out.retired:
+        raise Conflict(
+            f"pool {pool} was retired, not drained; bring it back with 'brainformer pool retire "
+            f"{pool} --return'"
+        )
+    if pool in out.drained:
         tx.emit(EventKind.POOL_RESUMED, None, pool=pool)
         audit_action(tx, actor, "pool.resume", pool)
+
+
+def refuse_retired(tx: Transaction, pool: str) -> None:
+    """Refuses a pool that is retired at this very moment, whatever was known a moment ago.
+
+    Raises:
+        PoolRetired: it is.
+    """
+    told = [
+        row.kind for row in tx.all(EventRow, RETIREMENTS) if json.loads(row.data)["pool"] == pool
+    ]
+    if told[-1:] == [EventKind.POOL_RETIRED]:
+        raise PoolRetired(pool)
+
+
+def note_retired(tx: Transaction, pool: str, out: OutOfWork, actor: Actor) -> None:
+    """Writes that the pool gets no work any more. Twice is as once.
+
+    Raises:
+        NotFound: no worker has claimed for it, and no open search names it.
+    """
+    if pool not in {name for spec in open_specs(tx).values() for name in spec.pools}:
+        check_known(tx, pool, out)
+    if pool not in out.retired:
+        tx.emit(EventKind.POOL_RETIRED, None, pool=pool)
+        audit_action(tx, actor, "pool.retire", pool)
+
+
+def note_returned(tx: Transaction, pool: str, out: OutOfWork, actor: Actor) -> None:
+    """Writes that a retired pool is back. Twice is as once.
+
+    Raises:
+        NotFound: no worker has claimed for it.
+    """
+    check_known(tx, pool, out)
+    if pool in out.retired:
+        tx.emit(EventKind.POOL_RETURNED, None, pool=pool)
+        audit_action(tx, actor, "pool.return", pool)
+
+
+def open_specs(tx: Transaction) -> dict[str, SearchSpec]:
+    """Returns the specs of all searches and studies that have not ended, oldest first."""
+    return {row.id: read_spec(row.spec) for row in tx.all(SpecText, OPEN_SPECS)}

@@ -17,6 +17,7 @@ from brainformer.search.sql.connection.database import Database
 from brainformer.search.sql.connection.migration import check_connection, prepare
 from brainformer.search.sql.note_store import SqlNotes
 from brainformer.search.sql.pool_store import SqlPools
+from brainformer.search.sql.pools import check_workable
 from brainformer.search.sql.reading import activity, listings
 from brainformer.search.sql.reading.best import best_record
 from brainformer.search.sql.retention import SqlCare
@@ -114,6 +115,7 @@ class SqlStore(SqlTokens, SearchStore):
     ) -> SearchRecord:
         resolve_spec(spec)  # refuses what cannot run before anything is written
         with self._database.write() as tx:
+            check_workable(spec, self.pools.now(tx))
             return searches.create(
                 tx,
                 spec,
@@ -280,6 +282,7 @@ class SqlStore(SqlTokens, SearchStore):
     @override
     def reap(self) -> int:
         with self._database.write() as tx:
+            self.pools.sweep(tx)
             return expiry.reap(tx)
 
     @override

@@ -26,7 +26,10 @@ class SqlStudies(StudyStore):
         self, search_id: str, request: CertificateRequest, *, pool: str | None, actor: Actor
     ) -> SearchRecord:
         with self._database.write() as tx:
-            return certificates.create_certificate(tx, search_id, request, pool=pool, actor=actor)
+            out = self._pools.now(tx)
+            return certificates.create_certificate(
+                tx, search_id, request, pool=pool, out=out, actor=actor
+            )
 
     @override
     def certificates(self, search_id: str) -> list[CertificateRecord]:
@@ -44,9 +47,14 @@ class SqlStudies(StudyStore):
         caps: Caps = NO_CAPS,
     ) -> SearchRecord:
         with self._database.write() as tx:
-            drained = self._pools.drained(tx)
             return promotions.create_promotion(
-                tx, search_id, request, pool=pool, drained=drained, caps=caps, actor=actor
+                tx,
+                search_id,
+                request,
+                pool=pool,
+                out=self._pools.now(tx),
+                caps=caps,
+                actor=actor,
             )
 
     @override

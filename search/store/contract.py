@@ -68,7 +68,7 @@ class SearchStore(TokenStore):
     """Searches, trials, leases, events, tokens. Errors are those of `search/errors.py`.
 
     Attributes:
-        pools: The kinds of hardware that work: looked at, drained, resumed.
+        pools: The kinds of hardware that work: looked at, drained, resumed, retired.
         sessions: What browsers hold instead of a token.
         care: What keeps the database in shape.
         studies: Certificates and what else is measured beside a search.
@@ -102,7 +102,8 @@ class SearchStore(TokenStore):
         Raises:
             TooManySearches: `most_open` have not ended yet.
             IdempotencyMismatch: the key was used with another spec.
-            InvalidSpec: baseline or seeds do not fit the space, or the space is unknown.
+            InvalidSpec: baseline or seeds do not fit the space, the space is unknown, or every pool
+                that is named was retired.
         """
 
     @abstractmethod

@@ -246,6 +246,7 @@ class PoolRecord(Record):
     running: int
     last_seen: datetime | None = None
     drained_at: datetime | None = None
+    retired_at: datetime | None = None
 
 
 class PoolSearch(Record):
@@ -275,12 +276,39 @@ class PoolDetail(Record):
     running: int
     last_seen: datetime | None
     drained_at: datetime | None
+    retired_at: datetime | None
     devices: tuple[str, ...]
     attempts_last_hour: int
     outcomes: dict[str, int]
     step_time_ms: float | None
     utilisation: float | None
     searches: tuple[PoolSearch, ...]
+
+
+class LeftSearch(Record):
+    """What became of one open search when a pool was retired.
+
+    `put_back` counts candidates that ran there and wait for another pool now, `given_up` trials
+    that no other pool can make up for, and `moved` confirmations whose blocks are run again on pool
+    `to`, beside that pool's rival. `status` and `reason` are those of the search afterwards.
+    """
+
+    search_id: str
+    name: str
+    kind: StudyKind
+    status: SearchStatus
+    reason: str
+    put_back: int = 0
+    given_up: int = 0
+    moved: int = 0
+    to: str | None = None
+
+
+class PoolRetirement(Record):
+    """A pool that was retired, and what that did to each open search that used it."""
+
+    pool: PoolDetail
+    searches: tuple[LeftSearch, ...]
 
 
 class TokenRecord(Record):

@@ -25,6 +25,8 @@ class EventKind(StrEnum):
     POOL_FAILED = "pool.failed"
     POOL_DRAINED = "pool.drained"
     POOL_RESUMED = "pool.resumed"
+    POOL_RETIRED = "pool.retired"
+    POOL_RETURNED = "pool.returned"
     WORKER_REFUSED = "worker.refused"
 
 
@@ -47,5 +49,8 @@ MEANINGS: dict[EventKind, str] = {
     EventKind.POOL_FAILED: "The baseline cannot run on a `pool`, which takes no further part.",
     EventKind.POOL_DRAINED: "An operator lets no further trial start on a `pool`.",
     EventKind.POOL_RESUMED: "An operator lets trials start on a `pool` again.",
+    EventKind.POOL_RETIRED: "A `pool` will not come back. In a search's stream: how many "
+    "candidates were `put_back`, trials `given_up` and confirmations `moved` to pool `to`.",
+    EventKind.POOL_RETURNED: "A retired `pool` is back.",
     EventKind.WORKER_REFUSED: "A worker's copy of the data set is not the one that was recorded.",
 }

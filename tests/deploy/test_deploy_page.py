@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from brainformer.api.settings import Settings
-from tests.deploy.chart import CHART, template
+from tests.deploy.chart import CHART, documents, template
 from tests.deploy.command_line import assert_known
 from tests.repository import REPOSITORY
 
@@ -22,7 +22,9 @@ def command_lines() -> list[str]:
     shell = " ".join(BLOCKS).replace("\\\n", " ")
     found = re.findall(r"(?:^|\s|/bin/)brainformer ((?:\w+ )?(?:-f )?[^\n#&|]*)", shell)
     spans = re.findall(r"`brainformer\s([^`]+)`", PAGE)
-    return [line for line in (*found, *spans) if re.match(r"(token|db|search|serve|data)\b", line)]
+    return [
+        line for line in (*found, *spans) if re.match(r"(token|db|search|serve|data|pool)\b", line)
+    ]
 
 
 def test_every_command_of_ours_is_known():
@@ -37,6 +39,21 @@ def test_every_file_that_is_named_exists():
     assert len(set(named)) > 8
     for name in named:
         assert (REPOSITORY / name).is_file(), name
+
+
+def test_three_commands_lead_from_the_chart_to_a_running_controller():
+    (block,) = [each for each in BLOCKS if each.startswith("helm install")]
+    install, *rest = [shlex.split(line) for line in block.splitlines()]
+    assert len(rest) == 2
+    chart, values = install[3], install[install.index("-f") + 1]
+    assert (REPOSITORY / chart / "Chart.yaml").is_file()
+    made = documents("--values", str(REPOSITORY / values))
+    names = {f"{found['kind'].lower()}/{found['metadata']['name']}": found for found in made}
+    rollout, forward = rest
+    assert rollout[:3] == ["kubectl", "rollout", "status"]
+    assert names[rollout[3]]["spec"]["template"]["spec"]["containers"]
+    assert forward[:2] == ["kubectl", "port-forward"]
+    assert int(forward[3]) in [port["port"] for port in names[forward[2]]["spec"]["ports"]]
 
 
 def test_the_mixed_fleet_is_one_that_the_chart_takes(tmp_path):

@@ -22,6 +22,7 @@ from brainformer.search.errors import (
     InvalidInput,
     LeaseLost,
     NotAuthorised,
+    PoolRetired,
 )
 from brainformer.search.trials.lease_id import LeaseId
 from brainformer.search.trials.lease_messages import (
@@ -111,9 +112,10 @@ class LeaseClient:
         Raises:
             ControllerUnreachable: no usable answer; nothing was claimed as far as this side knows.
             NotAuthorised: the controller refuses the token.
+            PoolRetired: the pool gets no work any more.
         """
         timeout = httpx2.Timeout(request.wait_seconds + 30, connect=5)
-        body = self._post("/claim", request, timeout=timeout)
+        body = self._post("/claim", request, timeout=timeout, pool=request.pool)
         return self._parsed(ClaimResponse, body).leases
 
     def progress(self, lease: Lease, report: Progress) -> Directive:
@@ -170,10 +172,13 @@ class LeaseClient:
         *,
         lease_id: str | None = None,
         timeout: httpx2.Timeout | None = None,
+        pool: str = "",
     ) -> bytes:
         content = None if message is None else message.model_dump_json()
         wait = timeout or httpx2.Timeout(15, connect=5)
         answer = self._answer("POST", f"/leases{path}", content=content, timeout=wait)
+        if answer.status_code in GONE and _code(answer) == PoolRetired.code:
+            raise PoolRetired(pool)
         if answer.status_code in GONE and lease_id is not None:
             lease = LeaseId.parse(lease_id)
             raise LeaseLost(lease.trial_id, lease.attempt, _detail(answer))
@@ -212,6 +217,13 @@ class Identity(BaseModel):
 
     name: str
     scopes: tuple[str, ...]
+
+
+def _code(answer: httpx2.Response) -> str:
+    try:
+        return str(answer.json().get("code", ""))
+    except (ValueError, AttributeError):
+        return ""
 
 
 def _detail(answer: httpx2.Response) -> str:

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from types import FrameType
 from typing import Any
 
-from brainformer.search.errors import EnvironmentProblem, NotAuthorised
+from brainformer.search.errors import EnvironmentProblem, NotAuthorised, PoolRetired
 from brainformer.search.trials.lease_messages import Result
 from brainformer.search.trials.trial import Outcome
 from brainformer.worker.settings import WorkerSettings
@@ -51,6 +51,7 @@ def run_dispatcher(settings: WorkerSettings, tell: Callable[[str], None] = log.i
             slots need more cores than there are, or a trial's hosts are not there.
         InvalidInput: there is no controller at that address.
         NotAuthorised: the controller refuses the token, at the start or later.
+        PoolRetired: the controller gives the pool no work any more.
         VersionSkew: the controller is of another version.
     """
     _check_cores(settings)
@@ -78,7 +79,7 @@ def run_dispatcher(settings: WorkerSettings, tell: Callable[[str], None] = log.i
             ray.shutdown()
     finally:
         client.close()
-    stop.complain()
+    stop.complain(settings.pool)
     tell("drained; nothing runs here any more")
     return 0
 
@@ -95,8 +96,11 @@ class Stop:
         self._refusal = self._refusal or why
         self.event.set()
 
-    def complain(self) -> None:
-        """Raises NotAuthorised if the controller has refused this worker."""
+    def complain(self, pool: str) -> None:
+        """Raises NotAuthorised or PoolRetired if the controller has refused this worker."""
+        retired = PoolRetired(pool)
+        if self._refusal == retired.message:
+            raise retired
         if self._refusal:
             raise NotAuthorised(self._refusal)
 

@@ -86,6 +86,7 @@ def start_ray(settings: WorkerSettings) -> Any:
     except (ConnectionError, RuntimeError, ValueError, OSError) as error:
         raise EnvironmentProblem(
             f"Ray does not start: {str(error).strip().splitlines()[0]}",
-            "check --ray-address, or leave it out to start Ray on this machine",
+            "check --ray-address and, if the cluster asks for a token, RAY_AUTH_MODE=token and "
+            "RAY_AUTH_TOKEN_PATH; without an address Ray starts on this machine",
         ) from None
     return ray

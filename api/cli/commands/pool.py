@@ -1,4 +1,4 @@
-"""`brainformer pool`: look at the kinds of hardware that work, drain and resume them."""
+"""`brainformer pool`: look at the kinds of hardware that work, drain, resume and retire them."""
 
 from __future__ import annotations
 
@@ -79,7 +79,60 @@ def resume(
     _tell(connect(url, token, token_file).post(f"/pools/{pool}/resume"), as_json=as_json)
 
 
+@app.command()
+def retire(
+    pool: Pool,
+    bring_back: Annotated[
+        bool, typer.Option("--return", help="It is back after all: give it work again.")
+    ] = False,
+    url: Url = URL,
+    token: Token = None,
+    token_file: TokenFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Take a pool that will not come back out of every open search.
+
+    What runs there ends: candidates go back to the queue for other pools. Fresh runs of a finalist
+    begin again on another pool of the search that has a rival; all else that waits for the pool is
+    given up. A search that no other pool can serve ends, with the reason. To let running trials
+    end first, drain the pool.
+    """
+    rest = connect(url, token, token_file)
+    if bring_back:
+        _tell(rest.post(f"/pools/{pool}/return"), as_json=as_json)
+        return
+    retirement = rest.post(f"/pools/{pool}/retire")
+    if as_json:
+        print_json(retirement)
+        return
+    _tell(retirement["pool"], as_json=False)
+    for one in retirement["searches"]:
+        say(f"{one['kind']} {one['name']}: {_consequences(one)}")
+
+
+def _consequences(left: dict[str, Any]) -> str:
+    """Returns in words what became of a search when its pool was retired."""
+    told = [
+        (left["put_back"], "{} back in the queue", "candidate"),
+        (
+            left["moved"],
+            f"{{}} moved to pool {left['to']}, from the first repeat on",
+            "confirmation",
+        ),
+        (left["given_up"], "{} given up", "trial"),
+    ]
+    words = [
+        text.format(f"{count} {noun}{'' if count == 1 else 's'}")
+        for count, text, noun in told
+        if count
+    ]
+    ended = f"{left['status']}: {left['reason']}" if left["reason"] else f"it is {left['status']}"
+    return "; ".join([*words, ended])
+
+
 def _state(pool: dict[str, Any]) -> str:
+    if pool["retired_at"] is not None:
+        return "retired"
     if pool["drained_at"] is None:
         return "works" if pool["workers"] else "nobody there"
     return "draining" if pool["running"] else "drained"

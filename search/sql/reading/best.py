@@ -50,7 +50,7 @@ def _finalist(finalists: Finalists, number: int, level: float) -> FinalistRecord
     gains, runs, p = race.gains(number), race.finalist_runs(number), race.claim(number)
     return FinalistRecord(
         number=number,
-        pool=str(finalists.rows[number].pool),
+        pool=race.pool_of(number),
         runs=runs,
         diverged=runs - len(gains),
         mean_fitness=level + mean(gains) if gains else None,

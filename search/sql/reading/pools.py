@@ -20,6 +20,7 @@ from brainformer.search.sql.connection.tables import (
     trials,
     workers,
 )
+from brainformer.search.sql.pools import OutOfWork
 from brainformer.search.sql.reading.activity import ALIVE_SECONDS, running_by
 from brainformer.search.sql.rows.values import read_measurements, read_spec, when
 from brainformer.search.store.records import PoolDetail, PoolRecord, PoolSearch
@@ -72,15 +73,15 @@ class TextRow(NamedTuple):
     measurements: str
 
 
-def list_pools(tx: Transaction, drained: Mapping[str, float]) -> list[PoolRecord]:
+def list_pools(tx: Transaction, out: OutOfWork) -> list[PoolRecord]:
     """Returns the pools seen, with their live workers."""
     busy = running_by(tx, trials.c.pool)
-    return [_pool(row, busy, drained) for row in _seen(tx, drained)]
+    return [_pool(row, busy, out) for row in _seen(tx, out)]
 
 
-def show_pool(tx: Transaction, pool: str, drained: Mapping[str, float]) -> PoolDetail:
+def show_pool(tx: Transaction, pool: str, out: OutOfWork) -> PoolDetail:
     """Returns what is known of one pool, of whatever name."""
-    rows = {one.pool: one for one in _seen(tx, drained)}
+    rows = {one.pool: one for one in _seen(tx, out)}
     row = rows.get(pool, SeenRow(pool, 0, None))
     ended = _latest_attempts(tx, pool)
     measured = _latest_measurements(tx, ended)
@@ -88,18 +89,18 @@ def show_pool(tx: Transaction, pool: str, drained: Mapping[str, float]) -> PoolD
     shares = [one.utilisation for one in measured if one.utilisation is not None]
     hour = [one for one in ended if one.finished_at > tx.now - 3600]
     return PoolDetail(
-        **_pool(row, running_by(tx, trials.c.pool), drained).model_dump(),
+        **_pool(row, running_by(tx, trials.c.pool), out).model_dump(),
         devices=tuple(sorted({one.device for one in measured if one.device})),
         attempts_last_hour=len(hour),
         outcomes=dict(sorted(Counter(one.outcome for one in ended).items())),
         step_time_ms=median(speeds) if speeds else None,
         utilisation=fmean(shares) if shares else None,
-        searches=_searches(tx, pool, drained=pool in drained),
+        searches=_searches(tx, pool, out),
     )
 
 
-def _seen(tx: Transaction, drained: Mapping[str, float]) -> list[SeenRow]:
-    """Returns the pools that workers have named, and those that are drained, by name."""
+def _seen(tx: Transaction, out: OutOfWork) -> list[SeenRow]:
+    """Returns the pools that workers have named, and those out of work, by name."""
     alive = workers.c.last_seen >= tx.now - ALIVE_SECONDS
     query = select(
         workers.c.pool,
@@ -107,17 +108,18 @@ def _seen(tx: Transaction, drained: Mapping[str, float]) -> list[SeenRow]:
         func.max(workers.c.last_seen).label("last_seen"),
     ).group_by(workers.c.pool)
     found = {row.pool: row for row in tx.all(SeenRow, query)}
-    left = {pool: SeenRow(pool, 0, None) for pool in drained}
+    left = {pool: SeenRow(pool, 0, None) for pool in out.names}
     return [row for _, row in sorted({**left, **found}.items())]
 
 
-def _pool(row: SeenRow, busy: Mapping[str, int], drained: Mapping[str, float]) -> PoolRecord:
+def _pool(row: SeenRow, busy: Mapping[str, int], out: OutOfWork) -> PoolRecord:
     return PoolRecord(
         pool=row.pool,
         workers=row.alive,
         running=busy.get(row.pool, 0),
         last_seen=when(row.last_seen),
-        drained_at=when(drained.get(row.pool)),
+        drained_at=when(out.drained.get(row.pool)),
+        retired_at=when(out.retired.get(row.pool)),
     )
 
 
@@ -139,7 +141,7 @@ def _latest_measurements(tx: Transaction, ended: Sequence[AttemptRow]) -> list[M
     return [read_measurements(row.measurements) for row in rows]
 
 
-def _searches(tx: Transaction, pool: str, *, drained: bool) -> tuple[PoolSearch, ...]:
+def _searches(tx: Transaction, pool: str, out: OutOfWork) -> tuple[PoolSearch, ...]:
     """Returns the open searches that may use the pool, each with what it waits for."""
     found = (
         select(
@@ -170,7 +172,7 @@ def _searches(tx: Transaction, pool: str, *, drained: bool) -> tuple[PoolSearch,
                     status=row.status,
                     running=running.get(row.id, 0),
                     waiting=waits,
-                    blocked=_blocked(row, waits, drained=drained),
+                    blocked=_blocked(row, waits, pool, out),
                 )
             )
     return tuple(served)
@@ -185,13 +187,15 @@ def _counted(tx: Transaction, which: object, pool: str) -> dict[str, int]:
     return {row.search_id: row.trials for row in tx.all(CountRow, query)}
 
 
-def _blocked(row: ServedRow, waits: int, *, drained: bool) -> str:
+def _blocked(row: ServedRow, waits: int, pool: str, out: OutOfWork) -> str:
     """Returns in a few words why no candidate of the search starts on the pool; "" if they do."""
     if row.status != "running":
         return f"the search is {row.status}"
+    if pool in out.retired:
+        return "the pool was retired"
     if row.failure:
         return f"the baseline failed here: {row.failure}"
-    if drained:
+    if pool in out.drained:
         what = f"; {waits} trials wait for this pool alone" if waits else ""
         return f"the pool is drained{what}"
     if row.repeats is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from brainformer.search.sql.connection.database import Transaction
+from brainformer.search.sql.pools import OutOfWork
 from brainformer.search.sql.rows.table_rows import SearchRow
 from brainformer.search.sql.rows.values import lean_measurements, read_genome, read_spec
 from brainformer.search.sql.searches import to_record
@@ -29,7 +30,13 @@ from brainformer.search.studies.plan import StudyKind
 
 
 def create_certificate(
-    tx: Transaction, named: str, request: CertificateRequest, *, pool: str | None, actor: Actor
+    tx: Transaction,
+    named: str,
+    request: CertificateRequest,
+    *,
+    pool: str | None,
+    out: OutOfWork,
+    actor: Actor,
 ) -> SearchRecord:
     """Creates a certificate of a search's proxy and queues its runs.
 
@@ -40,7 +47,7 @@ def create_certificate(
     """
     parent = find_parent(tx, named)
     spec = read_spec(parent.spec)
-    ready = ready_pool(tx, parent, pool)
+    ready = ready_pool(tx, parent, pool, out.retired)
     fittest = best_candidates(tx, parent.id, MOST_CANDIDATES)
     candidates = [
         (row.number, read_genome(row.genome)) for row in fittest if row.pool == ready.pool

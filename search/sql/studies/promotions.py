@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 
 from sqlalchemy import select
 
 from brainformer.search.errors import InvalidSpec, NotFound
 from brainformer.search.sql.connection.database import Transaction
 from brainformer.search.sql.connection.tables import trials
+from brainformer.search.sql.pools import OutOfWork
 from brainformer.search.sql.rows.table_rows import SearchRow, TrialRow
 from brainformer.search.sql.rows.values import lean_measurements, read_genome, read_spec
 from brainformer.search.sql.searches import to_record
@@ -24,7 +25,7 @@ from brainformer.search.sql.studies.study import (
 )
 from brainformer.search.sql.trials.baselines import rival_of
 from brainformer.search.sql.trials.completion import best_candidates
-from brainformer.search.sql.trials.finalists import read_finalists
+from brainformer.search.sql.trials.finalists import Finalists, read_finalists
 from brainformer.search.sql.trials.study_runs import RUNS, RunRow, how_ended, read_plan
 from brainformer.search.store.actor import Actor
 from brainformer.search.store.records import PromotionRecord, SearchRecord
@@ -43,7 +44,7 @@ def create_promotion(
     request: PromotionRequest,
     *,
     pool: str | None,
-    drained: Collection[str],
+    out: OutOfWork,
     caps: Caps,
     actor: Actor,
 ) -> SearchRecord:
@@ -57,10 +58,10 @@ def create_promotion(
     """
     parent = find_parent(tx, named)
     spec = read_spec(parent.spec)
-    ready_pool(tx, parent, pool)
-    chosen = chosen_finalists(tx, parent, request, pool)
-    ready = ready_pool(tx, parent, pool or chosen[0].pool)
-    check_manned(tx, ready.pool, drained)
+    ready_pool(tx, parent, pool, out.retired)
+    home, chosen = chosen_finalists(tx, parent, request, pool)
+    ready = ready_pool(tx, parent, home, out.retired)
+    check_manned(tx, ready.pool, out)
     rival, proxy = rival_of(ready, spec), known_proxy(parent)
     field = Field(
         finalists=[Finalist(row.number, read_genome(row.genome)) for row in chosen],
@@ -82,8 +83,8 @@ def create_promotion(
 
 def chosen_finalists(
     tx: Transaction, parent: SearchRow, request: PromotionRequest, pool: str | None
-) -> list[TrialRow]:
-    """Returns the trials to promote, distinct blocks, the best first.
+) -> tuple[str | None, list[TrialRow]]:
+    """Returns the pool to promote on and the trials, distinct blocks, the best first.
 
     Those that the race among finalists has confirmed come before those of a single run. Fitness is
     compared within a pool: that of the best block, or the one that is asked for.
@@ -92,7 +93,8 @@ def chosen_finalists(
         InvalidSpec: a trial that is named has not completed, or nothing has.
     """
     if request.trials:
-        return _named_trials(tx, parent, request.trials)
+        named = _named_trials(tx, parent, request.trials)
+        return pool or named[0].pool, named
     race = read_finalists(tx, parent.id, read_spec(parent.spec))
     confirmed = [race.rows[one] for one in race.race.ranked if one in race.rows]
     rows = [*confirmed, *best_candidates(tx, parent.id, MOST_CANDIDATES)]
@@ -103,8 +105,8 @@ def chosen_finalists(
         )
     distinct = {row.digest: row for row in reversed(rows)}
     ordered = [row for row in rows if distinct[row.digest] is row]
-    home = pool or ordered[0].pool
-    own = [row for row in ordered if row.pool == home]
+    home = pool or _measured_on(ordered[0], race)
+    own = [row for row in ordered if _measured_on(row, race) == home]
     if len(own) < request.top:
         raise InvalidSpec(
             f"search {parent.name} has {len(own)} different completed candidates on pool "
@@ -112,7 +114,12 @@ def chosen_finalists(
             request.top,
             "/top",
         )
-    return own[: request.top]
+    return home, own[: request.top]
+
+
+def _measured_on(row: TrialRow, finalists: Finalists) -> str | None:
+    """Returns the pool of a candidate's fresh runs; without any, of its single run."""
+    return finalists.race.pool_of(row.number) if row.number in finalists.rows else row.pool
 
 
 def _named_trials(tx: Transaction, parent: SearchRow, numbers: Sequence[int]) -> list[TrialRow]:

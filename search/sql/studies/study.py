@@ -13,6 +13,7 @@ from brainformer.search.spec import Limits
 from brainformer.search.sql.connection.database import Transaction
 from brainformer.search.sql.connection.storable_text import storable
 from brainformer.search.sql.connection.tables import searches, workers
+from brainformer.search.sql.pools import OutOfWork
 from brainformer.search.sql.rows.table_rows import BaselineRow, SearchRow
 from brainformer.search.sql.rows.values import at, read_spec
 from brainformer.search.sql.searches import create, find, to_record
@@ -57,32 +58,45 @@ def trained_on(proxy: Proxy, dataset: str) -> Proxy:
     return proxy.model_copy(update={"dataset": dataset, "dataset_hash": None})
 
 
-def ready_pool(tx: Transaction, parent: SearchRow, wanted: str | None) -> BaselineRow:
+def ready_pool(
+    tx: Transaction, parent: SearchRow, wanted: str | None, retired: Collection[str]
+) -> BaselineRow:
     """Returns the complete baseline of the pool that a study runs on; by default the first one.
 
     Raises:
-        Conflict: no pool has a complete baseline, or not the one wanted.
+        Conflict: no pool has a complete baseline, or not the one wanted, or it was retired.
     """
-    ready = {row.pool: row for row in baseline_rows(tx, parent.id) if is_complete(row)}
+    complete = {row.pool: row for row in baseline_rows(tx, parent.id) if is_complete(row)}
+    ready = {pool: row for pool, row in complete.items() if pool not in retired}
+    if complete and not ready:
+        gone = ", ".join(sorted(complete))
+        raise Conflict(
+            f"every pool with a baseline of search {parent.id} was retired: {gone}; bring one "
+            "back, or create a search on another pool"
+        )
     if not ready:
         raise Conflict(f"no pool of search {parent.id} has a complete baseline yet; wait for it")
     if wanted is None:
         return ready[min(ready)]
     if wanted not in ready:
         known = ", ".join(sorted(ready))
+        if wanted in complete:
+            raise Conflict(
+                f"pool {wanted} was retired; search {parent.id} has a baseline on {known} too"
+            )
         raise Conflict(
             f"search {parent.id} has no baseline on pool {wanted}; it has one on {known}"
         )
     return ready[wanted]
 
 
-def check_manned(tx: Transaction, pool: str, drained: Collection[str]) -> None:
+def check_manned(tx: Transaction, pool: str, out: OutOfWork) -> None:
     """Refuses a pool that nobody works on: what is queued for it would wait without end.
 
     Raises:
         Conflict: it is drained, or no worker of it has been heard of lately.
     """
-    if pool in drained:
+    if pool in out.drained:
         raise Conflict(f"pool {pool} is drained; resume it with 'brainformer pool resume {pool}'")
     words = unmanned(tx, pool)
     if words:

@@ -40,6 +40,11 @@ FURTHER = "rival"  # origin of a further run, beside those of finalists
 OF_SEARCH = select(baselines).where(baselines.c.search_id == bindparam("search"))
 
 
+def retired_words(pool: str) -> str:
+    """Returns what the pool's baseline and the trials given up with it say of its retirement."""
+    return f"pool {pool} was retired"
+
+
 def baseline_row(tx: Transaction, search_id: str, pool: str) -> BaselineRow | None:
     """Returns the pool's row, None before its first claim."""
     return tx.first(BaselineRow, OF_POOL, {"search": search_id, "pool": pool})

@@ -47,10 +47,11 @@ def cancel_open(
     if pool is not None:
         wanted = wanted.where(trials.c.pool == pool)
     for row in tx.all(TrialRow, wanted.order_by(trials.c.number)):
-        _cancel(tx, state, row, message)
+        cancel_trial(tx, state, row, message)
 
 
-def _cancel(tx: Transaction, state: SearchState, row: TrialRow, message: str) -> None:
+def cancel_trial(tx: Transaction, state: SearchState, row: TrialRow, message: str) -> None:
+    """Cancels one open trial."""
     state.move(TrialStatus(row.status), TrialStatus.CANCELLED)
     if row.kind == TrialKind.CANDIDATE.value:
         state.add(candidates_open=-1)

@@ -15,6 +15,7 @@ from brainformer.search.proxy.proxy import Proxy
 from brainformer.search.space.genome import Genome
 from brainformer.search.sql.connection.database import Transaction
 from brainformer.search.sql.connection.tables import QUEUED, trials
+from brainformer.search.sql.pools import refuse_retired
 from brainformer.search.sql.rows.table_rows import TrialRow
 from brainformer.search.sql.rows.values import at, read_genome, read_proxy
 from brainformer.search.sql.trials.attempts import begin_attempt
@@ -168,6 +169,7 @@ def _grant(
     if baseline is None:
         if limit_reached(state.spec.limits, state, tx.now):
             return None  # a pool that comes too late needs no baseline
+        refuse_retired(tx, pool)  # again: it may have been retired since this claim began
         open_baseline(tx, state, pool)
     ready = is_complete(baseline)
     if state.queued:

@@ -11,7 +11,7 @@ from brainformer.search.spec import Limits, SearchSpec
 from brainformer.search.sql.connection.database import Transaction
 from brainformer.search.sql.connection.tables import trials
 from brainformer.search.sql.rows.table_rows import BaselineRow, SearchRow, TrialRow
-from brainformer.search.sql.trials.baselines import baseline_row
+from brainformer.search.sql.trials.baselines import baseline_row, baseline_rows
 from brainformer.search.sql.trials.cancellation import cancel_open
 from brainformer.search.sql.trials.finalists import Finalists, queue_wanted, read_finalists
 from brainformer.search.sql.trials.state import SearchState
@@ -27,7 +27,8 @@ class Best(NamedTuple):
     Attributes:
         row: The trial's: a single run, which made it a finalist.
         finalists: Whose race it leads; None where nothing was run again.
-        baseline: Of its pool; None if there is none.
+        baseline: Of the pool that its fresh runs, or else its single run, were made on; None if
+            there is none.
     """
 
     row: TrialRow
@@ -66,9 +67,14 @@ def advance(tx: Transaction, state: SearchState) -> None:
         choose_best(tx, state)
         state.enter(SearchStatus.STOPPED, state.reason)
         return
-    if state.status is not SearchStatus.RUNNING or state.candidates_open:
+    if state.status is not SearchStatus.RUNNING:
         return
     if not limit_reached(state.spec.limits, state, tx.now):
+        return
+    if state.candidates_open and not state.running and _nobody_left(tx, state):
+        # A pool that comes now gets no baseline any more, so nobody will ever run them.
+        cancel_open(tx, state, "no pool is left that could run it", kind=TrialKind.CANDIDATE)
+    if state.candidates_open:
         return
     if not state.confirming:
         state.set(confirming=True)
@@ -83,11 +89,17 @@ def advance(tx: Transaction, state: SearchState) -> None:
     if state.queued or state.running:
         return
     chosen = best_candidates(tx, state.id, state.spec.confirmations)
-    finalists = read_finalists(tx, state.id, state.spec, chosen)
+    finalists = read_finalists(tx, state.id, state.spec, chosen, moving=True)
     if not queue_wanted(tx, state, finalists):
         choose_best(tx, state)
         reason = "every genome within reach was tried" if state.exhausted else "limit reached"
         state.enter(SearchStatus.COMPLETED, reason)
+
+
+def _nobody_left(tx: Transaction, state: SearchState) -> bool:
+    """Returns whether every pool that has worked on the search takes no further part."""
+    rows = baseline_rows(tx, state.id)
+    return bool(rows) and all(row.failure for row in rows)
 
 
 def _advance_study(tx: Transaction, state: SearchState) -> None:
@@ -127,14 +139,13 @@ def best_of(tx: Transaction, search_id: str, spec: SearchSpec) -> Best | None:
     finalists = read_finalists(tx, search_id, spec)
     leader = finalists.race.leader
     if leader is not None and finalists.race.finalist_runs(leader):
-        row, found = finalists.rows[leader], finalists
-    else:
-        rows = best_candidates(tx, search_id, 1)
-        if not rows:
-            return None
-        row, found = rows[0], None
-    pool = None if row.pool is None else baseline_row(tx, search_id, row.pool)
-    return Best(row, found, pool)
+        pool = baseline_row(tx, search_id, finalists.race.pool_of(leader))
+        return Best(finalists.rows[leader], finalists, pool)
+    rows = best_candidates(tx, search_id, 1)
+    if not rows:
+        return None
+    home = rows[0].pool
+    return Best(rows[0], None, None if home is None else baseline_row(tx, search_id, home))
 
 
 def choose_best(tx: Transaction, state: SearchState) -> None:

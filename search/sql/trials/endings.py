@@ -181,13 +181,10 @@ def _emit_end(tx: Transaction, state: SearchState, row: TrialRow, settled: Settl
     )
 
 
-def release_lease(tx: Transaction, lease: LeaseId) -> None:
-    """Hands an unstarted lease back; the attempt is not counted, but its number is used up."""
-    state, row, held = lock_held_trial(tx, lease)
-    if not held:
-        if same_report(tx, lease, HANDED_BACK) is None:
-            raise lease_lost(row, lease)
-        return  # asked for twice
+def put_back(
+    tx: Transaction, state: SearchState, row: TrialRow, why: str, *, report: str | None = None
+) -> None:
+    """Queues a running trial again without counting the attempt, whose number is used up."""
     state.move(TrialStatus.RUNNING, TrialStatus.QUEUED)
     values = _queued_again(row) | {
         "seq": state.take_seq(),
@@ -196,17 +193,27 @@ def release_lease(tx: Transaction, lease: LeaseId) -> None:
         "lease_expires_at": None,
     }
     _compare_and_set(tx, row, values)
-    end_attempt(tx, row, cancelled("handed back unstarted"), report=HANDED_BACK)
-    tx.saw(row.worker_id)
+    end_attempt(tx, row, cancelled(why), report=report)
     tx.emit(
         EventKind.TRIAL_REQUEUED,
         state.id,
         number=row.number,
         kind_of_trial=row.kind,
         status=TrialStatus.QUEUED.value,
-        attempt=lease.attempt,
+        attempt=row.attempt,
         seq=state.trial_seq,
     )
+
+
+def release_lease(tx: Transaction, lease: LeaseId) -> None:
+    """Hands an unstarted lease back; the attempt is not counted, but its number is used up."""
+    state, row, held = lock_held_trial(tx, lease)
+    if not held:
+        if same_report(tx, lease, HANDED_BACK) is None:
+            raise lease_lost(row, lease)
+        return  # asked for twice
+    put_back(tx, state, row, "handed back unstarted", report=HANDED_BACK)
+    tx.saw(row.worker_id)
     if state.status is SearchStatus.STOPPING:
         cancel_open(tx, state, "the search was stopped", statuses=(TrialStatus.QUEUED,))
     advance(tx, state)

@@ -45,7 +45,7 @@ DUE = (
 
 AT_REST = select(searches).where(
     searches.c.status == SearchStatus.RUNNING.value,
-    searches.c.candidates_open == 0,
+    or_(searches.c.candidates_open == 0, searches.c.running == 0),
     ~searches.c.confirming,
 )
 
@@ -89,7 +89,7 @@ def due_trials(tx: Transaction) -> list[Due]:
 
 
 def _overdue(tx: Transaction) -> list[str]:
-    """Returns running searches that have reached their hours and wait for nothing."""
+    """Returns running searches that have reached their hours and in which nothing runs."""
     return [
         row.id
         for row in tx.all(SearchRow, AT_REST)

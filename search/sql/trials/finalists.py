@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from sqlalchemy import bindparam, select
+from sqlalchemy import bindparam, func, select
 
 from brainformer.search.estimates.comparison import Losses, sample_like
 from brainformer.search.estimates.race import Race, RaceRules, Runs, Wanted
 from brainformer.search.spec import ASK_TELL_POOL, SearchSpec
 from brainformer.search.sql.connection.database import Transaction
-from brainformer.search.sql.connection.tables import trials
-from brainformer.search.sql.rows.table_rows import TrialRow
+from brainformer.search.sql.connection.tables import trials, workers
+from brainformer.search.sql.rows.table_rows import BaselineRow, TrialRow
 from brainformer.search.sql.rows.values import read_genome, read_measurements
 from brainformer.search.sql.trials.baselines import (
     FURTHER,
     OF_BASELINE,
     baseline_row,
+    baseline_rows,
+    is_complete,
     queue_rival,
+    retired_words,
     rival_of,
 )
 from brainformer.search.sql.trials.creation import new_trial
@@ -31,6 +34,20 @@ OF_KIND = (
     .where(trials.c.search_id == bindparam("search"), trials.c.kind == bindparam("kind"))
     .order_by(trials.c.number)
 )
+
+
+LAST_SEEN = (
+    select(workers.c.pool, func.max(workers.c.last_seen).label("last_seen"))
+    .where(workers.c.pool.in_(bindparam("pools", expanding=True)))
+    .group_by(workers.c.pool)
+)
+
+
+class Seen(NamedTuple):
+    """When a pool's workers were heard of last."""
+
+    pool: str
+    last_seen: float
 
 
 class Finalists(NamedTuple):
@@ -46,9 +63,24 @@ class Finalists(NamedTuple):
 
 
 def read_finalists(
-    tx: Transaction, search_id: str, spec: SearchSpec, chosen: Sequence[TrialRow] = ()
+    tx: Transaction,
+    search_id: str,
+    spec: SearchSpec,
+    chosen: Sequence[TrialRow] = (),
+    *,
+    moving: bool = False,
 ) -> Finalists:
-    """Returns the finalists: those that have been run again, and those that are chosen now."""
+    """Returns the finalists: those that have been run again, and those that are chosen now.
+
+    Args:
+        tx: Of the caller.
+        search_id: The search.
+        spec: Its spec.
+        chosen: Finalists whether or not they have been run again.
+        moving: Whether a finalist whose pool has left the search before its first repeats were
+            complete begins afresh on another pool, beside that pool's rival. Its runs on the old
+            one are then left out: repeats are paired, and losses compare only within a pool.
+    """
     repeats = tx.all(TrialRow, OF_KIND, {"search": search_id, "kind": TrialKind.CONFIRMATION.value})
     numbers = {one.parent_number for one in repeats if one.parent_number is not None}
     rows = {row.number: row for row in chosen}
@@ -56,17 +88,38 @@ def read_finalists(
     if missing:
         again = select(trials).where(trials.c.search_id == search_id, trials.c.number.in_(missing))
         rows |= {row.number: row for row in tx.all(TrialRow, again)}
-    runs = {
-        number: Runs(str(row.pool), _losses([r for r in repeats if r.parent_number == number]))
-        for number, row in sorted(rows.items(), key=lambda item: _by_fitness(item[1]))
-    }
+    pools = {row.pool: row for row in baseline_rows(tx, search_id)}
+    closed = {pool for pool, row in pools.items() if row.failure}
+    elsewhere = _manned_pool(tx, pools.values()) if moving and closed else None
+    runs = {}
+    for number, row in sorted(rows.items(), key=lambda item: _by_fitness(item[1])):
+        own = [one for one in repeats if one.parent_number == number]
+        runs[number] = _runs_of(row, own)
+        lacks = len(runs[number].losses) < spec.confirmation_repeats
+        if elsewhere is not None and lacks and runs[number].pool in closed:
+            runs[number] = Runs(elsewhere)
     rivals = {
-        pool: _rival_losses(tx, search_id, pool, repeats)
+        pool: _rival_losses(tx, pools.get(pool), repeats)
         for pool in {run.pool for run in runs.values()}
     }
     lost = sum(_is_lost(one) for one in repeats)
-    limit = max(0, spec.confirmation_runs - lost)
-    return Finalists(Race(runs, rivals, RaceRules(spec.confirmation_repeats, limit)), rows)
+    rules = RaceRules(spec.confirmation_repeats, max(0, spec.confirmation_runs - lost))
+    return Finalists(Race(runs, rivals, rules, closed), rows)
+
+
+def _runs_of(row: TrialRow, repeats: Sequence[TrialRow]) -> Runs:
+    """Returns the fresh runs of a finalist that count: those on the pool of the newest."""
+    pool = str(repeats[-1].pool if repeats else row.pool)
+    return Runs(pool, _losses([one for one in repeats if one.pool == pool]))
+
+
+def _manned_pool(tx: Transaction, pools: Iterable[BaselineRow]) -> str | None:
+    """Returns the pool with a rival whose workers were heard of last; None without any."""
+    usable = [row.pool for row in pools if is_complete(row) and not row.failure]
+    if not usable:
+        return None
+    seen = {row.pool: row.last_seen for row in tx.all(Seen, LAST_SEEN, {"pools": usable})}
+    return min(usable, key=lambda pool: (-seen.get(pool, 0.0), pool))
 
 
 def confirmations(tx: Transaction, search_id: str) -> dict[int, list[TrialRow]]:
@@ -90,17 +143,20 @@ def queue_wanted(tx: Transaction, state: SearchState, finalists: Finalists) -> i
             _queue_rival(tx, state, one.pool, finalists.race.rival_runs(one.pool) + ahead)
         else:
             runs = finalists.race.finalist_runs(one.finalist)
-            _queue_finalist(tx, state, finalists.rows[one.finalist], runs + ahead)
+            row = finalists.rows[one.finalist]
+            _queue_finalist(tx, state, row, one.pool, runs + ahead)
     return len(wanted)
 
 
-def _queue_finalist(tx: Transaction, state: SearchState, row: TrialRow, repeat: int) -> None:
+def _queue_finalist(
+    tx: Transaction, state: SearchState, row: TrialRow, pool: str, repeat: int
+) -> None:
     new_trial(
         tx,
         state,
         TrialKind.CONFIRMATION,
         read_genome(row.genome),
-        pool=row.pool,
+        pool=pool,
         origin="confirmation",
         parent=row.number,
         repeat=repeat,
@@ -125,24 +181,21 @@ def _losses(repeats: Sequence[TrialRow]) -> Losses:
     ]
 
 
-def _rival_losses(
-    tx: Transaction, search_id: str, pool: str, repeats: Sequence[TrialRow]
-) -> Losses:
+def _rival_losses(tx: Transaction, row: BaselineRow | None, repeats: Sequence[TrialRow]) -> Losses:
     """Returns the rival's losses on a pool relative to the mean of its first repeats."""
-    row = baseline_row(tx, search_id, pool)
     if row is None or row.validation_loss is None:
         return []
-    if pool == ASK_TELL_POOL:  # fitness there is as it was told, on any scale
+    if row.pool == ASK_TELL_POOL:  # fitness there is as it was told, on any scale
         return sample_like(row.repeats, row.validation_loss, row.noise)
     level = row.validation_loss
     first = [
         loss - level
-        for one in tx.all(TrialRow, OF_BASELINE, {"search": search_id, "pool": pool})
+        for one in tx.all(TrialRow, OF_BASELINE, {"search": row.search_id, "pool": row.pool})
         if one.origin == REPEAT
         and one.status == TrialStatus.COMPLETED.value
         and (loss := read_measurements(one.measurements).validation_loss) is not None
     ]
-    further = [one for one in repeats if one.origin == FURTHER and one.pool == pool]
+    further = [one for one in repeats if one.origin == FURTHER and one.pool == row.pool]
     return [*first, *_losses(further)]
 
 
@@ -160,8 +213,9 @@ DIVERGED = frozenset({Outcome.DIVERGED.value, Outcome.LEAKS_FUTURE.value})
 
 
 def _is_lost(row: TrialRow) -> bool:
+    """Returns whether a repeat came to nothing, other than by its pool's retirement."""
     ended = row.status in {TrialStatus.FAILED.value, TrialStatus.CANCELLED.value}
-    return ended and not counts_as_run(row)
+    return ended and not counts_as_run(row) and row.message != retired_words(str(row.pool))
 
 
 def _by_fitness(row: TrialRow) -> tuple[float, int]:

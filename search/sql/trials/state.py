@@ -77,6 +77,8 @@ class SearchState:
     trial_seq: int
     queued: int
     running: int
+    completed: int
+    cancelled: int
     candidates_proposed: int
     candidates_finished: int
     candidates_open: int

@@ -32,3 +32,18 @@ def test_a_pool_is_listed_shown_drained_and_resumed(site: Site) -> None:
     told = json.loads(brainformer(site, "pool", "show", "cpu", "--json").stdout)
     assert told["drained_at"] is not None
     assert "works" in brainformer(site, "pool", "resume", "cpu").stdout
+
+
+def test_a_pool_is_retired_and_what_that_did_is_told(site: Site) -> None:
+    with httpx2.Client(base_url=site.url, timeout=20, trust_env=False) as http:
+        create(http)
+        create(http, name="only-here", pools=["cpu"])
+        claim(http)
+    retired = brainformer(site, "pool", "retire", "cpu")
+    assert "retired" in retired.stdout
+    assert "search laptop: 1 trial given up; it is running" in retired.stderr
+    ended = "failed: pool cpu was retired, and no other pool may run this search"
+    assert f"search only-here: {ended}" in retired.stderr
+    assert "retired" in brainformer(site, "pool", "list").stdout
+    assert json.loads(brainformer(site, "pool", "retire", "cpu", "--json").stdout)["searches"] == []
+    assert "works" in brainformer(site, "pool", "retire", "cpu", "--return").stdout

@@ -178,6 +178,17 @@ def test_workers_and_pools_are_listed(client: Client, worker: ScriptedWorker) ->
     assert [one.pool for one in client.pools()] == ["cpu"]
 
 
+def test_a_pool_is_retired_and_brought_back(client: Client, worker: ScriptedWorker) -> None:
+    client.create(SPEC)
+    worker.finish_next([2.0], kind="baseline")
+    retirement = client.retire_pool("cpu")
+    assert retirement.pool.retired_at is not None
+    assert [one.name for one in retirement.searches] == [SPEC["name"]]
+    assert client.return_pool("cpu").retired_at is None
+    with pytest.raises(NotFound, match="cppu"):
+        client.retire_pool("cppu")
+
+
 @pytest.mark.parametrize("form", ["fields", "spec", "text", "path", "marked"])
 def test_a_spec_may_be_fields_a_spec_text_or_a_file(
     form: str, client: Client, tmp_path: Path

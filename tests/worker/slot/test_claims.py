@@ -1,5 +1,6 @@
 import pytest
 
+from brainformer.search.errors import PoolRetired
 from brainformer.worker.settings import WorkerSettings
 from brainformer.worker.slot import claims
 from brainformer.worker.slot.claims import Claims
@@ -101,6 +102,14 @@ def test_a_refused_token_ends_the_claiming(controller, open_claims):
     controller.say("claim", answer({"detail": "the token is revoked"}, 401))
     open_claims(news=news).take(0.3)
     assert "the token is revoked" in news.take()["refusal"]
+    assert len(controller.got("claim")) == 1
+
+
+def test_a_pool_that_was_retired_ends_the_claiming(controller, open_claims):
+    news = News()
+    controller.say("claim", answer({"code": "pool_retired", "detail": "..."}, 409))
+    open_claims(news=news).take(0.3)
+    assert news.take()["refusal"] == PoolRetired("cpu").message
     assert len(controller.got("claim")) == 1
 
 

@@ -182,6 +182,16 @@ def test_a_worker_that_is_shut_out_while_it_runs_ends_and_says_why(tmp_path):
         assert "this controller wants a token" in stack.words("worker").splitlines()[-1]
 
 
+@pytest.mark.slow
+def test_a_worker_of_a_retired_pool_ends_with_one_sentence(tmp_path):
+    with Stack(tmp_path, slots=1, runner="sleep") as stack:
+        stack.create(spec("retired", budget_seconds=0.5))
+        wait_for(lambda: "completed: loss" in stack.words("worker"), seconds=60)
+        assert stack.http.post("/pools/cpu/retire").is_success
+        assert stack.worker.wait(60) == 5
+        assert "pool cpu was retired" in stack.words("worker").splitlines()[-1]
+
+
 def test_more_slots_than_cores_are_refused(tmp_path):
     settings = WorkerSettings(url="http://x", pool="cpu", slots=4096, state_folder=tmp_path)
     with pytest.raises(EnvironmentProblem, match="4096 slots of 1 cores need 4096 cores"):

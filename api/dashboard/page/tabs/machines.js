@@ -55,7 +55,7 @@ export function poolsTable(pools, search) {
     format.whole(pool.workers), format.whole(pool.running),
     format.percent(pool.utilisation ?? null), format.milliseconds(pool.step_time_ms ?? null),
     pool.last_seen ? format.ago(pool.last_seen) : format.NONE,
-    pool.error ?? (pool.drained_at ? "drained: no new trials start here" : blocked(pool) || "nothing"),
+    pool.error ?? (pool.retired_at ? "retired: it will not come back" : pool.drained_at ? "drained: no new trials start here" : blocked(pool) || "nothing"),
   ];
   return element(
     "div", { class: "table-scroll", tabindex: "0", role: "region", "aria-label": "Pools" },
