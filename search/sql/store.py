@@ -202,8 +202,8 @@ class SqlStore(SqlTokens, SearchStore):
     @override
     def repeat_trial(self, search_id: str, number: int, *, actor: Actor) -> TrialRecord:
         with self._database.write() as tx:
-            drained = self.pools.drained(tx)
-            row = create_repeat(tx, search_id, number, drained=drained, actor=actor)
+            out = self.pools.now(tx)
+            row = create_repeat(tx, search_id, number, out=out, actor=actor)
             return trial_record(row, youngest_outside(searches.find(tx, row.search_id)))
 
     @override

@@ -6,7 +6,7 @@ best: who asks has seen the results, and runs that are added until they please w
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 
 from sqlalchemy import select
 
@@ -14,6 +14,7 @@ from brainformer.search.errors import Conflict
 from brainformer.search.spec import ASK_TELL_POOL
 from brainformer.search.sql.connection.database import Transaction
 from brainformer.search.sql.connection.tables import trials
+from brainformer.search.sql.pools import OutOfWork
 from brainformer.search.sql.reading.listings import one_trial
 from brainformer.search.sql.rows.table_rows import TrialRow
 from brainformer.search.sql.rows.values import read_genome
@@ -36,7 +37,7 @@ TAKES_MORE = frozenset({SearchStatus.RUNNING, SearchStatus.PAUSED})
 
 
 def create_repeat(
-    tx: Transaction, named: str, number: int, *, drained: Collection[str], actor: Actor
+    tx: Transaction, named: str, number: int, *, out: OutOfWork, actor: Actor
 ) -> TrialRow:
     """Queues a candidate's block once more, with a fresh seed, on the pool that it ran on.
 
@@ -44,7 +45,7 @@ def create_repeat(
         tx: Of the caller.
         named: The search, by id or name.
         number: Of the candidate.
-        drained: Pools that take no work.
+        out: Pools that take no work.
         actor: Who asks.
 
     Raises:
@@ -55,7 +56,7 @@ def create_repeat(
     state = lock_search(tx, find(tx, named).id)
     row = one_trial(tx, state.id, number)
     pool = _repeatable(tx, state, row)
-    check_manned(tx, pool, drained)
+    check_manned(tx, pool, out)
     before = repeats_of(tx, state.id, number)
     if sum(one.status in OPEN for one in before) >= MOST_OPEN:
         raise Conflict(f"{MOST_OPEN} repeats of trial {number} have not ended yet; wait for one")
