@@ -149,6 +149,8 @@ def test_a_pool_that_nobody_works_on_is_refused(site: Site) -> None:
     site.store.claim(ClaimRequest(worker_id="w-1", pool="cpu", count=1))
     site.store.pools.drain("cpu", actor=ME)
     assert "pool cpu is drained" in refused(site, search, lease.trial_number)
+    site.store.pools.retire("cpu", actor=ME)
+    assert "pool cpu was retired" in refused(site, search, lease.trial_number)
 
 
 def test_runs_of_a_study_are_not_repeated(site: Site) -> None:
