@@ -8,6 +8,8 @@ import pytest
 
 from benchmarks.chaos import SHORT, run
 
+pytestmark = pytest.mark.timed
+
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)

@@ -10,6 +10,8 @@ from benchmarks.chaos_faults import Postgres, Sqlite, run
 from benchmarks.fault_clients import Oracle, loss_of
 from tests.postgres import PostgresServer
 
+pytestmark = pytest.mark.timed
+
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)

@@ -14,6 +14,8 @@ from brainformer.search.sql.store import open_store
 from brainformer.search.trials.lease_messages import ClaimRequest, Result
 from brainformer.search.trials.trial import Measurements, Outcome
 
+pytestmark = pytest.mark.timed
+
 
 def seen(*, busy: float, waiting: float, claim_ms: float) -> dict:
     times = {"claim": [claim_ms] * 200, "result": [1.0] * 100}

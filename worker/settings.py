@@ -19,6 +19,7 @@ from brainformer.search.trials.lease_messages import Lease
 from brainformer.search.user_folders import cache_folder
 
 Platform = Literal["cpu", "gpu", "tpu"]
+SEVERAL_HOSTS_SAVE_EVERY = 60.0  # the more hosts, the sooner one is lost
 TPU_CHIPS = (1, 2, 4, 8)  # Ray kills a run that asks for another number
 
 
@@ -37,10 +38,16 @@ class WorkerSettings(BaseModel):
         token: With the scope `worker`, where the controller asks for one.
         pool: The kind of hardware, as baselines and specs name it.
         slots: Trials that run side by side.
-        cores: Processor cores of one trial.
-        accelerators: GPUs or TPU chips of one trial.
+        cores: Processor cores of one trial; with several hosts, of each.
+        accelerators: GPUs or TPU chips of one trial; with several hosts, of each.
+        hosts: That share one trial.
+        wait_for_hosts: Seconds until a cluster without so many is given up; 0 for never.
+        checkpoints: Where trials are saved; by default in the state folder. All hosts of a trial
+            must see the same one.
         accelerator_type: As Ray knows it, for clusters that hold several.
         ray_address: Of a running cluster; None starts Ray on this machine.
+        save_every: Seconds at least between checkpoints that nobody has asked for, 0 for none; by
+            default none on one host, which saves its trial when it is told to end.
         recycle_after: Trials that one training process runs before a fresh one takes over.
         watchdog_seconds: What a trial may take beside six budgets before it is killed.
         run_seconds: How long one Tune run lasts before a fresh one takes over.
@@ -61,6 +68,10 @@ class WorkerSettings(BaseModel):
     cores: Annotated[int, Field(ge=1, le=1024)] = 1
     accelerators: Annotated[int, Field(ge=0, le=64)] = 0
     accelerator_type: str | None = None
+    hosts: Annotated[int, Field(ge=1, le=1024)] = 1
+    wait_for_hosts: Annotated[float, Field(ge=0, le=86_400)] = 60.0
+    checkpoints: Path | None = None
+    save_every: Annotated[float, Field(ge=0, le=86_400)] | None = None
     ray_address: str | None = None
     recycle_after: Annotated[int, Field(ge=1)] = 50
     watchdog_seconds: Annotated[float, Field(gt=0, le=86_400)] = 300.0
@@ -82,6 +93,20 @@ class WorkerSettings(BaseModel):
             raise ValueError("compile_ahead is for CPUs: an accelerator is not shared")
         return self
 
+    @model_validator(mode="after")
+    def _hosts_find_each_other(self) -> WorkerSettings:
+        if self.hosts == 1:
+            return self
+        if self.ray_address is None:
+            raise ValueError("a trial on several hosts needs a Ray cluster: give --ray-address")
+        if self.checkpoints is None:
+            raise ValueError(
+                "a trial on several hosts needs --checkpoints, a folder on storage that they share"
+            )
+        if self.compile_ahead:
+            raise ValueError("--compile-ahead is for trials on one host")
+        return self
+
     def make_folders(self) -> None:
         """Makes the folders that trials write to.
 
@@ -89,16 +114,24 @@ class WorkerSettings(BaseModel):
             EnvironmentProblem: they cannot be made or written.
         """
         for folder in (self.outbox_folder, self.cache_folder, self.checkpoints_folder):
+            option = "--checkpoints" if folder == self.checkpoints else "--state-folder"
             try:
                 folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             except OSError as error:
                 raise EnvironmentProblem(
-                    f"cannot make {folder}: {error.strerror}", "choose another --state-folder"
+                    f"cannot make {folder}: {error.strerror}", f"choose another {option}"
                 ) from None
             if not os.access(folder, os.W_OK):
                 raise EnvironmentProblem(
-                    f"no permission to write {folder}", "choose another --state-folder"
+                    f"no permission to write {folder}", f"choose another {option}"
                 )
+
+    @property
+    def save_every_seconds(self) -> float | None:
+        """Seconds at least between checkpoints that nobody has asked for; None for none."""
+        if self.save_every is None:
+            return SEVERAL_HOSTS_SAVE_EVERY if self.hosts > 1 else None
+        return self.save_every or None
 
     @property
     def slot_cores(self) -> int:
@@ -123,7 +156,7 @@ class WorkerSettings(BaseModel):
     @property
     def checkpoints_folder(self) -> Path:
         """Preempted trials."""
-        return self.state_folder / "checkpoints"
+        return self.checkpoints or self.state_folder / "checkpoints"
 
     def checkpoint_folder(self, lease: Lease) -> Path:
         """Returns the trial's own folder; its attempts share it."""

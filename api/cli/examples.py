@@ -36,6 +36,7 @@ EXAMPLES: dict[str, str] = {
     "search limits": "brainformer search limits laptop --trials 200",
     "trial list": "brainformer trial list laptop --sort -fitness --limit 10",
     "trial show": "brainformer trial show laptop 17",
+    "trial repeat": "brainformer trial repeat laptop 17",
     "genome show": "brainformer genome show glam",
     "genome validate": "brainformer genome validate seeds.jsonl --space nano --proxy nano",
     "genome cost": "brainformer genome cost block.json --space brainformer-100m32e",

@@ -150,6 +150,19 @@ class Search:
         """
         return TrialRecord.model_validate(self._rest.get(f"/searches/{self.id}/trials/{number}"))
 
+    def repeat(self, number: int) -> TrialRecord:
+        """Queues a candidate's block once more, with a fresh seed; returns the new trial.
+
+        What it shows counts neither for the race among finalists nor for the best.
+
+        Raises:
+            NotFound: there is no such trial.
+            Conflict: the search has ended, the trial is not a candidate that has ended, or nobody
+                works on its pool.
+        """
+        made = self._rest.post(f"/searches/{self.id}/trials/{number}/repeats")
+        return TrialRecord.model_validate(made)
+
     def best(self) -> BestRecord:
         """Returns the best trial and what fresh runs say of it.
 

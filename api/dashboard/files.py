@@ -31,6 +31,7 @@ MEDIA_TYPES: Mapping[str, str] = MappingProxyType(
     }
 )
 PAGE = "index.html"
+REPORT = "report/"  # what only a report needs
 
 # No inline script and no eval. Style attributes place rows and bars; pictures that are saved are
 # made from blobs.
@@ -82,7 +83,7 @@ async def asset(request: Request, label: str, path: str) -> Response:
         NotFound: no such file, or a version that this controller does not serve.
     """
     headers = {"Cache-Control": "public, max-age=31536000, immutable"}
-    found = _assets().get(path)
+    found = page_files().get(path)
     if found is None or label != assets_label():
         raise NotFound("dashboard file", f"{label}/{path}")
     return _send(request, found, headers)
@@ -91,12 +92,12 @@ async def asset(request: Request, label: str, path: str) -> Response:
 @cache
 def assets_label() -> str:
     """Returns the version of our own files: a digest over all of them."""
-    parts = (f"{name}:{found.digest}" for name, found in sorted(_assets().items()))
+    parts = (f"{name}:{found.digest}" for name, found in sorted(page_files().items()))
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
 
 @cache
-def _assets() -> Mapping[str, Asset]:
+def page_files() -> Mapping[str, Asset]:
     """Returns our own files by their path within api/dashboard/page/."""
     root = files("brainformer.api.dashboard") / "page"
     return MappingProxyType(
@@ -106,7 +107,7 @@ def _assets() -> Mapping[str, Asset]:
 
 @cache
 def _page() -> Asset:
-    html = _assets()[PAGE].body.decode()
+    html = page_files()[PAGE].body.decode()
     html = html.replace("{{modules}}", "\n  ".join(_preloads()))
     html = html.replace("{{assets}}", f"assets/{assets_label()}")  # below its own path
     return Asset.of(PAGE, html.encode())
@@ -114,7 +115,11 @@ def _page() -> Asset:
 
 def _preloads() -> list[str]:
     """Returns links that have browsers fetch all modules at once, not one import after another."""
-    modules = (name for name in sorted(_assets()) if "/" in name and name.endswith(".js"))
+    modules = (
+        name
+        for name in sorted(page_files())
+        if "/" in name and name.endswith(".js") and not name.startswith(REPORT)
+    )
     return [f'<link rel="modulepreload" href="{{{{assets}}}}/{name}">' for name in modules]
 
 

@@ -1,4 +1,4 @@
-"""The dashboard's two charts for a report: no script, readable in print.
+"""Two plain pictures of a report, for where no script runs.
 
 Everything is relative to the baseline of a trial's own pool, so that pools of any speed share a
 picture; each has its colour.
@@ -14,11 +14,11 @@ from brainformer.search.charts.pictures import Front, Overview
 COLOURS = ("#1f77b4", "#b65491", "#0b7a57", "#a86f00", "#5b4bb3", "#c8470a")
 GAIN = "nats a token better than the pool's baseline"
 STYLE = "".join(
-    f"svg .pool-{at} {{ fill: {colour}; stroke: {colour}; }} .key-{at} {{ color: {colour}; }} "
+    f".drawn .pool-{at} {{ fill: {colour}; stroke: {colour}; }} .key-{at} {{ color: {colour}; }} "
     for at, colour in enumerate(COLOURS)
 ) + (
-    "svg .line { fill: none; stroke-width: 1.4; } svg .best { stroke: currentColor; } "
-    "svg circle { stroke: none; opacity: .65; }"
+    ".drawn .line { fill: none; stroke-width: 1.4; } .drawn .best { stroke: currentColor; } "
+    ".drawn circle { stroke: none; opacity: .65; }"
 )
 
 

@@ -1,4 +1,8 @@
-"""The report of a search: one HTML file that stands alone, without script or foreign address.
+"""The report of a search: one HTML file that stands alone.
+
+Its words and tables are HTML; its pictures are the dashboard's, drawn by the dashboard's modules
+over the controller's answers, which lie in the file as data. Its policy allows that one script and
+no address at all. Where scripts do not run, two plain pictures stand in their place.
 
 Everything in it is read from bounded listings, so that a report of a hundred thousand trials costs
 what one of a hundred does.
@@ -8,12 +12,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
+from functools import cache
 from html import escape
 
 import yaml
 
+from brainformer.api.dashboard.standalone import content_hash, script, styles
 from brainformer.api.report.certainty import verdict_sentence
+from brainformer.api.report.kept_answers import Answers, as_json, kept_answers
 from brainformer.api.report.pictures import STYLE as PICTURES
 from brainformer.api.report.pictures import fitness_picture, step_time_picture
 from brainformer.api.report.promotion import (
@@ -41,23 +48,14 @@ from brainformer.search.trials.trial import TrialKind, TrialStatus
 
 TOP = 20
 ANCESTORS = 200
-STYLE = """
-:root { color-scheme: light dark; --line: #8886; }
-body { font: 15px/1.5 system-ui, sans-serif; max-width: 56rem; margin: 2rem auto; padding: 0 1rem; }
-h1 { margin-bottom: 0; } h2 { margin-top: 2rem; font-size: 1.15rem; }
-table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
-th, td { text-align: right; padding: .2rem .6rem .2rem 0; border-bottom: 1px solid var(--line); }
-th:first-child, td:first-child, .words { text-align: left; }
-pre { overflow-x: auto; padding: .75rem; border: 1px solid var(--line); border-radius: 6px; }
-ol.block { list-style: none; padding: 0; max-width: 30rem; }
-ol.block li { border: 1px solid var(--line); border-left-width: 6px; border-radius: 4px;
-  padding: .2rem .6rem; margin: .2rem 0; }
-li.attention { border-left-color: #1f77b4; } li.feed_forward { border-left-color: #2ca02c; }
-li.moe { border-left-color: #ff7f0e; }
-svg { width: 100%; height: auto; } svg text { font-size: 12px; fill: currentColor; }
-svg .axis { stroke: currentColor; opacity: .5; } svg .guide { stroke: var(--line); }
-svg .dot { fill: var(--mark); opacity: .7; } svg .front, svg .rival { fill: var(--best); }
-"""
+SCRIPT = "report/report.js"
+PLACES = (
+    ("What blocks are made of", "population"),
+    ("What helps", "helps"),
+    ("Lineage", "lineage"),
+    ("Failures", "failures"),
+    ("Machines", "machines"),
+)
 
 
 @dataclass(frozen=True)
@@ -71,6 +69,8 @@ class Findings:
     ancestry: Sequence[TrialRecord]
     overview: Overview
     step_times: Front
+    answers: Answers
+    read_at: datetime
     promotions: Sequence[PromotionRecord] = ()
 
 
@@ -89,15 +89,27 @@ def read_findings(store: SearchStore, search_id: str) -> Findings:
     except NotFound:
         best = None
     number = None if best is None else best.trial.number
+    shown, step_times = store.charts.overview(search.id), store.charts.front(search.id)
     return Findings(
         search=search,
         baselines=store.baselines(search.id),
         best=best,
         top=store.list_trials(search.id, where=completed, limit=TOP).items,
         ancestry=() if number is None else store.ancestry(search.id, number, limit=ANCESTORS),
+        read_at=datetime.now(UTC),
         promotions=store.studies.promotions(search.id),
-        overview=store.charts.overview(search.id),
-        step_times=store.charts.front(search.id),
+        overview=shown,
+        step_times=step_times,
+        answers=kept_answers(store, search, best, shown, step_times),
+    )
+
+
+@cache
+def policy() -> str:
+    """Returns the report's content security policy: its one script, and nothing from elsewhere."""
+    return (
+        f"default-src 'none'; script-src {content_hash(script(SCRIPT))}; "
+        "style-src 'unsafe-inline'; img-src data: blob:; base-uri 'none'; form-action 'none'"
     )
 
 
@@ -106,21 +118,46 @@ def report_html(findings: Findings) -> str:
     search = findings.search
     sections = [
         _summary(findings),
-        _best(findings.best),
+        _pictures(findings),
+        f"<noscript>{_best(findings.best)}{_plots(findings)}</noscript>",
         _soundness(findings),
-        _plots(findings),
         *(_promotion(one) for one in findings.promotions),
         _section("Best trials", _trial_table(findings.top)),
         _section("Baselines", _baseline_table(findings.baselines)),
         _section("How the best block came about", _ancestry_table(findings.ancestry)),
-        _section("Spec", f"<pre>{escape(_spec(search))}</pre>"),
+        _section("Spec", f'<pre tabindex="0">{escape(_spec(search))}</pre>'),
     ]
+    data = as_json(search, findings.answers, findings.read_at)
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
+        f'<meta http-equiv="Content-Security-Policy" content="{policy()}">'
         f"<title>{escape(search.name)}: search report</title>"
-        f'<meta name="viewport" content="width=device-width">'
-        f"<style>{STYLE}{PICTURES}</style></head>"
-        f"<body><h1>{escape(search.name)}</h1>{''.join(sections)}</body></html>"
+        '<meta name="viewport" content="width=device-width">'
+        '<meta name="color-scheme" content="light dark">'
+        f"<style>{styles('base', 'pages', 'charts', 'trials', 'report')}{PICTURES}</style></head>"
+        f"<body><main>{''.join(sections)}</main>"
+        f'<script type="application/json" id="report-data">{data}</script>'
+        f"<script>{script(SCRIPT)}</script></body></html>"
+    )
+
+
+def _pictures(findings: Findings) -> str:
+    """Returns the places that the script draws into."""
+    certificates = findings.answers["/certificates"]
+    sections = list(PLACES)
+    if getattr(certificates, "items", ()):
+        sections.insert(-2, ("Certificate of the proxy", "certificates"))
+    drawn = "".join(
+        f'<section class="card"><h2>{title}</h2><div id="report-{place}"></div></section>'
+        for title, place in sections
+    )
+    return (
+        '<div class="pictures">'
+        '<section id="report-answer" class="card answer" aria-label="The answer"></section>'
+        '<div id="report-switches" class="chart-switches"></div>'
+        '<div class="charts"><div id="report-fitness" class="card"></div>'
+        '<div id="report-step" class="card"></div></div>'
+        f'<div id="report-curve" class="card"></div>{drawn}</div>'
     )
 
 
@@ -131,9 +168,11 @@ def _summary(findings: Findings) -> str:
     )
     reason = f" ({escape(search.reason)})" if search.reason else ""
     return (
+        f"<header><h1>{escape(search.name)}</h1>"
         f"<p>Search <code>{escape(search.id)}</code>, {search.status.value}{reason}. "
         f"Created {_time(search.created_at)}, last change {_time(search.updated_at)}. "
-        f"Trials: {counts or 'none'}.</p>"
+        f"Trials: {counts or 'none'}. "
+        f"Written {_time(findings.read_at)}.</p></header>"
     )
 
 
@@ -178,7 +217,7 @@ def _told(layer: dict[str, object]) -> str:
 
 
 def _plots(findings: Findings) -> str:
-    """Returns the dashboard's two charts."""
+    """Returns two plain pictures."""
     drawn = (
         ("Fitness of every trial", fitness_picture(findings.overview)),
         ("Gain against step time", step_time_picture(findings.overview, findings.step_times)),
@@ -257,11 +296,14 @@ def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     body = "".join(
         "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows
     )
-    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+    return (
+        f'<div class="table-scroll"><table class="plain figures"><thead><tr>{head}</tr></thead>'
+        f"<tbody>{body}</tbody></table></div>"
+    )
 
 
 def _section(title: str, body: str) -> str:
-    return f"<section><h2>{escape(title)}</h2>{body}</section>"
+    return f'<section class="card"><h2>{escape(title)}</h2>{body}</section>'
 
 
 def _spec(search: SearchRecord) -> str:

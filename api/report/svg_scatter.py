@@ -116,7 +116,7 @@ def scatter(
     )
     told = escape(f"{y_label} against {x_label}")
     return (
-        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{told}">'
+        f'<svg class="drawn" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{told}">'
         f"{''.join(frame)}{''.join(ticks)}{''.join(paths)}{''.join(marks)}{labels}</svg>"
     )
 

@@ -7,7 +7,7 @@ from fastapi.responses import HTMLResponse
 
 from brainformer.api.dependencies import Parts, Reads, SearchId
 from brainformer.api.problems.problem import problems
-from brainformer.api.report.report import read_findings, report_html
+from brainformer.api.report.report import policy, read_findings, report_html
 from brainformer.api.report.soundness import Soundness, soundness
 from brainformer.api.routes.answers import answer
 from brainformer.search.errors import NotFound
@@ -20,7 +20,11 @@ def get_report(parts: Parts, search_id: SearchId) -> Response:
     """Returns the search's report: one HTML file that stands alone."""
     findings = read_findings(parts.store, search_id)
     name = f'inline; filename="{findings.search.id}-report.html"'
-    return HTMLResponse(report_html(findings), headers={"Content-Disposition": name})
+    headers = {
+        "Content-Disposition": name,
+        "Content-Security-Policy": f"{policy()}; frame-ancestors 'none'",
+    }
+    return HTMLResponse(report_html(findings), headers=headers)
 
 
 @router.get("/soundness", response_model=Soundness, responses=problems(404, 409))

@@ -17,6 +17,7 @@ from brainformer.api.dependencies import (
     Reads,
     SearchId,
     TrialNumber,
+    Writer,
     client_of,
 )
 from brainformer.api.problems.problem import problems
@@ -45,12 +46,13 @@ Sort = Literal[
     "-seq",
 ]
 EXPORT_PAGE = 500
+COMPARED = (TrialKind.CANDIDATE, TrialKind.CONFIRMATION, TrialKind.REPEAT)
 MOST_REPEATS = 64  # of a baseline that are averaged
 
 
 def _equal_tokens(parts: Controller, trial: TrialRecord) -> EqualTokens | None:
     """Returns a trial's loss and its pool's baseline's after the same number of tokens."""
-    if trial.pool is None or trial.kind not in (TrialKind.CANDIDATE, TrialKind.CONFIRMATION):
+    if trial.pool is None or trial.kind not in COMPARED:
         return None
     where = TrialFilter(
         statuses=(TrialStatus.COMPLETED,),
@@ -151,6 +153,26 @@ def get_trial(parts: Parts, search_id: SearchId, number: TrialNumber) -> Respons
         **fields, attempts=attempts, changes=changes, equal_tokens=_equal_tokens(parts, trial)
     )
     return answer(detail)
+
+
+@router.post(
+    "/trials/{number}/repeats",
+    status_code=201,
+    response_model=TrialRecord,
+    responses=problems(404, 409),
+)
+def repeat_trial(
+    request: Request, parts: Parts, actor: Writer, search_id: SearchId, number: TrialNumber
+) -> Response:
+    """Runs a candidate's block once more, with a fresh seed, on the pool that it ran on.
+
+    It shows how much the block's figures vary. It counts neither for the race among finalists nor
+    for the best.
+    """
+    record = parts.store.repeat_trial(search_id, number, actor=actor)
+    parts.hub.poke()
+    place = request.url_for("get_trial", search_id=record.search_id, number=record.number).path
+    return answer(record, status=201, headers={"Location": place})
 
 
 @router.get("/trials/{number}/ancestry", response_model=Trials, responses=problems(404, 409))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from brainformer.search.charts.columns import NOBODY, STATUSES, Flags, Integers, plain
+from brainformer.search.charts.columns import CANDIDATE, NOBODY, STATUSES, Flags, Integers, plain
 from brainformer.search.charts.overview import DIGITS, SearchDigest, numbers_or_none
 from brainformer.search.charts.pictures import Lineage
 
@@ -23,7 +23,8 @@ def lineage(digest: SearchDigest, *, best: int | None, root: int | None = None) 
         kept[line_of(parent, best)] = True
         at = np.flatnonzero(with_ancestors(parent, kept))
     else:
-        at = np.flatnonzero(descendants(parent, root))
+        # Repeats name what they repeat as their parent, and descend from nobody.
+        at = np.flatnonzero(descendants(parent, root) & (columns.whole("kind") == CANDIDATE))
     cut = len(at) > MOST
     at = at[:MOST] if root is not None else at[-MOST:]
     return Lineage(

@@ -134,6 +134,7 @@ def overview(
         pools=columns.pools.known,
         levels=list(digest.levels),
         kinds=_counted(columns, pool),
+        totals=_counted(columns, None),
         points=points(digest, np.flatnonzero(single)),
         bands=bands,
         best=_best(digest, shown if after_seq is None else shown & False, pool),

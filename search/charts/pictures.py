@@ -81,7 +81,7 @@ class Overview(Picture):
         seq: Of the last change that is in it: `after_seq` of the next request.
         total: Trials of the search.
         first: Number of the first trial shown; `last` of the last one.
-        kinds: How many trials there are by kind and status.
+        kinds: How many trials there are by kind and status; `totals` counts those of all pools.
         points: Every trial of the stretch where it has at most 3,000, else those that are open,
             repeats, and the newest.
         bands: Empty where `points` holds every trial.
@@ -96,6 +96,7 @@ class Overview(Picture):
     pools: list[str]
     levels: list[PoolLevel]
     kinds: dict[str, dict[str, int]]
+    totals: dict[str, dict[str, int]]
     points: Points
     bands: list[Band]
     best: Steps

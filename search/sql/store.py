@@ -24,6 +24,7 @@ from brainformer.search.sql.retention import SqlCare
 from brainformer.search.sql.rows.records import trial_record, youngest_outside
 from brainformer.search.sql.rows.values import read_spec
 from brainformer.search.sql.sessions import SqlSessions
+from brainformer.search.sql.studies.repeats import create_repeat
 from brainformer.search.sql.study_store import SqlStudies
 from brainformer.search.sql.token_store import SqlTokens, page_size
 from brainformer.search.sql.tokens import TokenUses
@@ -197,6 +198,13 @@ class SqlStore(SqlTokens, SearchStore):
             search = searches.find(tx, search_id)
             row = listings.one_trial(tx, search.id, number)
             return trial_record(row, youngest_outside(search))
+
+    @override
+    def repeat_trial(self, search_id: str, number: int, *, actor: Actor) -> TrialRecord:
+        with self._database.write() as tx:
+            out = self.pools.now(tx)
+            row = create_repeat(tx, search_id, number, out=out, actor=actor)
+            return trial_record(row, youngest_outside(searches.find(tx, row.search_id)))
 
     @override
     def attempts(self, search_id: str, number: int) -> list[AttemptRecord]:

@@ -185,6 +185,18 @@ class SearchStore(TokenStore):
         """Returns one trial by its number in the search."""
 
     @abstractmethod
+    def repeat_trial(self, search_id: str, number: int, *, actor: Actor) -> TrialRecord:
+        """Queues a candidate's block once more, with a fresh seed, on the pool that it ran on.
+
+        What it shows is beside the search: it counts neither for the race nor for the best.
+
+        Raises:
+            NotFound: there is no such search or trial.
+            Conflict: the search takes no more trials, the trial is not a candidate that has ended,
+                or nobody works on its pool.
+        """
+
+    @abstractmethod
     def attempts(self, search_id: str, number: int) -> list[AttemptRecord]:
         """Returns every attempt of a trial, refused reports included."""
 

@@ -24,6 +24,7 @@ class TrialKind(StrEnum):
     BASELINE = "baseline"
     CANDIDATE = "candidate"
     CONFIRMATION = "confirmation"
+    REPEAT = "repeat"
     CERTIFICATE = "certificate"
     PROMOTION = "promotion"
 

@@ -18,6 +18,9 @@ from tests.api.controller_process import controller_process
 from tests.api.rest_site import CLAIM, DONE, ROOT, SPEC
 from tests.search.store.audit import all_trials, check_everything
 
+pytestmark = pytest.mark.timed
+
+
 LOSSES = {"limits": {"trials": 10_000}, "lease_seconds": 30, "max_attempts": 50}
 
 

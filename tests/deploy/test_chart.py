@@ -273,7 +273,11 @@ TPU = "pools.v6e-16"
         (("--set=database.bundled=false",), "name your PostgreSQL"),
         (("--set=ingress.enabled=true",), "ingress.host"),
         (("--set=pools.cpu.platform=cpu",), "nodes"),
-        ((*values_of("gke-tpu"), f"--set={TPU}.dispatcher=true"), "trials run on one host"),
+        ((*values_of("gpu"), "--set=pools.h200.nodes.hosts=2"), "must share its checkpoints"),
+        (
+            (*values_of("gke-tpu"), f"--set={TPU}.trial.accelerators=2"),
+            "takes all chips of each, 4",
+        ),
         (("--set=pools.My_Pool.platform=cpu",), "My_Pool"),
         ((*values_of("cpu"), "--set=pools.cpu.nodes.maxx=3"), "'maxx' not allowed"),
         ((*values_of("cpu"), "--set=pools.cpu.trial.cores=3"), "takes 3 cores of a node"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+from collections.abc import Sequence
 from typing import Any
 from unittest.mock import MagicMock
 
@@ -17,12 +18,19 @@ from ray.autoscaler.v2.instance_manager.cloud_providers.kuberay.cloud_provider i
 from ray.autoscaler.v2.instance_manager.config import AutoscalingConfig
 from ray.autoscaler.v2.scheduler import ResourceDemandScheduler, SchedulingRequest
 from ray.autoscaler.v2.utils import ResourceRequestUtil
-from ray.core.generated.autoscaler_pb2 import GangResourceRequest
+from ray.core.generated.autoscaler_pb2 import (
+    ClusterResourceConstraint,
+    GangResourceRequest,
+)
 from typer.testing import CliRunner
 
 from brainformer.api.cli.main import app
 from brainformer.worker.settings import WorkerSettings
-from brainformer.worker.tune.ray_session import trial_resources
+from brainformer.worker.tune.ray_session import (
+    slice_bundles,
+    slot_resources,
+    trial_resources,
+)
 from tests.deploy.chart import of_kind, values_of
 from tests.repository import REPOSITORY
 
@@ -68,8 +76,19 @@ class Kubernetes:
         return {}
 
 
-def scaled(found: dict[str, Any], slots: list[list[dict[str, float]]]) -> list[Any]:
-    """Returns what Ray's autoscaler changes for slots that wait, each a list of bundles."""
+def scaled(
+    found: dict[str, Any],
+    slots: list[list[dict[str, float]]],
+    *,
+    asked: Sequence[dict[str, float]] = (),
+) -> list[Any]:
+    """Returns what Ray's autoscaler changes for slots that wait, each a list of bundles.
+
+    Args:
+        found: The cluster.
+        slots: Of the dispatcher.
+        asked: The bundles that the dispatcher asks for beside them.
+    """
     config = AutoscalingConfig(autoscaling_config(found), skip_content_hash=True)
     gangs = []
     for number, bundles in enumerate(slots):
@@ -78,12 +97,16 @@ def scaled(found: dict[str, Any], slots: list[list[dict[str, float]]]) -> list[A
         wanted = [ResourceRequestUtil.make(each, apart) for each in bundles]
         gang.bundle_selectors.add().resource_requests.extend(wanted)
         gangs.append(gang)
+    constraint = ClusterResourceConstraint()
+    for each in asked:
+        constraint.resource_requests.add(request=ResourceRequestUtil.make(each), count=1)
     reply = ResourceDemandScheduler().schedule(
         SchedulingRequest(
             disable_launch_config_check=True,
             node_type_configs=config.get_node_type_configs(),
             max_num_nodes=config.get_max_num_nodes(),
             gang_resource_requests=gangs,
+            cluster_resource_constraints=[constraint] if asked else [],
         )
     )
     kubernetes = Kubernetes(found)
@@ -139,6 +162,27 @@ def test_a_job_over_four_hosts_brings_one_whole_slice():
     assert scaled(found, [slot, slot]) == replicas(2)
 
 
+def test_what_the_dispatcher_asks_for_brings_whole_slices():
+    found = cluster("gke-tpu", "v6e-16")
+    told = settings(found)
+    assert (told.hosts, told.slots, told.accelerators) == (4, 2, 4)
+    assert told.wait_for_hosts == 0  # a slice comes when it is wanted
+    assert str(told.checkpoints) == "/data/cache/brainformer/worker/checkpoints"
+    assert scaled(found, [], asked=slice_bundles(told)) == replicas(2)
+    one = settings(cluster("gke-tpu", "v6e-16", "--set=pools.v6e-16.slots=1"))
+    assert scaled(found, [], asked=slice_bundles(one)) == replicas(1)
+
+
+def test_gpu_trials_may_take_several_machines():
+    more = "--set=pools.h200.nodes.hosts=2,pools.h200.checkpoints=shared,pools.h200.nodes.max=3"
+    found = cluster("gpu", "h200", more, "--set=pools.h200.trial.accelerators=8")
+    told = settings(found)
+    assert (told.hosts, told.slots) == (2, 3)
+    slot = slot_resources(told).bundles
+    assert slot == [{"CPU": 4.0, "GPU": 8.0}] * 2
+    assert scaled(found, [slot] * told.slots) == replicas(3)
+
+
 @pytest.mark.parametrize(
     ("values", "pool"), [("cpu", "cpu"), ("gpu", "h200"), ("gke-tpu", "v6e-8")]
 )
@@ -154,13 +198,19 @@ def test_all_slots_of_the_dispatcher_find_room_at_the_most_nodes(values, pool):
 
 
 @pytest.mark.parametrize(
-    ("values", "pool"), [("cpu", "cpu"), ("gpu", "h200"), ("gke-tpu", "v6e-8")]
+    ("values", "pool"),
+    [("cpu", "cpu"), ("gpu", "h200"), ("gke-tpu", "v6e-8"), ("gke-tpu", "v6e-16")],
 )
 def test_the_dispatchers_options_are_those_of_the_command_line(values, pool):
     words = command(cluster(values, pool))
     known = CliRunner().invoke(app, [words[0], "--help"], env={"COLUMNS": "200"}).stdout
     for option in words[1::2]:
         assert option in known
+
+
+def test_a_cluster_may_have_no_dispatcher():
+    found = cluster("gke-tpu", "v6e-16", "--set=pools.v6e-16.dispatcher=false")
+    assert "initContainers" not in found["spec"]["headGroupSpec"]["template"]["spec"]
 
 
 def test_slots_may_be_fewer_and_a_pool_may_be_put_to_sleep():
@@ -174,7 +224,7 @@ def test_ray_asks_for_a_token_everywhere():
         found = cluster(values, pool)
         assert found["spec"]["authOptions"] == {"mode": "token"}
         sidecars = found["spec"]["headGroupSpec"]["template"]["spec"].get("initContainers", [])
-        assert len(sidecars) == (pool != "v6e-16")
+        assert len(sidecars) == 1
     for sidecar in sidecars:
         told = {each["name"]: each for each in sidecar["env"]}
         assert told["RAY_AUTH_MODE"]["value"] == "token"

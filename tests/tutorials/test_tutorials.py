@@ -14,6 +14,9 @@ import pytest
 from tests.api.controller_process import free_port
 from tests.repository import REPOSITORY
 
+pytestmark = pytest.mark.timed
+
+
 FOLDER = REPOSITORY / "docs" / "tutorials"
 PAGES = sorted(page.name for page in FOLDER.glob("*.md") if page.name != "README.md")
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)

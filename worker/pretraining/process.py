@@ -9,10 +9,9 @@ import os
 from pathlib import Path
 
 from brainformer.search.errors import EnvironmentProblem, InvalidInput
+from brainformer.worker.devices.joining import join
 from brainformer.worker.process.environment import COLLECT_AFTER, MALLOPT, with_flags
 from brainformer.worker.settings import default_state_folder
-
-JOIN_SECONDS = 120  # until every host has come
 
 
 def prepare_process() -> None:
@@ -52,24 +51,9 @@ def join_hosts(coordinator: str | None, hosts: int | None, host: int | None) -> 
     if coordinator != "auto" and (hosts is None or host is None or not 0 <= host < hosts):
         rule = "--coordinator needs --hosts and --host, from 0 to one less than the hosts"
         raise InvalidInput(rule, (hosts, host))
-    import jax
-
-    jax.config.update("jax_cpu_collectives_implementation", "gloo")  # type: ignore[no-untyped-call]
-    address = None if coordinator == "auto" else coordinator
-    try:
-        jax.distributed.initialize(
-            coordinator_address=address,
-            num_processes=hosts,
-            process_id=host,
-            initialization_timeout=JOIN_SECONDS,
-        )
-    except (RuntimeError, ValueError) as error:
-        why = str(error).partition("\n")[0]
-        raise EnvironmentProblem(
-            f"the hosts of this run have not come together at {coordinator}: {why}",
-            "start the same command on each of them, with its own --host",
-        ) from None
-    return int(jax.process_index()) == 0
+    told = None if coordinator == "auto" else coordinator
+    remedy = "start the same command on each of them, with its own --host"
+    return join(told, hosts, host, remedy=remedy) == 0
 
 
 def compiled_folder() -> Path | None:

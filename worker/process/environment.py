@@ -26,11 +26,20 @@ XLA_FLAGS = (
 # lies outside jax's pool: the driver's context, programs, cuDNN.
 GPU_MEMORY_SHARE = "0.9"
 MEMORY_SHARE_NAMES = ("XLA_CLIENT_MEM_FRACTION", "XLA_PYTHON_CLIENT_MEM_FRACTION")
+# jax's pool of threads has one a core, and collectives between hosts wait in it: with fewer threads
+# than devices that wait, nobody is left to answer (found with jax 0.10 and two devices a process).
+HOST_THREADS = "8"
 JAX_PLATFORM = {"cpu": "cpu", "gpu": "cuda", "tpu": "tpu"}
 
 
-def trial_environment(platform: str, cores: int) -> dict[str, str]:
-    """Returns the variables for a process that trains on `platform` with `cores` cores."""
+def trial_environment(platform: str, cores: int, hosts: int = 1) -> dict[str, str]:
+    """Returns the variables for a process that trains on `platform` with `cores` cores.
+
+    Args:
+        platform: `cpu`, `gpu` or `tpu`.
+        cores: Of this process.
+        hosts: That share the trial.
+    """
     threads = str(cores)
     environment = {
         "JAX_PLATFORMS": JAX_PLATFORM[platform],
@@ -40,6 +49,8 @@ def trial_environment(platform: str, cores: int) -> dict[str, str]:
     }
     if platform == "cpu":
         environment |= {**MALLOC, "XLA_FLAGS": with_flags(os.environ.get("XLA_FLAGS", ""))}
+    if platform == "cpu" and hosts > 1:
+        environment["PJRT_NPROC"] = os.environ.get("PJRT_NPROC", HOST_THREADS)
     if platform == "gpu" and not any(name in os.environ for name in MEMORY_SHARE_NAMES):
         environment[MEMORY_SHARE_NAMES[0]] = GPU_MEMORY_SHARE
     return environment

@@ -24,8 +24,10 @@ from brainformer.search.trials.lease_messages import (
     Result,
 )
 from brainformer.search.trials.trial import Outcome
+from brainformer.worker.devices.joining import Membership
 from brainformer.worker.process.cores import claim_cores
 from brainformer.worker.process.environment import trial_environment
+from brainformer.worker.process.trial_runner import TrialRunner
 from brainformer.worker.settings import WorkerSettings
 from brainformer.worker.training.failures import SOUND_OUTCOMES, failed_result
 
@@ -38,19 +40,26 @@ READY_SECONDS = 120.0  # after which a lease is given to it all the same, and wa
 STACK_SECONDS = 0.5  # for a process that hangs to say where
 
 
-class TrainingProcess:
+class TrainingProcess(TrialRunner):
     """One process that runs one lease at a time; a fresh one after an error or by policy.
 
     Args:
         settings: Platform, cores, folders, policy.
         on_progress: Answers the trial's progress reports; called from a thread of its own.
+        member: Its place among the hosts of its trials; None for trials on this host alone.
     """
 
     def __init__(
-        self, settings: WorkerSettings, on_progress: Callable[[Progress], Directive]
+        self,
+        settings: WorkerSettings,
+        on_progress: Callable[[Progress], Directive],
+        *,
+        member: Membership | None = None,
     ) -> None:
         self._settings = settings
         self._on_progress = on_progress
+        self._member = member
+        self._death = ""
         self._process: subprocess.Popen[str] | None = None
         self._words: IO[bytes] | None = None
         self._results: queue.Queue[Result] = queue.Queue()
@@ -68,6 +77,29 @@ class TrainingProcess:
         """Of the process, if there is one."""
         return self._process.pid if self._process else None
 
+    @property
+    def death(self) -> str:
+        """How the process ended by itself, in words; "" while it has not."""
+        if not self._death and self._process is not None:
+            status = self._process.poll()
+            self._death = "" if status is None else _ending(status)
+        return self._death
+
+    @property
+    def waits(self) -> bool:
+        """Whether the process is there and has said that it is ready."""
+        return self._ready.is_set() and not self.death
+
+    def start(self) -> None:
+        """Starts the process.
+
+        Raises:
+            OSError: the system refuses.
+            EnvironmentProblem: there are no cores for it.
+        """
+        self._death = ""
+        self._process = self._started()
+
     def ready(self, timeout: float) -> bool:
         """Returns whether the process waits for a lease, or does within `timeout` seconds.
 
@@ -76,7 +108,7 @@ class TrainingProcess:
         """
         if self._process is None:
             try:
-                self._process = self._started()
+                self.start()
             except (OSError, EnvironmentProblem):
                 return True
         over = time.monotonic() - self._started_at > READY_SECONDS
@@ -93,7 +125,7 @@ class TrainingProcess:
         if self._process is None or self._process.poll() is not None:
             self.kill()
             try:
-                self._process = self._started()
+                self.start()
             except (OSError, EnvironmentProblem) as error:
                 results.put(failed_result(error))
                 return
@@ -152,7 +184,7 @@ class TrainingProcess:
             self._process.send_signal(signal.SIGABRT)  # faulthandler writes every thread's stack
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(STACK_SECONDS)
-        stack = self._last_words()
+        stack = self.last_words()
         self.kill()
         return Result(
             outcome=Outcome.TIMED_OUT,
@@ -162,7 +194,8 @@ class TrainingProcess:
 
     def _started(self) -> subprocess.Popen[str]:
         settings = self._settings
-        environment = {**os.environ, **trial_environment(settings.platform, settings.cores)}
+        ours = trial_environment(settings.platform, settings.cores, settings.hosts)
+        environment = {**os.environ, **ours}
         if settings.platform == "gpu":
             environment.pop("JAX_PLATFORMS")  # cuda or rocm: the platform is asserted later
         cores = ",".join(str(core) for core in claim_cores(settings))
@@ -176,6 +209,10 @@ class TrainingProcess:
             cores,
         ]
         command += ["--runner", settings.runner, "--cache-folder", str(settings.cache_folder)]
+        if self._member is not None:
+            member = self._member
+            command += ["--coordinator", member.coordinator]
+            command += ["--hosts", str(member.hosts), "--host", str(member.host)]
         process = subprocess.Popen(  # noqa: S603
             command,
             stdin=subprocess.PIPE,
@@ -208,7 +245,7 @@ class TrainingProcess:
                 self._send(process, "directive", directive.model_dump())
         except Exception as error:  # noqa: BLE001 (the slot waits for a result, whatever it is)
             log.warning("the training process cannot be spoken with: %s", error)
-        results.put(self._death(process))
+        results.put(self._result_of_death(process))
 
     def _errand(self, lease: Lease) -> dict[str, Any]:
         settings = self._settings
@@ -221,6 +258,7 @@ class TrainingProcess:
             "data_folder": None if data_folder is None else str(data_folder),
             "cache_folder": str(settings.cache_folder),
             "checkpoint_folder": str(settings.checkpoint_folder(lease)),
+            "save_every_seconds": settings.save_every_seconds,
         }
 
     def _send(self, process: subprocess.Popen[str], kind: str, body: object) -> None:
@@ -229,19 +267,20 @@ class TrainingProcess:
                 process.stdin.write(json.dumps({"kind": kind, "body": body}) + "\n")
                 process.stdin.flush()
 
-    def _death(self, process: subprocess.Popen[str]) -> Result:
+    def _result_of_death(self, process: subprocess.Popen[str]) -> Result:
         """Returns what the end of the process means for the trial that it ran."""
         try:
             status = process.wait(STACK_SECONDS)
         except subprocess.TimeoutExpired:
             process.kill()
             status = process.wait()
-        message = f"the training process ended with {_ending(status)}"
+        self._death = _ending(status)
+        message = f"the training process ended with {self._death}"
         if self._stopped or status in ASKED_TO_END:
             return Result(outcome=Outcome.PREEMPTED, message=message)
-        return Result(outcome=Outcome.ERROR, message=message, traceback=self._last_words())
+        return Result(outcome=Outcome.ERROR, message=message, traceback=self.last_words())
 
-    def _last_words(self) -> str:
+    def last_words(self) -> str:
         """Returns the end of what the process wrote to its standard error."""
         words = self._words
         if words is None:

@@ -32,6 +32,7 @@ from brainformer.search.trials.lease_messages import (
     Result,
 )
 from brainformer.search.trials.trial import Measurements, Outcome
+from brainformer.worker.devices.joining import join
 from brainformer.worker.process.environment import COLLECT_AFTER
 from brainformer.worker.training.failures import failed_result
 
@@ -107,6 +108,9 @@ def main() -> None:
     parser.add_argument("--cores", default="", help="comma-separated; empty for any")
     parser.add_argument("--runner", default="train", choices=list(RUNNERS))
     parser.add_argument("--cache-folder", type=Path, help="of compiled programs")
+    parser.add_argument("--coordinator", help="HOST:PORT of the first of several hosts")
+    parser.add_argument("--hosts", type=int, default=1, help="that share each trial")
+    parser.add_argument("--host", type=int, default=0, help="the number of this one")
     options = parser.parse_args()
     if options.cores:
         os.sched_setaffinity(0, {int(core) for core in options.cores.split(",")})
@@ -118,6 +122,8 @@ def main() -> None:
     channel = Channel(sys.stdin, writer)
     _obey_signals(channel)
     if options.runner != "sleep":
+        if options.hosts > 1:
+            join(options.coordinator, options.hosts, options.host, remedy="see the other hosts")
         with contextlib.suppress(Exception):  # the first lease meets it too, and can tell
             _prepare(options.cache_folder)
     channel.send("ready", "null")
@@ -223,6 +229,7 @@ def _train(lease: Lease, body: dict[str, Any], channel: Channel) -> Result:
         checkpoint_folder=Path(body["checkpoint_folder"]),
         stop=channel.stop,
         already_occupied_seconds=time.monotonic() - body["begun"],
+        save_every_seconds=body["save_every_seconds"],
     )
 
 

@@ -79,6 +79,12 @@ class Claims:
                     return None
                 self._changed.wait(left)
 
+    def put_off(self) -> None:
+        """Claims nothing more until a lease is wanted again, and hands back one at hand."""
+        with self._changed:
+            self._wanted = False
+        self._hand_back()
+
     def close(self) -> None:
         """Stops claiming and hands back what was not taken.
 

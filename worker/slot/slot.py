@@ -10,6 +10,7 @@ import logging
 import shutil
 import threading
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from brainformer.search.errors import BrainformerError
@@ -21,7 +22,10 @@ from brainformer.search.trials.lease_messages import (
 )
 from brainformer.search.trials.trial import Outcome
 from brainformer.worker.datasets.offered import DatasetHashes
+from brainformer.worker.process.host import Host, HostProcess
+from brainformer.worker.process.host_group import HostGroup
 from brainformer.worker.process.isolation import PREEMPTION_SECONDS, TrainingProcess
+from brainformer.worker.process.trial_runner import TrialRunner
 from brainformer.worker.settings import WorkerSettings
 from brainformer.worker.slot.claims import Claims
 from brainformer.worker.slot.compile_ahead import CompileAhead
@@ -40,16 +44,20 @@ class Slot:
 
     Args:
         settings: Of the worker.
+        others: The other hosts of its trials, where several share them.
+        address: Of this host, as those reach it.
     """
 
-    def __init__(self, settings: WorkerSettings) -> None:
+    def __init__(
+        self, settings: WorkerSettings, others: Sequence[Host] = (), *, address: str = ""
+    ) -> None:
         self._settings = settings
         self._client = LeaseClient(settings.url, settings.token)
         self._outbox = Outbox(settings.outbox_folder, self._client, inherits=False)
         self._news = News()
         datasets = DatasetHashes(settings.data_folder)
         self._claims = Claims(settings, self._client, datasets, self._news)
-        self._process = TrainingProcess(settings, self._report)
+        self._process = self._runner(others, address)
         self._ahead = CompileAhead(settings)
         self._held: HeldLease | None = None
         self._ended: dict[str, Any] = {}
@@ -96,6 +104,17 @@ class Slot:
         self._outbox.close()
         self._client.close()
 
+    def _runner(self, others: Sequence[Host], address: str) -> TrialRunner:
+        if not others:
+            return TrainingProcess(self._settings, self._report)
+        hosts = [HostProcess(self._settings, self._report), *others]
+        return HostGroup(self._settings, hosts, address=address, tell=self._apart)
+
+    def _apart(self, why: str) -> None:
+        """Tells why the hosts are not together; somebody else may have what was claimed."""
+        self._news.tell(why)
+        self._claims.put_off()
+
     def _run(self) -> None:
         try:
             while not self._closed.is_set():
@@ -120,13 +139,14 @@ class Slot:
         elif self._turn_ends is None:
             with self._changed:
                 self._changed.wait(LOOK_SECONDS)
-        elif self._process.ready(LOOK_SECONDS) and self._ahead.done(LOOK_SECONDS):
+        else:
             # Waiting for what is half compiled never took longer than compiling it again.
-            lease = self._claims.take(LOOK_SECONDS)
+            ready = self._process.ready(LOOK_SECONDS) and self._ahead.done(LOOK_SECONDS)
+            lease = self._claims.take(LOOK_SECONDS) if ready else None
             if lease is not None:
                 self._begin(lease)
-            elif time.monotonic() >= self._turn_ends:
-                self._end_turn({})
+            elif (ready or self._settings.hosts > 1) and time.monotonic() >= self._turn_ends:
+                self._end_turn({})  # a process comes soon, hosts perhaps never
 
     def _begin(self, lease: Lease) -> None:
         self._news.tell(claimed(lease))

@@ -15,6 +15,7 @@ def discard_old_checkpoints(folder: Path, *, seconds: float = KEEP_CHECKPOINTS_S
     for place in folder.iterdir():
         if time.time() - place.stat().st_mtime > seconds:
             shutil.rmtree(place, ignore_errors=True)
+            place.unlink(missing_ok=True) if place.is_file() else None
 
 
 def prune_compiled(folder: Path, *, limit_bytes: int = COMPILED_BYTES) -> None:

@@ -26,7 +26,7 @@ from brainformer.worker.timing.clock import SystemClock
 from brainformer.worker.tune.cleanup import discard_old_checkpoints, prune_compiled
 from brainformer.worker.tune.console import Console
 from brainformer.worker.tune.pulse import Pulse
-from brainformer.worker.tune.ray_session import start_ray, trial_resources
+from brainformer.worker.tune.ray_session import slot_resources, start_ray
 
 log = logging.getLogger(__name__)
 LOGGERS = {
@@ -47,8 +47,8 @@ def run_dispatcher(settings: WorkerSettings, tell: Callable[[str], None] = log.i
         tell: Told, sentence by sentence, what this worker does.
 
     Raises:
-        EnvironmentProblem: Ray is not installed or does not start, a folder is not writable or
-            the slots need more cores than there are.
+        EnvironmentProblem: Ray is not installed or does not start, a folder is not writable, the
+            slots need more cores than there are, or a trial's hosts are not there.
         InvalidInput: there is no controller at that address.
         NotAuthorised: the controller refuses the token, at the start or later.
         PoolRetired: the controller gives the pool no work any more.
@@ -70,7 +70,11 @@ def run_dispatcher(settings: WorkerSettings, tell: Callable[[str], None] = log.i
         try:
             # From here on: Ray takes SIGTERM for itself when it starts.
             with _Signals(stop.event):
-                _run_until(stop, settings, client, callbacks, Console(tell))
+                from brainformer.worker.tune.muster import muster, slices_wanted
+
+                with slices_wanted(settings):
+                    muster(settings, stop.event, tell)
+                    _run_until(stop, settings, client, callbacks, Console(tell))
         finally:
             ray.shutdown()
     finally:
@@ -168,9 +172,12 @@ def _run(
 
     let_go_of_resolved_futures()
 
+    # A host that is lost is nothing that the genome did, whichever of several it is.
+    died_as = Outcome.ERROR if settings.hosts == 1 else Outcome.PREEMPTED
+
     def report_death(search_id: str, lease_id: str) -> None:
         message = "the trial's actor died; see the worker's log"
-        result = Result(outcome=Outcome.ERROR, message=message)
+        result = Result(outcome=died_as, message=message)
         outbox.put(lease_id, search_id, result, wait=False)
 
     pulse = Pulse(settings.pulse_file, SystemClock())
@@ -189,7 +196,7 @@ def _run(
     trainable = tune.with_parameters(LeaseTrainable, settings=settings)
     with _storage(settings) as folder:
         tuner = tune.Tuner(
-            tune.with_resources(trainable, trial_resources(settings)),
+            tune.with_resources(trainable, slot_resources(settings)),
             tune_config=tune.TuneConfig(
                 search_alg=searcher,
                 num_samples=-1,

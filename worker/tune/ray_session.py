@@ -10,10 +10,11 @@ from brainformer.search.errors import EnvironmentProblem
 from brainformer.worker.settings import WorkerSettings
 
 OBJECT_STORE_BYTES = 100 * 2**20
+TPU_WORKER_LABEL = "ray.io/tpu-worker-id"
 
 
 def trial_resources(settings: WorkerSettings) -> dict[str, float]:
-    """Returns what Ray reserves for one trial."""
+    """Returns what Ray reserves for one trial, on each of its hosts."""
     resources: dict[str, float] = {"cpu": settings.slot_cores}
     if settings.platform == "gpu":
         resources["gpu"] = settings.accelerators
@@ -22,6 +23,34 @@ def trial_resources(settings: WorkerSettings) -> dict[str, float]:
     if settings.accelerator_type:
         resources[f"accelerator_type:{settings.accelerator_type}"] = 0.001
     return resources
+
+
+def bundle(settings: WorkerSettings) -> dict[str, float]:
+    """Returns the same as Ray's placement groups name it: what one of several hosts reserves."""
+    names = {"cpu": "CPU", "gpu": "GPU"}
+    return {names.get(name, name): count for name, count in trial_resources(settings).items()}
+
+
+def whole_slices(settings: WorkerSettings) -> bool:
+    """Returns whether a trial runs on all hosts of a TPU slice."""
+    return settings.platform == "tpu" and settings.hosts > 1
+
+
+def slice_bundles(settings: WorkerSettings) -> list[dict[str, float]]:
+    """Returns what all slots together take of TPU slices, host by host."""
+    return [bundle(settings)] * (settings.hosts * settings.slots)
+
+
+def slot_resources(settings: WorkerSettings) -> Any:
+    """Returns what Tune reserves for a slot: of a TPU slice its first host (see `hosts.py`)."""
+    if settings.hosts == 1:
+        return trial_resources(settings)
+    from ray.tune import PlacementGroupFactory
+
+    if whole_slices(settings):
+        first = [{TPU_WORKER_LABEL: "0"}]
+        return PlacementGroupFactory([bundle(settings)], bundle_label_selector=first)
+    return PlacementGroupFactory([bundle(settings)] * settings.hosts, "STRICT_SPREAD")
 
 
 def start_ray(settings: WorkerSettings) -> Any:

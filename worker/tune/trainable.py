@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import ray
 from ray import tune
 
 from brainformer.worker.settings import WorkerSettings
 from brainformer.worker.slot.slot import Slot
+from brainformer.worker.tune.hosts import other_hosts
 
 STEP_SECONDS = 1.0
 
@@ -25,7 +27,12 @@ class LeaseTrainable(tune.Trainable):  # type: ignore[misc]
         Nothing is claimed before the first step: Tune may yet give the turn to another actor.
         """
         settings.make_folders()  # this may be another machine than the dispatcher's
-        self._slot = Slot(settings)
+        if settings.hosts == 1:
+            self._slot = Slot(settings)
+        else:
+            self._slot = Slot(
+                settings, other_hosts(settings), address=ray.util.get_node_ip_address()
+            )
         self._turn_seconds: float | None = config["turn_seconds"]
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:

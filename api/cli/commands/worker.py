@@ -24,8 +24,21 @@ def worker(
         int | None,
         typer.Option(min=1, help="Trials side by side; all that the cores allow by default."),
     ] = None,
-    cores: Annotated[int, typer.Option(min=1, help="Processor cores of one trial.")] = 1,
-    accelerators: Annotated[int, typer.Option(min=0, help="GPUs or TPU chips of a trial.")] = 0,
+    cores: Annotated[
+        int, typer.Option(min=1, help="Processor cores of one trial, on each of its hosts.")
+    ] = 1,
+    accelerators: Annotated[
+        int, typer.Option(min=0, help="GPUs or TPU chips of a trial, on each of its hosts.")
+    ] = 0,
+    hosts: Annotated[
+        int, typer.Option(min=1, help="Hosts of the Ray cluster that share one trial.")
+    ] = 1,
+    wait_for_hosts: Annotated[
+        float,
+        typer.Option(
+            min=0, help="Seconds until a cluster with fewer hosts is given up; 0 for never."
+        ),
+    ] = 60.0,
     accelerator_type: Annotated[str | None, typer.Option(help="As Ray knows it.")] = None,
     ray_address: Annotated[
         str | None, typer.Option(help="Of a running cluster; otherwise Ray starts here.")
@@ -45,6 +58,18 @@ def worker(
     ] = None,
     state_folder: Annotated[
         Path | None, typer.Option(help="Undelivered results, checkpoints, compiled programs.")
+    ] = None,
+    checkpoints: Annotated[
+        Path | None,
+        typer.Option(help="Where trials are saved; with --hosts, a folder that all of them share."),
+    ] = None,
+    save_every: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            help="Seconds between a trial's checkpoints; 0 for none until it must end, as on one "
+            "host by default; 60 with --hosts.",
+        ),
     ] = None,
     data_folder: Annotated[Path | None, typer.Option(help="Where data sets lie.")] = None,
     runner: Annotated[
@@ -68,7 +93,7 @@ def worker(
 
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")
     known = given_token(token, token_file)
-    given = {"state_folder": state_folder, "data_folder": data_folder}
+    given = {"state_folder": state_folder, "data_folder": data_folder, "checkpoints": checkpoints}
     try:
         settings = WorkerSettings.model_validate(
             {
@@ -76,10 +101,13 @@ def worker(
                 "token": known,
                 "pool": pool,
                 "platform": platform,
-                "slots": slots or max(1, _cores_here() // (cores * (1 + compile_ahead))),
+                "slots": slots or _all_that_fit(cores * (1 + compile_ahead), hosts),
                 "cores": cores,
                 "accelerators": accelerators,
                 "accelerator_type": accelerator_type,
+                "hosts": hosts,
+                "wait_for_hosts": wait_for_hosts,
+                "save_every": save_every,
                 "ray_address": ray_address,
                 "recycle_after": recycle_after,
                 "compile_ahead": compile_ahead,
@@ -98,6 +126,11 @@ def worker(
 
 def _told(sentence: str) -> None:
     say(f"{datetime.now().astimezone():%H:%M:%S}  {sentence}")
+
+
+def _all_that_fit(cores: int, hosts: int) -> int:
+    """Returns how many slots this machine has room for; one, where a slot is several hosts."""
+    return 1 if hosts > 1 else max(1, _cores_here() // cores)
 
 
 def _cores_here() -> int:

@@ -28,7 +28,7 @@ from brainformer.api.cli.terminal.output import (
 )
 from brainformer.api.report.certainty import verdict_sentence
 
-app = typer.Typer(no_args_is_help=True, help="Look at the trials of a search.")
+app = typer.Typer(no_args_is_help=True, help="Look at the trials of a search, and repeat one.")
 FIGURES = (
     ("validation loss", "validation_loss", 4),
     ("bits per byte", "bits_per_byte", 4),
@@ -131,6 +131,31 @@ def show(
         _show_trial(found)
 
 
+@app.command()
+def repeat(
+    search: SearchName,
+    trial: Annotated[int, typer.Argument(metavar="NUMBER", min=0, show_default=False)],
+    url: Url = URL,
+    token: Token = None,
+    token_file: TokenFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Run a candidate's block once more, with a fresh seed, on the pool that it ran on.
+
+    It shows how much the block's figures vary, and counts neither for the race among finalists nor
+    for the best.
+    """
+    path = f"/searches/{search_path(search)}/trials/{trial}/repeats"
+    made = connect(url, token, token_file).post(path)
+    if as_json:
+        print_json(made)
+        return
+    say(
+        f"trial {made['number']} runs the block of trial {trial} once more on {made['pool']}; see "
+        f"it with 'brainformer trial show {search} {made['number']}'"
+    )
+
+
 def _show_trial(trial: dict[str, Any]) -> None:
     from brainformer.api.cli.blocks.words import KINDS, fields_of
     from brainformer.search.space.genome import parse_genome
@@ -148,7 +173,7 @@ def _show_trial(trial: dict[str, Any]) -> None:
         *_routing(measured),
         ("contention", _contention(measured)),
         ("same tokens", _same_tokens(trial.get("equal_tokens"))),
-        ("mesh", _axes(measured.get("mesh"))),
+        ("mesh", _axes(measured.get("mesh"), measured.get("hosts"))),
         ("digest", trial["digest"]),
         ("model dim", str(genome.model_dim)),
     ]
@@ -192,6 +217,9 @@ def _same_tokens(found: dict[str, Any] | None) -> str:
     return f"{own:.4f} against the baseline's {rival:.4f} after {found['tokens']:,} tokens"
 
 
-def _axes(mesh: dict[str, int] | None) -> str:
-    """Returns the devices along each axis of the mesh that a trial ran on."""
-    return "-" if mesh is None else " x ".join(f"{name} {size}" for name, size in mesh.items())
+def _axes(mesh: dict[str, int] | None, hosts: int | None) -> str:
+    """Returns the devices along each axis of the mesh that a trial ran on, and their hosts."""
+    if mesh is None:
+        return "-"
+    axes = " x ".join(f"{name} {size}" for name, size in mesh.items())
+    return f"{axes}, {hosts} hosts" if (hosts or 1) > 1 else axes

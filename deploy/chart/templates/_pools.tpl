@@ -8,7 +8,7 @@
 {{ include "brainformer.image" (list .root (printf "worker-%s" (get (dict "cpu" "cpu" "gpu" "cuda" "tpu" "tpu") .pool.platform))) }}
 {{- end -}}
 
-{{/* Trials of one node side by side. */}}
+{{/* Trials of one node side by side; where a trial takes several hosts, of a group of these. */}}
 {{- define "brainformer.trialsOfNode" -}}
 {{- $trial := .pool.trial | default dict -}}
 {{- if eq .pool.platform "cpu" -}}{{ div (int .pool.nodes.cpus) (int ($trial.cores | default 1)) }}
@@ -31,7 +31,7 @@ command: [bash, -c]
 args:
   - |
     until ray health-check --address 127.0.0.1:6379 >/dev/null 2>&1; do sleep 2; done
-    exec brainformer worker --pool {{ .name }} --platform {{ .pool.platform }} --slots {{ include "brainformer.slots" . }} --cores {{ $trial.cores | default 1 }} --accelerators {{ $trial.accelerators | default 0 }}{{ with .pool.acceleratorType }} --accelerator-type {{ . }}{{ end }} --ray-address 127.0.0.1:6379
+    exec brainformer worker --pool {{ .name }} --platform {{ .pool.platform }} --slots {{ include "brainformer.slots" . }} --cores {{ $trial.cores | default 1 }} --accelerators {{ $trial.accelerators | default 0 }}{{ with .pool.acceleratorType }} --accelerator-type {{ . }}{{ end }}{{ if gt (int .pool.nodes.hosts) 1 }} --hosts {{ .pool.nodes.hosts }} --wait-for-hosts 0 --checkpoints {{ include "brainformer.checkpoints" . }}{{ end }} --ray-address 127.0.0.1:6379
 env:
   - {name: BRAINFORMER_URL, value: {{ include "brainformer.url" .root | quote }}}
   - name: BRAINFORMER_TOKEN
@@ -52,13 +52,15 @@ resources:
 volumeMounts: {{- include "brainformer.workerMounts" . | nindent 2 }}
 {{- end -}}
 
+{{- define "brainformer.checkpoints" -}}/data/cache/brainformer/worker/checkpoints{{- end -}}
+
 {{- define "brainformer.workerMounts" -}}
 - {name: data, mountPath: /data}
 - {name: tmp, mountPath: /tmp}
 - {name: ray-logs, mountPath: /tmp/ray}
 - {name: shared-mem, mountPath: /dev/shm}
 {{- with .pool.checkpoints }}
-- {name: checkpoints, mountPath: /data/cache/brainformer/worker/checkpoints}
+- {name: checkpoints, mountPath: {{ include "brainformer.checkpoints" $ }}}
 {{- end }}
 {{- with .pool.datasets }}
 - {name: datasets, mountPath: /data/cache/brainformer/datasets, readOnly: true}

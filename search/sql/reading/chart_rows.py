@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from pydantic_core import from_json
@@ -96,8 +96,7 @@ def pool_level(row: BaselineRow, spec: SearchSpec) -> PoolLevel:
 def rows_of(tx: Transaction, search_id: str, numbers: Sequence[int]) -> dict[int, TrialRow]:
     """Returns the rows of these trials by number."""
     found: dict[int, TrialRow] = {}
-    for start in range(0, len(numbers), A_QUERY):
-        some = list(numbers[start : start + A_QUERY])
+    for some in _parts(numbers):
         query = select(trials).where(trials.c.search_id == search_id, trials.c.number.in_(some))
         found |= {row.number: row for row in tx.all(TrialRow, query)}
     return found
@@ -111,10 +110,16 @@ def genomes_of(tx: Transaction, search_id: str, numbers: Sequence[int]) -> list[
         rows = tx.run(wanted.where(trials.c.finished_rank >= 0))
         return [(number, genome) for number, genome in rows if number in inside]
     found: list[tuple[int, str]] = []
-    for start in range(0, len(numbers), A_QUERY):
-        some = trials.c.number.in_(list(numbers[start : start + A_QUERY]))
-        found += [(number, genome) for number, genome in tx.run(wanted.where(some))]
+    for some in _parts(numbers):
+        rows = tx.run(wanted.where(trials.c.number.in_(some)))
+        found += [(number, genome) for number, genome in rows]
     return found
+
+
+def _parts(numbers: Sequence[int]) -> Iterator[list[int]]:
+    """Yields numbers by as many as one statement names."""
+    for start in range(0, len(numbers), A_QUERY):
+        yield list(numbers[start : start + A_QUERY])
 
 
 def numbers_with(tx: Transaction, search_id: str, word: str, *, after: int) -> list[int]:

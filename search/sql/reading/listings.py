@@ -33,9 +33,7 @@ SORTS: dict[str, Expression] = {
     "fitness": trials.c.fitness,
     "step_time_ms": trials.c.step_time_ms,
 }
-RARE_KINDS = frozenset(
-    {TrialKind.BASELINE, TrialKind.CONFIRMATION, TrialKind.PROMOTION, TrialKind.CERTIFICATE}
-)
+RARE_KINDS = frozenset(TrialKind) - {TrialKind.CANDIDATE}
 FEW = 1000  # rows that are sorted rather than looked for in the order asked for
 
 

@@ -96,6 +96,10 @@ def check_manned(tx: Transaction, pool: str, out: OutOfWork) -> None:
     Raises:
         Conflict: it is drained, or no worker of it has been heard of lately.
     """
+    if pool in out.retired:
+        raise Conflict(
+            f"pool {pool} was retired; if it is back, run 'brainformer pool retire {pool} --return'"
+        )
     if pool in out.drained:
         raise Conflict(f"pool {pool} is drained; resume it with 'brainformer pool resume {pool}'")
     words = unmanned(tx, pool)

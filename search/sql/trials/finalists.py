@@ -171,7 +171,7 @@ def _queue_rival(tx: Transaction, state: SearchState, pool: str, repeat: int) ->
 
 def _losses(repeats: Sequence[TrialRow]) -> Losses:
     """Returns the losses relative to the baseline's mean, in order of repeat; None diverged."""
-    ended = [one for one in repeats if _counts(one)]
+    ended = [one for one in repeats if counts_as_run(one)]
     ordered = sorted(ended, key=lambda one: one.repeat if one.repeat is not None else one.number)
     return [
         -one.fitness
@@ -199,7 +199,7 @@ def _rival_losses(tx: Transaction, row: BaselineRow | None, repeats: Sequence[Tr
     return [*first, *_losses(further)]
 
 
-def _counts(row: TrialRow) -> bool:
+def counts_as_run(row: TrialRow) -> bool:
     """Returns whether a repeat says something of its genome: a loss, or that it diverged."""
     if row.status == TrialStatus.COMPLETED.value:
         return row.fitness is not None
@@ -215,7 +215,7 @@ DIVERGED = frozenset({Outcome.DIVERGED.value, Outcome.LEAKS_FUTURE.value})
 def _is_lost(row: TrialRow) -> bool:
     """Returns whether a repeat came to nothing, other than by its pool's retirement."""
     ended = row.status in {TrialStatus.FAILED.value, TrialStatus.CANCELLED.value}
-    return ended and not _counts(row) and row.message != retired_words(str(row.pool))
+    return ended and not counts_as_run(row) and row.message != retired_words(str(row.pool))
 
 
 def _by_fitness(row: TrialRow) -> tuple[float, int]:

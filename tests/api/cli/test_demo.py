@@ -34,7 +34,7 @@ confirmation_repeats: 1
 lease_seconds: 30
 """
 EXAMPLE = REPOSITORY / "examples" / "load_genome.py"
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slow, pytest.mark.timed, pytest.mark.timeout(600)]
 
 
 class Demo:

@@ -10,6 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from brainformer.api.cli.main import app
+from brainformer.api.cli.searches.results import _axes
 from brainformer.api.cli.terminal.exit_codes import CONFLICT, NOT_FOUND, USAGE
 from brainformer.api.cli.terminal.id_prefix import SHORTEST, whole_path
 from brainformer.search.errors import InvalidInput
@@ -136,3 +137,26 @@ def test_what_tells_whether_to_believe_a_trial_is_shown(
     calm = " ".join(brainformer(site, "trial", "show", "small", "2").stdout.split())
     assert "contention 1.20x same tokens" in calm
     assert "routing gap" not in calm
+
+
+def test_a_trial_is_repeated_while_its_search_runs(
+    site: Site, worker: ScriptedWorker, tmp_path: Path
+) -> None:
+    (tmp_path / "spec.yaml").write_text(SPEC)
+    brainformer(site, "search", "create", "-f", str(tmp_path / "spec.yaml"))
+    worker.finish_next([2.0], kind="baseline")
+    worker.finish_candidates([1.9])
+    assert "trial 2 runs the block of trial 1 once more on cpu" in (
+        brainformer(site, "trial", "repeat", "small", "1").stderr
+    )
+    worker.finish_next([1.95], kind="repeat")
+    made = json.loads(brainformer(site, "trial", "repeat", "small", "1", "--json").stdout)
+    assert (made["kind"], made["parent_number"]) == ("repeat", 1)
+    assert "only candidates" in refused(site, CONFLICT, "trial", "repeat", "small", "0")
+
+
+def test_a_mesh_over_several_hosts_is_shown_with_their_number() -> None:
+    mesh = {"data": 2, "expert": 4, "model": 1}
+    assert _axes(mesh, 2) == "data 2 x expert 4 x model 1, 2 hosts"
+    assert _axes(mesh, 1) == _axes(mesh, None) == "data 2 x expert 4 x model 1"
+    assert _axes(None, None) == "-"

@@ -29,6 +29,9 @@ from tests.api.controller_process import controller_process
 from tests.api.dashboard.site import ScriptedWorker, Site
 from tests.repository import REPOSITORY
 
+pytestmark = pytest.mark.timed
+
+
 SPEC: dict[str, Any] = {
     "name": "small",
     "space": "nano",
@@ -285,3 +288,13 @@ def test_the_example_ends_within_two_minutes_with_a_real_worker(tmp_path: Path) 
 def client_status(site: Site) -> str:
     with Client(site.url) as client:
         return client.search("from-python").record.status
+
+
+def test_a_trial_is_repeated(client: Client, worker: ScriptedWorker) -> None:
+    search = client.create(SPEC)
+    worker.finish_next([2.0], kind="baseline")
+    worker.finish_candidates([1.9])
+    made = search.repeat(1)
+    assert (made.kind, made.parent_number) == ("repeat", 1)
+    with pytest.raises(Conflict, match="repeat of trial 1 itself"):
+        search.repeat(made.number)

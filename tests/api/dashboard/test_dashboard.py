@@ -10,6 +10,8 @@ from playwright.sync_api import expect
 from tests.api.dashboard.pages import open_page, open_search, wait_for_plot
 from tests.api.dashboard.site import ScriptedWorker, until
 
+pytestmark = pytest.mark.timed
+
 
 def test_trials_appear_as_they_finish_without_a_reload(watched, site, worker):
     search = worker.create_search()

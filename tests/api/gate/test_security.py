@@ -22,7 +22,7 @@ from tests.api.rest_site import (
 )
 
 SCOPE_OF_TAG = {
-    "leases": "worker", "access": "admin", "trials": "read", "events": "read", "catalogue": "read",
+    "leases": "worker", "access": "admin", "events": "read", "catalogue": "read",
     "reports": "read", "operation": "read",
 }  # fmt: skip
 OF_ANYBODY = {("GET", f"{ROOT}/session")}  # whoever has a token

@@ -16,7 +16,7 @@ from tests.api.rest_site import DONE, ROOT, SPEC, create, finish, served, to_can
 from tests.postgres import PostgresServer
 from tests.relay import Relay, relay
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timed]
 
 LONGEST_SECONDS = 10.0
 

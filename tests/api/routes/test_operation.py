@@ -19,6 +19,8 @@ from tests.api.rest_site import (
     served,
 )
 
+pytestmark = pytest.mark.timed
+
 
 def metric(text: str, name: str) -> float:
     line = next(line for line in text.splitlines() if line.startswith(f"{name} "))

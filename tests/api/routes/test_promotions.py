@@ -125,7 +125,7 @@ def test_what_is_not_there_is_not_found(tmp_path: Path) -> None:
 def test_a_promotion_is_in_the_report(tmp_path: Path) -> None:
     with client(tmp_path) as http:
         search = searched(http)
-        assert "Promotion" not in http.get(f"{ROOT}/searches/{search}/report").text
+        assert "Promotion laptop" not in http.get(f"{ROOT}/searches/{search}/report").text
         assert http.post(f"{ROOT}/searches/{search}/promotions", json=WANTED).status_code == 201
         run_all(http)
         page = http.get(f"{ROOT}/searches/{search}/report").text

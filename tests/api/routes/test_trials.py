@@ -9,6 +9,7 @@ from tests.api.rest_site import (
     client,
     create,
     finish,
+    token,
 )
 
 
@@ -182,3 +183,25 @@ def test_a_search_without_candidates_has_no_best(tmp_path):
         assert http.get(f"{path}/best").status_code == 404
         assert http.get(f"{path}/population").json() == {"items": []}
         assert http.get(f"{path}/pareto").json() == {"items": []}
+
+
+def test_a_repeat_is_made_where_it_is_found_and_refused_in_one_sentence(site):
+    http, path = site
+    made = http.post(f"{path}/trials/3/repeats")
+    assert made.status_code == 201, made.text
+    assert http.get(made.headers["Location"]).json() == made.json() | {
+        "attempts": [],
+        "changes": [],
+    }
+    assert (made.json()["kind"], made.json()["parent_number"]) == ("repeat", 3)
+    refused = http.post(f"{path}/trials/0/repeats")
+    assert (refused.status_code, refused.json()["code"]) == (409, "conflict")
+    assert http.post(f"{path}/trials/999/repeats").status_code == 404
+
+
+def test_a_token_that_reads_repeats_nothing(tmp_path):
+    reader = token(tmp_path, "read")
+    with client(tmp_path) as http:
+        told = {"Authorization": f"Bearer {reader}"}
+        answer = http.post(f"{ROOT}/searches/any/trials/1/repeats", headers=told)
+        assert answer.status_code == 403, answer.text

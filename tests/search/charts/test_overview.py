@@ -132,6 +132,15 @@ def test_lineage_is_bounded_and_says_so():
     assert descendants(parent, line[-1])[line].all()
 
 
+@pytest.mark.parametrize("kind", ["repeat", "confirmation"])
+def test_a_repeat_descends_from_nobody(kind):
+    digest = digest_of(12)
+    whole = lineage(digest, best=None, root=5)
+    assert whole.number == [5, 10, 11]
+    digest.columns.take([cell(12, 13, 1.0, kind=kind, parent=5, rank=None, mutation="")])
+    assert lineage(digest, best=None, root=5).number == whole.number
+
+
 def test_every_phrase_of_a_mutation_is_understood():
     space = load_preset("nano")
     rng = np.random.default_rng(0)

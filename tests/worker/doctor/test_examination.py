@@ -7,6 +7,9 @@ import pytest
 from brainformer.worker.doctor import examination
 from brainformer.worker.doctor.examination import examine, pool_name
 
+pytestmark = pytest.mark.timed
+
+
 PROBE = {
     "platform": "gpu",
     "kind": "NVIDIA H200",

@@ -18,6 +18,9 @@ from brainformer.worker.settings import WorkerSettings
 from tests.worker.leases import make_lease
 from tests.worker.waiting import wait_for
 
+pytestmark = pytest.mark.timed
+
+
 LONG = {"budget_seconds": 60}
 
 

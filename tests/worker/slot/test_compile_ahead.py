@@ -9,6 +9,8 @@ from brainformer.worker.slot.compile_ahead import CompileAhead
 from tests.worker.leases import make_lease
 from tests.worker.waiting import wait_for
 
+pytestmark = pytest.mark.timed
+
 
 @pytest.fixture
 def settings(tmp_path, monkeypatch):

@@ -1,10 +1,14 @@
 """Run in a process with eight devices: what trials on meshes do, against one device, as JSON.
 
 python -m tests.worker.training.eight_devices dense-adam-data resumed-adam-one-all shares probes
+
+The devices may be those of two processes, of which the first one tells:
+--coordinator HOST:PORT --host 0, and the same with --host 1.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import sys
 import tempfile
@@ -24,6 +28,8 @@ from brainformer.search.proxy.proxy import Proxy
 from brainformer.search.space.genome import Genome, parse_genome
 from brainformer.search.trials.lease_messages import Directive
 from brainformer.worker.datasets.catalogue import open_dataset
+from brainformer.worker.devices.compiler_options import dispatch_in_order
+from brainformer.worker.devices.joining import join
 from brainformer.worker.devices.placement import Placement
 from brainformer.worker.timing.clock import SystemClock
 from brainformer.worker.training.checkpoint import SavedProgress, restore_state, save_checkpoint
@@ -213,8 +219,18 @@ def result(case: str) -> Any:
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("cases", nargs="+")
+    parser.add_argument("--coordinator")
+    parser.add_argument("--host", type=int, default=0)
+    options = parser.parse_args()
+    if options.coordinator:
+        join(options.coordinator, 2, options.host, remedy="")
+        dispatch_in_order()
     assert len(jax.devices()) == 8
-    sys.stdout.write(json.dumps({case: result(case) for case in sys.argv[1:]}) + "\n")
+    found = {case: result(case) for case in options.cases}
+    if options.host == 0:
+        sys.stdout.write(json.dumps(found) + "\n")
 
 
 if __name__ == "__main__":

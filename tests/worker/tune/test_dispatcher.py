@@ -15,6 +15,9 @@ from tests.worker.leases import GENOME, PROXY
 from tests.worker.stack import Stack, search_spec
 from tests.worker.waiting import wait_for
 
+pytestmark = pytest.mark.timed
+
+
 TINY = {
     "proxy": PROXY.model_dump(mode="json"),
     "baseline": GENOME.model_dump(mode="json"),

@@ -15,6 +15,9 @@ from tests.worker.stack import Stack
 from tests.worker.tune.test_dispatcher import drain, spec
 from tests.worker.waiting import wait_for
 
+pytestmark = pytest.mark.timed
+
+
 WANTED: dict[str, Any] = {
     "top": 1,
     "scales": [1],

@@ -6,14 +6,15 @@ import * as format from "../core/format.js";
 import { axes, legendButtons } from "./axes.js";
 import { Frame } from "./frame.js";
 import { LANES, SERIES, markPath, seriesOf } from "./marks.js";
-import { Pointer } from "./pointer.js";
+import { Pointer, opening } from "./pointer.js";
 import { below, linear } from "./scale.js";
 
 const LANE = 17;
 const MARGIN = { left: 56, top: 26, right: 14, bottom: 40 };
 
 export class FitnessChart {
-  // `on`: {stretch(from, to) in trial numbers or nulls, pick(number), hide(keys)}.
+  // `on`: {stretch(from, to) in trial numbers or nulls, pick(number), hide(keys)}; without the first
+  // two there is no brush, and no mark opens.
   constructor(box, on) {
     this.on = on;
     this.frame = new Frame(box, { title: "Fitness of every trial", file: "fitness", height: 330 });
@@ -21,19 +22,20 @@ export class FitnessChart {
       frame: this.frame,
       marks: () => this.marks,
       area: () => this.area,
-      onStretch: (from, to) => (from === null ? on.stretch(null, null) : on.stretch(...this.numbersBetween(from, to))),
-      onZoom: (factor, place) => this.zoom(factor, place),
+      onStretch: on.stretch && ((from, to) => (from === null ? on.stretch(null, null) : on.stretch(...this.numbersBetween(from, to)))),
+      onZoom: on.stretch && ((factor, place) => this.zoom(factor, place)),
+      opens: Boolean(on.pick),
     });
     this.marks = [];
   }
 
-  // `view`: {data (an Overview), time, log, hidden, best, selected}; `best` is a BestRecord.
+  // `view`: {data (an Overview), time, log, hidden, best, selected, members}; `best` is a BestRecord,
+  // `members` how many of the population completed, where `data` is a part of the search.
   draw(view) {
     this.view = view;
     const { data, hidden } = view;
     const counted = { population: 0, aged: 0, ...countSeries(data.kinds) };
-    const members = data.points.member.filter(Boolean).length;
-    counted.population = Math.min(members || counted.aged, counted.aged);
+    counted.population = Math.min(view.members ?? membersOf(data), counted.aged);
     counted.aged -= counted.population;
     const series = Object.keys(SERIES).filter((key) => counted[key] > 0);
     const items = series.map((key) => ({ key, series: key, label: SERIES[key].label, hint: SERIES[key].hint, count: format.whole(counted[key]) }));
@@ -63,7 +65,7 @@ export class FitnessChart {
     const y = log ? below(domain[1], domain, [area.bottom, area.top]) : linear(domain, [area.bottom, area.top]);
     this.x = x;
     const inside = (value) => Math.min(area.bottom, Math.max(area.top, y(value)));
-    const nodes = axes({ area, floor: area.bottom + lanes.length * LANE, x, y, yLabel: "nats a token better than its pool's baseline", time });
+    const nodes = axes({ area, floor: area.bottom + lanes.length * LANE, x, y, yLabel: "nats a token better than its pool's baseline", time, yFormat: log ? (value) => format.fixed(value, y.digits) : null });
     if (lanes.length) nodes.push(...laneLabels(lanes, area));
     nodes.push(svg("text", { class: "axis-label", x: area.right, y: height - 4, "text-anchor": "end" }, time ? "time of completion" : "trial"));
     nodes.push(...noiseBand(data, area, y), zeroLine(area, y));
@@ -82,13 +84,13 @@ export class FitnessChart {
       const key = `${one.series} ${data.pools.length > 1 ? one.pool : ""}`;
       if (!groups.has(key)) groups.set(key, { series: one.series, pool: data.pools.length > 1 ? one.pool : null, places: [] });
       groups.get(key).places.push([px, py]);
-      this.marks.push({ x: px, y: py, number: one.number, series: one.series, label: tip(one, data), open: () => this.on.pick(one.number) });
+      this.marks.push({ x: px, y: py, number: one.number, series: one.series, label: tip(one, data), open: opening(this.on.pick, one.number) });
     }
     for (const { series, pool, places } of groups.values()) {
       const color = pool === null ? `mark-${series}` : `mark-${series} pool-${pool}`;
       nodes.push(svg("path", { class: `points ${color} ${SERIES[series].filled ? "filled" : "open"}`, d: markPath(series, places) }));
     }
-    for (const band of data.bands) this.marks.push(...bandMarks(band, data, x, inside, time, (from, to) => this.on.stretch(from, to)));
+    for (const band of data.bands) this.marks.push(...bandMarks(band, data, x, inside, time, this.on.stretch));
     if (under) nodes.push(svg("text", { class: "tick halo", x: area.left + 4, y: area.bottom - 5 }, `${under} below ${format.fitness(domain[0])}`));
     nodes.push(...this.confirmedMark(x, inside, time));
     const chosen = this.marks.find((mark) => mark.number === selected && !mark.stretch);
@@ -158,6 +160,11 @@ export class FitnessChart {
   }
 }
 
+// Returns how many members of the population completed.
+export function membersOf(data) {
+  return data.points.member.filter((inside, i) => inside && data.points.status[i] === "completed").length;
+}
+
 function extent(values) {
   return values.reduce(([low, high], value) => [Math.min(low, value), Math.max(high, value)], [Infinity, -Infinity]);
 }
@@ -176,7 +183,8 @@ export function yDomain(data, shown) {
   if (all.length === 0) return [-0.01, 0.01];
   const low = banded.length ? all[0] : all[Math.floor(all.length * 0.03)];
   const high = Math.max(all.at(-1), ...data.best.fitness.filter((value) => value !== null));
-  const span = Math.max(high - low, 1e-4);
+  if (high - low < 1e-4) return [low - 0.005, high + 0.005]; // all the same: no ticks of nothing
+  const span = high - low;
   const floor = low > 0 && low < span * 0.6 ? 0 : low;
   const ceiling = high < 0 && -high < span * 0.6 ? 0 : high;
   return [floor - span * 0.06, ceiling + span * 0.1];
@@ -233,9 +241,9 @@ function bandMarks(band, data, x, y, time, zoomTo) {
     label: [
       `trials ${format.whole(number)} to ${format.whole(number + band.width - 1)}, ${data.pools[band.pool]}`,
       `median ${format.fitness(band.median[i])}, half within ${format.fitness(band.lower[i])} to ${format.fitness(band.upper[i])}`,
-      `best ${format.fitness(band.high[i])} of ${format.whole(band.count[i])}; Enter or click zooms in`,
+      `best ${format.fitness(band.high[i])} of ${format.whole(band.count[i])}${zoomTo ? "; Enter or click zooms in" : ""}`,
     ],
-    open: () => zoomTo(Math.max(0, number - band.width * 8), number + band.width * 9),
+    open: zoomTo && (() => zoomTo(Math.max(0, number - band.width * 8), number + band.width * 9)),
   }));
 }
 

@@ -5,7 +5,7 @@ import * as format from "../core/format.js";
 import { axes } from "./axes.js";
 import { Frame } from "./frame.js";
 import { markPath, seriesOf } from "./marks.js";
-import { Pointer } from "./pointer.js";
+import { Pointer, opening } from "./pointer.js";
 import { linear } from "./scale.js";
 
 export class LineageChart {
@@ -13,7 +13,7 @@ export class LineageChart {
     this.frame = new Frame(box, { title, file: "lineage", height: 440 });
     this.onPick = onPick;
     this.marks = [];
-    this.pointer = new Pointer({ frame: this.frame, marks: () => this.marks, area: () => this.area });
+    this.pointer = new Pointer({ frame: this.frame, marks: () => this.marks, area: () => this.area, opens: Boolean(onPick) });
   }
 
   // `data` is a Lineage; `selected` a trial number or null.
@@ -52,7 +52,7 @@ export class LineageChart {
       (groups[series] ??= []).push(place(i));
       const [px, py] = place(i);
       return {
-        x: px, y: py, number: one, open: () => this.onPick(one),
+        x: px, y: py, number: one, open: opening(this.onPick, one),
         label: [`#${one}${line.has(one) ? ", in the line of the best" : ""}`, fitness[i] === null ? data.status[i] : format.fitness(fitness[i]), ...(parent[i] === null ? [] : [`child of #${parent[i]}`])],
       };
     });

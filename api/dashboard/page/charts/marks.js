@@ -5,7 +5,7 @@ export const SERIES = {
   population: { label: "In the population", shape: "circle", filled: true, size: 4.3, hint: "the candidates that parents are drawn from" },
   aged: { label: "Aged out", shape: "circle", filled: false, size: 3.2, hint: "completed, and left the population by age" },
   baseline: { label: "Baseline", shape: "square", filled: false, size: 3.8, hint: "repeats of the baseline: their spread is the noise" },
-  confirmation: { label: "Fresh repeat", shape: "star", filled: false, size: 5, hint: "finalists run again with fresh seeds" },
+  confirmation: { label: "Fresh repeat", shape: "star", filled: false, size: 5, hint: "blocks run again with fresh seeds: finalists, or because somebody asked" },
   running: { label: "Running", shape: "diamond", filled: true, size: 4.6, lane: true, hint: "in training now" },
   pruned: { label: "Pruned", shape: "triangle", filled: true, size: 4.2, lane: true, hint: "stopped early: too slow, or behind the baseline at 25%" },
   failed: { label: "Failed", shape: "cross", filled: false, size: 3.8, lane: true, hint: "out of memory, diverged, an error, or cancelled" },

@@ -7,10 +7,16 @@ import { element, replace, setText, svg } from "../core/dom.js";
 const REACH = 26; // pixels from the pointer to a mark
 const DRAG = 5;
 
+// Returns what opens a trial's mark; null where nothing is there to open it.
+export function opening(pick, number) {
+  return pick ? () => pick(number) : null;
+}
+
 export class Pointer {
   // `chart`: {frame, marks() -> [{x, y, label: [lines], number, open()}], area() -> plot's edges}.
-  // `onStretch(from, to)` with places in pixels, null for the whole; `onZoom(factor, place)`.
-  constructor({ frame, marks, area, onStretch = null, onZoom = null }) {
+  // `onStretch(from, to)` with places in pixels, null for the whole; `onZoom(factor, place)`; `opens`
+  // says whether marks can be opened.
+  constructor({ frame, marks, area, onStretch = null, onZoom = null, opens = true }) {
     Object.assign(this, { frame, marks, area, onStretch, onZoom });
     this.at = -1;
     this.tip = element("div", { class: "chart-tip", hidden: true });
@@ -20,7 +26,7 @@ export class Pointer {
     box.marks = marks; // what is where, for whoever drives the page
     box.tabIndex = 0;
     box.setAttribute("role", "group");
-    box.setAttribute("aria-label", `${frame.title}: arrow keys walk the marks, Enter opens one${onStretch ? ", plus and minus zoom, 0 shows all" : ""}`);
+    box.setAttribute("aria-label", `${frame.title}: arrow keys walk the marks${opens ? ", Enter opens one" : ""}${onStretch ? ", plus and minus zoom, 0 shows all" : ""}`);
     box.addEventListener("pointermove", (event) => this.moved(event));
     box.addEventListener("pointerleave", () => this.point(null));
     box.addEventListener("pointerdown", (event) => this.pressed(event));

@@ -13,18 +13,27 @@ export function linear([low, high], [from, to]) {
   return scale;
 }
 
-// Returns a scale of the distance below `top`, on a logarithm: near the top small steps show.
+const APART = 16; // pixels between two ticks of a logarithm
+
+// Returns a scale of the distance below `top`, on a logarithm of two decades: near the top small
+// steps show. `digits` is how many decimals tell its ticks apart.
 export function below(top, [low, high], [from, to]) {
-  const least = Math.max((top - low) * 1e-4, 1e-5);
+  const least = Math.max((top - low) * 1e-2, 1e-5);
   const code = (value) => -Math.log10(Math.max(top - value, 0) + least);
   const inner = linear([code(low), code(high)], [from, to]);
   const scale = (value) => inner(code(value));
   scale.domain = [low, high];
   scale.invert = (place) => top + least - 10 ** -inner.invert(place);
+  scale.digits = Math.max(2, Math.ceil(-Math.log10(least)));
   scale.ticks = () => {
-    const found = [];
-    for (let size = 1; size > least / 2; size /= 10) found.push(top - size, top - size / 3);
-    return [top, ...found].filter((value) => value >= low && value <= high);
+    const kept = [top];
+    for (let decade = 10 ** Math.floor(Math.log10(least)); decade <= top - low; decade *= 10) {
+      for (const size of [decade, 2 * decade, 5 * decade]) {
+        const far = Math.abs(scale(top - size) - scale(kept.at(-1))) >= APART;
+        if (far && top - size >= low) kept.push(top - size);
+      }
+    }
+    return kept;
   };
   return scale;
 }

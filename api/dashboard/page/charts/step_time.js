@@ -7,7 +7,7 @@ import * as format from "../core/format.js";
 import { axes } from "./axes.js";
 import { Frame } from "./frame.js";
 import { markPath } from "./marks.js";
-import { Pointer } from "./pointer.js";
+import { Pointer, opening } from "./pointer.js";
 import { linear } from "./scale.js";
 
 const MARGIN = { left: 56, top: 26, right: 14, bottom: 40 };
@@ -17,7 +17,7 @@ export class StepTimeChart {
     this.frame = new Frame(box, { title: "Gain against step time", file: "step-time", height: 330 });
     this.on = on;
     this.marks = [];
-    this.pointer = new Pointer({ frame: this.frame, marks: () => this.marks, area: () => this.area });
+    this.pointer = new Pointer({ frame: this.frame, marks: () => this.marks, area: () => this.area, opens: Boolean(on.pick) });
   }
 
   // `view`: {front (a Front), data (an Overview), hidden, selected, best}.
@@ -59,7 +59,7 @@ export class StepTimeChart {
       const key = several ? one.pool : "only";
       if (!groups.has(key)) groups.set(key, []);
       groups.get(key).push([...place, one.count > 1 ? 2 + 5 * Math.sqrt(one.count / largest) : 2.6]);
-      this.marks.push({ x: place[0], y: place[1], number: one.number, label: tip(one, data, level), open: () => this.on.pick(one.number) });
+      this.marks.push({ x: place[0], y: place[1], number: one.number, label: tip(one, data, level), open: opening(this.on.pick, one.number) });
     }
     for (const [key, places] of groups) {
       const path = places.map(([px, py, r]) => `M${(px - r).toFixed(1)} ${py.toFixed(1)}a${r.toFixed(1)} ${r.toFixed(1)} 0 1 0 ${(2 * r).toFixed(1)} 0a${r.toFixed(1)} ${r.toFixed(1)} 0 1 0 ${(-2 * r).toFixed(1)} 0z`).join("");
@@ -99,7 +99,7 @@ export class StepTimeChart {
       const color = several ? `pool-${pool}` : "";
       nodes.push(svg("path", { class: `front-line ${color}`, d: path }), svg("path", { class: `front-marks ${color}`, d: markPath("running", places) }));
       at.forEach((i, k) => {
-        this.marks.push({ x: places[k][0], y: places[k][1], number: front.number[i], label: [`#${front.number[i]}, on the front of ${name}`, `${format.fitness(front.fitness[i])}, ${ratio(front.ratio[i])}`], open: () => this.on.pick(front.number[i]) });
+        this.marks.push({ x: places[k][0], y: places[k][1], number: front.number[i], label: [`#${front.number[i]}, on the front of ${name}`, `${format.fitness(front.fitness[i])}, ${ratio(front.ratio[i])}`], open: opening(this.on.pick, front.number[i]) });
       });
     });
     return nodes;
@@ -123,9 +123,9 @@ function trimmed(values) {
 
 function limitLines(limits, x, area) {
   const distinct = [...new Set(limits.map((value) => value.toFixed(2)))].map(Number);
-  return distinct.flatMap((value) => [
+  return distinct.flatMap((value, row) => [
     svg("path", { class: "limit", d: `M${x(value)} ${area.top}V${area.bottom}` }),
-    svg("text", { class: "tick", x: x(value) - 5, y: area.top + 11, "text-anchor": "end" }, "slowest allowed"),
+    svg("text", { class: "tick halo", x: x(value) - 5, y: area.top + 11 + 14 * row, "text-anchor": "end" }, "slowest allowed"),
   ]);
 }
 

@@ -14,10 +14,11 @@ export function restAddress(path) {
 }
 
 export class ApiError extends Error {
-  constructor(status, code, message) {
+  constructor(status, code, message, errors = []) {
     super(message);
     this.status = status; // 0: the controller could not be reached
     this.code = code;
+    this.errors = errors; // fields that break a rule: {pointer, detail}
   }
 }
 
@@ -116,12 +117,14 @@ export class Api {
 async function readProblem(response) {
   let code = `http_${response.status}`;
   let message = `The controller answered ${response.status} ${response.statusText}.`;
+  let errors = [];
   try {
     const problem = await response.json();
     code = problem.code ?? code;
     message = problem.detail ?? problem.title ?? message;
+    errors = problem.errors ?? errors;
   } catch {
     // not problem+json: keep the plain sentence
   }
-  return new ApiError(response.status, code, message);
+  return new ApiError(response.status, code, message, errors);
 }

@@ -5,6 +5,7 @@ import { element, replace } from "../core/dom.js";
 import * as format from "../core/format.js";
 import { showEmpty, showLoading } from "../core/states.js";
 import { blockDiagram } from "../trial/block_diagram.js";
+import { hasEnded } from "./stage.js";
 import { bestFigure, ofBest, verdictSentence } from "./best_figure.js";
 
 // Draws into `box`. `view`: {search, best, rival (a baseline trial or null), overview, failures,
@@ -36,11 +37,11 @@ export function drawAnswer(box, view) {
   );
 }
 
-function nothingYet({ search, waiting }) {
+function nothingYet({ search, waiting, overview }) {
   if (waiting) return "No worker has claimed a trial yet.";
-  const lost = (search.counts.failed ?? 0) + (search.counts.pruned ?? 0);
-  if ((search.counts.completed ?? 0) === 0 && lost > 0) return `No candidate has completed: ${format.whole(lost)} were pruned or failed. The Failures tab says why.`;
-  return "No candidate has completed yet; the best block will be drawn here.";
+  const { failed = 0, pruned = 0 } = overview.totals.candidate ?? {};
+  if (failed + pruned > 0) return `No candidate has completed: ${format.whole(failed + pruned)} were pruned or failed; see Failures.`;
+  return hasEnded(search) ? "The search ended before a candidate had completed." : "No candidate has completed yet; the best block will be drawn here.";
 }
 
 function facts({ search, best, rival, overview, failures, now, address }) {

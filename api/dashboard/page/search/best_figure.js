@@ -6,7 +6,7 @@ import * as format from "../core/format.js";
 
 // Returns {value, text, note, confirmed} of a BestRecord, or of a search's own fields.
 export function bestFigure(best) {
-  if (!best) return { value: null, text: format.NONE, note: "no candidate has completed yet", confirmed: false };
+  if (!best) return { value: null, text: format.NONE, note: "no candidate has completed", confirmed: false };
   const { repeats = 0, deviation = null, mean = null } = best;
   if (repeats > 0 && mean !== null) {
     const spread = deviation === null ? "" : ` ± ${format.fixed(deviation, 3)}`;

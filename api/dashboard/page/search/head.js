@@ -1,6 +1,7 @@
 // The sticky head of a search: name, stage, progress, time left, workers, and the buttons that
 // change it, for those who may.
 
+import { restAddress } from "../core/api.js";
 import { element, replace, setText } from "../core/dom.js";
 import * as format from "../core/format.js";
 import { ask } from "../core/ask.js";
@@ -41,13 +42,14 @@ export class SearchHead {
     this.progress = element("span", { id: "search-progress", class: "head-fact" });
     this.time = element("span", { id: "search-time", class: "head-fact" });
     this.workers = element("span", { id: "search-workers", class: "head-fact" });
+    this.report = element("a", { id: "search-report", class: "linked", download: "", title: "These pictures in one file that needs no server" }, "Report");
     this.bar = element("div", { class: "bar", role: "progressbar", "aria-label": "Progress of this stage", "aria-valuemin": "0", "aria-valuemax": "100" }, element("span", {}));
     this.reason = element("p", { class: "reason", id: "search-reason", hidden: true });
     this.routing = element("p", { class: "reason", hidden: true }, "Not causal: this search reproduces the paper's routing, which lets a token see later ones. Its losses are not comparable.");
     replace(
       box,
       element("div", { class: "head-line" }, this.name, this.status, this.connection, this.actions),
-      element("div", { class: "head-line head-facts" }, this.stages, this.progress, this.time, this.workers),
+      element("div", { class: "head-line head-facts" }, this.stages, this.progress, this.time, this.workers, this.report),
       this.bar, this.reason, this.routing,
     );
   }
@@ -55,6 +57,7 @@ export class SearchHead {
   draw(search, { kinds, levels, pace, now, mayWrite }) {
     setText(this.name, search.name);
     this.name.title = search.id;
+    this.report.setAttribute("href", restAddress(`/searches/${encodeURIComponent(search.id)}/report`));
     setText(this.status, format.name(search.status));
     this.status.className = `status status-${search.status}`;
     const { stage, share, text, left } = standing(search, { kinds, levels, pace, now });

@@ -5,7 +5,7 @@ import { controllerUrl } from "../core/api.js";
 import { element, replace } from "../core/dom.js";
 import * as format from "../core/format.js";
 import { showError, showLoading } from "../core/states.js";
-import { FitnessChart } from "../charts/fitness.js";
+import { FitnessChart, membersOf } from "../charts/fitness.js";
 import { Navigator } from "../charts/navigator.js";
 import { StepTimeChart } from "../charts/step_time.js";
 import { Tabs } from "../tabs/tabs.js";
@@ -121,7 +121,7 @@ export class SearchPage {
     const { session, app } = this;
     const { overview } = session.whole;
     this.pace = paceOf(overview.points);
-    this.head.draw(session.search, { kinds: overview.kinds, levels: overview.levels, pace: this.pace, now: app.api.now(), mayWrite: app.access.mayWrite });
+    this.head.draw(session.search, { kinds: overview.totals, levels: overview.levels, pace: this.pace, now: app.api.now(), mayWrite: app.access.mayWrite });
     this.head.drawConnection(this.connection, hasEnded(session.search));
   }
 
@@ -193,7 +193,7 @@ export class SearchPage {
     const { state } = app;
     const data = session.view.overview;
     const hidden = new Set(state.get("hide").split(",").filter(Boolean));
-    const look = { data, time: state.get("x") === "time", log: state.get("y") === "log", hidden, best: session.best ?? null, selected: this.selected() };
+    const look = { data, time: state.get("x") === "time", log: state.get("y") === "log", hidden, best: session.best ?? null, selected: this.selected(), members: membersOf(session.whole.overview) };
     const key = JSON.stringify([data.seq, data.first, data.last, data.points.number.length, look.time, look.log, [...hidden], session.best?.mean_fitness, session.best?.trial.number, look.selected, state.get("pool")]);
     if (this.charted !== key) {
       this.charted = key;

@@ -19,7 +19,7 @@ export class ViewData {
   merge(change, { follow, populationSize }) {
     const { overview } = this;
     if (change.seq < overview.seq) return; // this was read anew meanwhile
-    Object.assign(overview, { seq: change.seq, total: change.total, levels: change.levels, kinds: change.kinds, pools: change.pools });
+    Object.assign(overview, { seq: change.seq, total: change.total, levels: change.levels, kinds: change.kinds, totals: change.totals, pools: change.pools });
     if (follow) overview.last = Math.max(overview.last, change.last);
     const { points } = overview;
     change.points.number.forEach((number, i) => {

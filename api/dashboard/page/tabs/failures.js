@@ -30,6 +30,7 @@ export class FailuresTab {
   group(one, open) {
     const key = `${one.status} ${one.outcome} ${one.reason}`;
     const word = one.status === "pruned" ? "pruned" : one.outcome || one.status;
+    const table = this.app.state.address({ tab: "trials", q: word, sort: "" });
     return element(
       "li", { class: `failure failure-${one.status}` },
       element("div", { class: "failure-head" },
@@ -38,7 +39,7 @@ export class FailuresTab {
         element("span", { class: "failure-reason" }, one.reason || "no message"),
         element("span", { class: "muted" }, one.pools.join(", ")),
         element("a", { class: "linked", href: this.app.state.address({ trial: one.newest }), "data-trial": one.newest }, `newest: #${one.newest}`),
-        element("a", { class: "linked", href: this.app.state.address({ tab: "trials", q: word, sort: "" }) }, "in the table"),
+        table && element("a", { class: "linked", href: table }, "in the table"),
       ),
       one.message && one.message !== one.reason ? element("p", { class: "failure-message" }, one.message) : null,
       one.traceback

@@ -40,7 +40,7 @@ export class FidelityTab {
 
   certificates(items) {
     if (items.length === 0) {
-      return element("div", { class: "state state-empty" }, element("p", {}, "No certificate yet. It measures how well ranks under this short budget agree with ranks under a longer one:"), element("pre", {}, element("code", {}, `brainformer search certify ${this.session.id}`)));
+      return element("div", { class: "state state-empty" }, element("p", {}, "No certificate yet. It measures how well ranks under this short budget agree with ranks under a longer one:"), element("pre", {}, element("code", {}, `brainformer certify ${this.session.id}`)));
     }
     return element("div", {}, items.slice(0, 3).map((one, index) => this.certificate(one, index === 0)));
   }
@@ -93,8 +93,8 @@ export class FidelityTab {
     const claims = result.claims.map((one) => element("li", {}, `Trial #${one.trial}: ${format.name(one.verdict)}.`));
     return element("section", { class: "certificate" },
       element("p", {}, element("a", { class: "linked", href: this.app.state.address({ search: study.id, tab: "", trial: "" }) }, study.name), `: ${format.name(study.status)}${progress}.`),
-      claims.length ? element("ul", { class: "notes" }, claims) : null,
-      result.points.map((point) => [element("h3", {}, `${point.label}, ${format.whole(point.budget_seconds)} s a run`), promotedTable(point.rows), point.notes.map((note) => element("p", { class: "tab-note" }, note))]));
+      claims.length ? element("ul", { class: "changes" }, claims) : null,
+      result.points.map((point) => [element("h3", {}, `${point.label}, ${format.duration(point.budget_seconds)} a run`), promotedTable(point.rows), point.notes.map((note) => element("p", { class: "tab-note" }, note))]));
   }
 }
 

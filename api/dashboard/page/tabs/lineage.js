@@ -35,7 +35,7 @@ export class LineageTab {
       this.box = element("div", {});
       this.bar = element("div", { class: "tab-bar" });
       replace(this.panel, this.bar, this.box);
-      this.chart = new LineageChart(this.box, { title: "Lineage", onPick: (number) => this.pick(number) });
+      this.chart = new LineageChart(this.box, { title: "Lineage", onPick: this.pick });
     }
     this.redraw();
   }

@@ -34,9 +34,9 @@ export class MachinesTab {
     }
     if (!this.frame) {
       this.frame = new Frame(this.box, { title: "Workers over time", file: "workers" });
-      this.pointer = new Pointer({ frame: this.frame, marks: () => this.marks, area: () => null });
+      this.pointer = new Pointer({ frame: this.frame, marks: () => this.marks, area: () => null, opens: Boolean(this.pick) });
     }
-    drawTimeline(this.frame, this.marks, workersOf(spans), (number) => this.pick(number));
+    drawTimeline(this.frame, this.marks, workersOf(spans), this.pick);
   }
 
   pools() {

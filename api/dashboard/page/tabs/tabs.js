@@ -67,6 +67,7 @@ export class Tabs {
       const chosen = button.dataset.tab === key;
       button.setAttribute("aria-selected", String(chosen));
       button.tabIndex = chosen ? 0 : -1;
+      if (chosen) this.list.scrollLeft = button.offsetLeft - 48; // into view where the list is narrow
     }
     this.panel.setAttribute("aria-labelledby", `tab-${key}`);
     const [label, Tab] = TABS[key];

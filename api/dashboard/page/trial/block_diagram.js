@@ -23,7 +23,7 @@ export const DRAWINGS = {
   attention: {
     title: "Attention",
     lines: (layer, { proxy }) => [
-      `${layer.heads} heads of ${proxy.head_dim}`,
+      `${layer.heads} head${layer.heads === 1 ? "" : "s"} of ${proxy.head_dim}`,
       ...(layer.conv_width > 0 ? [`convolution of ${layer.conv_width}`] : []),
     ],
     glyph: (layer, place) => heads(layer.heads, place),

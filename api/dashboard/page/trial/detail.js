@@ -1,5 +1,7 @@
 // What the drawer needs to know of a trial: read once, kept while it does not change.
 
+import { readRepeats } from "./repeats.js";
+
 const KEPT = 24;
 const OTHERS = 12;
 
@@ -10,21 +12,22 @@ export class TrialDetails {
     this.curves = new Map(); // of other trials, for the faint ones behind
   }
 
-  // Returns what is known now: {trial, parent, ancestry, costs}, or null.
+  // Returns what is known now: {trial, parent, ancestry, costs, repeats}, or null.
   get(number) {
     return this.known.get(number) ?? null;
   }
 
-  // Reads a trial with its ancestors and costs; null where there is none.
+  // Reads a trial with its ancestors, costs and further runs; null where there is none.
   async read(number) {
     const { session } = this;
     const trial = await session.orNull(session.get(`/trials/${number}`));
     if (trial === null) return null;
-    const [ancestry, costs] = await Promise.all([
+    const [ancestry, costs, repeats] = await Promise.all([
       trial.parent_number === null ? { items: [trial] } : session.get(`/trials/${number}/ancestry`, { limit: 200 }),
       this.known.get(number)?.costs ?? session.get(`/charts/costs/${number}`),
+      readRepeats(session, number),
     ]);
-    const detail = { trial, ancestry: ancestry.items, parent: ancestry.items[1] ?? null, costs };
+    const detail = { trial, ancestry: ancestry.items, parent: ancestry.items[1] ?? null, costs, repeats };
     this.known.delete(number);
     this.known.set(number, detail);
     if (this.known.size > KEPT) this.known.delete(this.known.keys().next().value);
