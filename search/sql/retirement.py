@@ -182,7 +182,11 @@ def _moves(
     tx: Transaction, state: SearchState, lost: Sequence[TrialRow], pool: str
 ) -> tuple[int, str | None]:
     """Returns how many confirmations begin again elsewhere, and on which pool."""
-    parents = [row.parent_number for row in lost if row.parent_number is not None]
+    parents = [
+        row.parent_number
+        for row in lost
+        if row.kind == TrialKind.CONFIRMATION.value and row.parent_number is not None
+    ]
     if not parents:
         return 0, None
     race = read_finalists(tx, state.id, state.spec, moving=True).race

@@ -184,6 +184,25 @@ def test_a_stopping_search_does_not_wait_for_what_runs_there(site: Site) -> None
     assert (left.status, left.given_up) == (SearchStatus.STOPPED, 1)
 
 
+def test_a_repeat_that_somebody_asked_for_is_given_up(site: Site) -> None:
+    search_id = two_pools(site)
+    done = claim(site, "h200")
+    site.finish(done, 2.0)
+    site.store.repeat_trial(search_id, done.trial_number, actor=ME)
+    (left,) = retire(site)
+    assert (left.moved, left.given_up, left.status) == (0, 1, SearchStatus.RUNNING)
+    check_everything(site.store, search_id)
+
+
+def test_a_mutated_candidate_of_a_stopping_search_is_given_up(site: Site) -> None:
+    search_id = two_pools(site, population_size=2)
+    while site.trial(running := claim(site, "h200")).parent_number is None:
+        site.finish(running, 2.0)
+    site.store.change_status(search_id, SearchStatus.STOPPING, actor=ME)
+    (left,) = retire(site)
+    assert (left.moved, left.given_up, left.status) == (0, 1, SearchStatus.STOPPED)
+
+
 def test_a_certificate_ends_and_says_where_it_can_be_started_again(site: Site) -> None:
     search_id = two_pools(site)
     for _ in range(10):
