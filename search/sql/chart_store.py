@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from typing import TypeVar, cast
 
 import numpy as np
 from typing_extensions import override
@@ -47,6 +48,7 @@ from brainformer.search.sql.trials.baselines import baseline_rows
 from brainformer.search.store.chart_store import WHOLE, ChartStore, Stretch, TrialRows
 from brainformer.search.studies.plan import StudyKind
 
+P = TypeVar("P")
 KEPT_SEARCHES = 8
 KEPT_WORDS = 32
 WARM_SEARCHES = 3
@@ -59,12 +61,32 @@ class Followed:
     Attributes:
         lock: Held while it is brought up to date and read.
         words: By word of a filter: which trials hold it, as of which sequence number.
+        drawn: By name: the latest picture of the whole search, and the state that it shows.
     """
 
     digest: SearchDigest
     ingredients: Ingredients = field(default_factory=Ingredients)
     lock: threading.Lock = field(default_factory=threading.Lock)
     words: OrderedDict[str, tuple[int, set[int]]] = field(default_factory=OrderedDict)
+    drawn: dict[str, tuple[object, object]] = field(default_factory=dict)
+
+    def whole(self, name: str, where: Stretch, draw: Callable[[], P], *depends: object) -> P:
+        """Returns a picture; one of the whole search is drawn once for each state of it.
+
+        Args:
+            name: Of the picture.
+            where: What it shows.
+            draw: Makes it.
+            depends: What it depends on beside the trials and the baselines.
+        """
+        if where != WHOLE:
+            return draw()
+        state = (self.digest.columns.last_seq, self.digest.levels, *depends)
+        known = self.drawn.get(name)
+        if known is None or known[0] != state:
+            known = state, draw()
+            self.drawn[name] = known
+        return cast("P", known[1])
 
 
 class SqlCharts(ChartStore):
@@ -132,14 +154,19 @@ class SqlCharts(ChartStore):
 
     @override
     def front(self, search_id: str, where: Stretch = WHOLE) -> Front:
-        with self._following(search_id) as (_, _, found):
+        def draw() -> Front:
             shown = _shown(found, where)
             return front(found.digest, shown, cells=bool(shown.sum() > MOST_POINTS))
+
+        with self._following(search_id) as (_, _, found):
+            return found.whole("front", where, draw)
 
     @override
     def gains(self, search_id: str, where: Stretch = WHOLE) -> Gains:
         with self._following(search_id) as (_, _, found):
-            return gains(found.digest.columns, _shown(found, where))
+            return found.whole(
+                "gains", where, lambda: gains(found.digest.columns, _shown(found, where))
+            )
 
     @override
     def composition(self, search_id: str, where: Stretch = WHOLE) -> Composition:
@@ -147,14 +174,21 @@ class SqlCharts(ChartStore):
             columns, ingredients = found.digest.columns, found.ingredients
             missing = ingredients.missing(columns).tolist()
             ingredients.take(chart_rows.genomes_of(tx, search.id, missing))
-            return composition(columns, ingredients, _shown(found, where))
+            return found.whole(
+                "composition",
+                where,
+                lambda: composition(columns, ingredients, _shown(found, where)),
+            )
 
     @override
     def lineage(self, search_id: str, *, root: int | None = None) -> Lineage:
         with self._following(search_id) as (tx, search, found):
             if root is not None:
                 one_trial(tx, search.id, root)
-            return lineage(found.digest, best=search.best_number, root=root)
+            best = search.best_number
+            if root is not None:
+                return lineage(found.digest, best=best, root=root)
+            return found.whole("lineage", WHOLE, lambda: lineage(found.digest, best=best), best)
 
     @override
     def failures(self, search_id: str, where: Stretch = WHOLE) -> Failures:
