@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import re
@@ -9,6 +10,8 @@ import sys
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Any, Literal
+
+from typing_extensions import override
 
 request_id: ContextVar[str] = ContextVar("request_id", default="")
 
@@ -70,9 +73,21 @@ class TextFormatter(logging.Formatter):
         return text
 
 
+class StderrHandler(logging.Handler):
+    """Writes to what `sys.stderr` is when a record comes, which another part may have replaced."""
+
+    @override
+    def emit(self, record: logging.LogRecord) -> None:
+        if sys.stderr is None:
+            return
+        with contextlib.suppress(OSError, ValueError):  # nobody reads it, or it is closed
+            sys.stderr.write(self.format(record) + "\n")
+            sys.stderr.flush()
+
+
 def set_up_logging(level: str, form: Literal["json", "text"]) -> None:
     """Sends all logs to stderr in one format; uvicorn's own access log is replaced by ours."""
-    handler = logging.StreamHandler(sys.stderr)
+    handler = StderrHandler()
     handler.setFormatter(JsonFormatter() if form == "json" else TextFormatter())
     root = logging.getLogger()
     root.handlers = [handler]
@@ -81,7 +96,7 @@ def set_up_logging(level: str, form: Literal["json", "text"]) -> None:
         logger = logging.getLogger(name)
         logger.handlers = []
         logger.propagate = name != "uvicorn.access"
-    for noisy in ("uvicorn.error", "httpx", "alembic"):
+    for noisy in ("uvicorn.error", "httpx2", "alembic"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
 
 

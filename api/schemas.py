@@ -28,6 +28,7 @@ from brainformer.search.store.records import (
 from brainformer.search.store.scopes import Scope
 from brainformer.search.studies.certificate import CertificateRequest
 from brainformer.search.studies.promotion import PromotionRequest
+from brainformer.search.trials.equal_tokens import EqualTokens
 
 
 class Body(BaseModel):
@@ -135,10 +136,14 @@ class AuditPage(Answer):
 
 
 class TrialDetail(TrialRecord):
-    """A trial with every attempt and, for a mutation, what differs from its parent."""
+    """A trial with every attempt and, for a mutation, what differs from its parent.
+
+    `equal_tokens` compares it with the baseline of its pool after the same number of tokens.
+    """
 
     attempts: tuple[AttemptRecord, ...] = ()
     changes: tuple[Change, ...] = ()
+    equal_tokens: EqualTokens | None = None
 
 
 class SearchChange(Body):

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import httpx
+import httpx2
 import numpy as np
 from sqlalchemy import create_engine, make_url
 
@@ -132,7 +132,7 @@ class Load:
         path = f"{self.url}/api/v1/searches/{self.search_id}/trials.jsonl"
         began = time.perf_counter()
         first, size = 0.0, 0
-        with httpx.stream("GET", path, headers=headers, timeout=600, trust_env=False) as answer:
+        with httpx2.stream("GET", path, headers=headers, timeout=600, trust_env=False) as answer:
             answer.raise_for_status()
             for part in answer.iter_bytes():
                 first = first or time.perf_counter() - began

@@ -16,7 +16,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 import psutil
 
 from benchmarks.chaos_stage import (
@@ -183,13 +183,13 @@ class Chaos:
         wait_for("a result", lambda: self.proxy.delivered > seen)
 
     def _stopped(self) -> bool:
-        answer = httpx.get(
+        answer = httpx2.get(
             f"{self.controller.url}/api/v1/searches/{self.search_id}", timeout=900, trust_env=False
         )
         return bool(answer.json()["status"] == SearchStatus.STOPPED.value)
 
     def _post(self, path: str, body: object) -> dict[str, Any]:
-        answer = httpx.post(
+        answer = httpx2.post(
             f"{self.controller.url}/api/v1{path}", json=body, timeout=900, trust_env=False
         )
         answer.raise_for_status()

@@ -23,7 +23,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 import psycopg
 from sqlalchemy import make_url
 
@@ -82,7 +82,7 @@ class Stage:
     def begin(self) -> None:
         """Starts everything and waits for the first receipts."""
         self.start()
-        answer = httpx.post(f"{self.controller.url}{ROOT}/searches", json=SPEC, trust_env=False)
+        answer = httpx2.post(f"{self.controller.url}{ROOT}/searches", json=SPEC, trust_env=False)
         answer.raise_for_status()
         self.search_id = answer.json()["id"]
         for number in range(6):
@@ -118,7 +118,7 @@ class Stage:
         query: dict[str, Any] = {"limit": 1000}
         while True:
             path = f"{self.controller.url}{ROOT}/searches/{self.search_id}/trials"
-            page = httpx.get(path, params=query, timeout=60, trust_env=False).json()
+            page = httpx2.get(path, params=query, timeout=60, trust_env=False).json()
             found += page["items"]
             if page["next_cursor"] is None:
                 break
@@ -143,8 +143,8 @@ class Stage:
         self.controller._process.send_signal(number)
 
     def _is_ready(self) -> bool:
-        with suppress(httpx.HTTPError):
-            answer = httpx.get(f"{self.controller.url}/readyz", timeout=30, trust_env=False)
+        with suppress(httpx2.HTTPError):
+            answer = httpx2.get(f"{self.controller.url}/readyz", timeout=30, trust_env=False)
             return answer.status_code == 200
         return False
 

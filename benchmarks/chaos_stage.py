@@ -21,7 +21,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 import psutil
 
 PATIENCE_LOOKS = 6_000
@@ -100,8 +100,8 @@ class Controller:
         if self._process is not None and self._process.poll() is not None:
             raise RuntimeError(f"the controller ended with {self._process.returncode}")
         try:
-            return httpx.get(f"{self.url}/readyz", timeout=2, trust_env=False).status_code == 200
-        except httpx.HTTPError:
+            return httpx2.get(f"{self.url}/readyz", timeout=2, trust_env=False).status_code == 200
+        except httpx2.HTTPError:
             return False
 
 

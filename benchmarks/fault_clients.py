@@ -14,7 +14,7 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
-import httpx
+import httpx2
 
 ROOT = "/api/v1"
 ANSWER_SECONDS = 10.0  # after which a call of a controller that runs must have been answered
@@ -129,7 +129,7 @@ class Client(threading.Thread):
 
     def __init__(self, url: str, name: str, oracle: Oracle, seed: int) -> None:
         super().__init__(name=name, daemon=True)
-        self._http = httpx.Client(base_url=f"{url}{ROOT}", timeout=30, trust_env=False)
+        self._http = httpx2.Client(base_url=f"{url}{ROOT}", timeout=30, trust_env=False)
         self._oracle = oracle
         self._rng = random.Random(seed)
         self.ended = threading.Event()
@@ -176,7 +176,7 @@ class Client(threading.Thread):
             time.sleep(0.2)
         self._oracle.violate(f"{lease['lease_id']} could not be delivered")
 
-    def _is_lost(self, answer: httpx.Response | None, lease: dict[str, Any], world: int) -> bool:
+    def _is_lost(self, answer: httpx2.Response | None, lease: dict[str, Any], world: int) -> bool:
         """Returns whether the lease is gone; only a rewind may take one from who is heard of."""
         if answer is None or answer.status_code in {200, 503}:
             return False
@@ -186,11 +186,11 @@ class Client(threading.Thread):
         self._oracle.refused += 1
         return True
 
-    def _ask(self, what: str, path: str, body: dict[str, Any]) -> httpx.Response | None:
+    def _ask(self, what: str, path: str, body: dict[str, Any]) -> httpx2.Response | None:
         began, ran = time.monotonic(), self._oracle.running.is_set()
         try:
             answer = self._http.post(path, json=body)
-        except httpx.HTTPError:
+        except httpx2.HTTPError:
             return None
         self._oracle.answered(what, time.monotonic() - began, ran=ran)
         return answer

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 
 from benchmarks.load_clients import Connection
 from benchmarks.report import report
@@ -83,7 +83,7 @@ def fuzz(folder: Path, requests: int, seed: int) -> dict[str, Any]:
         base = f"{controller.url}/api/v1"
         spec = {**SPEC, "limits": {"trials": 10_000_000}, "baseline_repeats": 1, "hurdle": False}
         spec |= {"screening": {"kind": "none"}, "max_attempts": 100}
-        httpx.post(f"{base}/searches", json=spec, trust_env=False).raise_for_status()
+        httpx2.post(f"{base}/searches", json=spec, trust_env=False).raise_for_status()
         asyncio.run(_attack(controller, outcome, seed))
         outcome.failures += _contradictions(base)
     outcome.failures += [str(line) for line in controller.log if "traceback" in line]
@@ -95,7 +95,7 @@ def fuzz(folder: Path, requests: int, seed: int) -> dict[str, Any]:
 
 
 async def _attack(controller: ControllerProcess, outcome: Outcome, seed: int) -> None:
-    address = httpx.URL(controller.url)
+    address = httpx2.URL(controller.url)
     rng = random.Random(seed)
     fuzzer = RequestFuzzer(rng)
     connections = [Connection(address.host, address.port or 80, "") for _ in range(CONNECTIONS)]
@@ -126,7 +126,7 @@ def _wire(request: FuzzRequest) -> tuple[str, bytes]:
 
 def _contradictions(base: str) -> list[str]:
     """Returns what is wrong with the search after the attack."""
-    with httpx.Client(base_url=base, timeout=60, trust_env=False) as http:
+    with httpx2.Client(base_url=base, timeout=60, trust_env=False) as http:
         [search] = http.get("/searches").json()["items"]
         lines = http.get(f"/searches/{search['id']}/trials.jsonl").text.splitlines()
         counted = Counter(re.findall(r'"status":"(\w+)"', line)[0] for line in lines)

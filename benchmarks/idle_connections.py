@@ -18,7 +18,7 @@ import tempfile
 import time
 from pathlib import Path
 
-import httpx
+import httpx2
 import numpy as np
 
 from benchmarks.report import report
@@ -62,7 +62,7 @@ async def idle(port: int) -> None:
 
 async def working(url: str, end: float, found: list[float], refused: list[int]) -> None:
     """Asks and claims until the time is over; notes how long each answer took."""
-    async with httpx.AsyncClient(base_url=f"{url}{ROOT}", timeout=60, trust_env=False) as http:
+    async with httpx2.AsyncClient(base_url=f"{url}{ROOT}", timeout=60, trust_env=False) as http:
         for number in itertools.count():
             if time.monotonic() > end:
                 return
@@ -122,7 +122,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="idle-") as folder:
         database = f"sqlite:///{Path(folder) / 'search.db'}"
         with controller_process(database, log_level="error") as running:
-            httpx.post(f"{running.url}{ROOT}/searches", json=SPEC, trust_env=False)
+            httpx2.post(f"{running.url}{ROOT}/searches", json=SPEC, trust_env=False)
             alone, beside, refused = measured(running.url, given.slow, given.idle, given.seconds)
     print("| p99 alone | p99 beside the crowd | refused |\n| --- | --- | --- |")
     print(f"| {alone:.1f} ms | {beside:.1f} ms | {refused} |")

@@ -45,6 +45,20 @@ class LossReport(NamedTuple):
     expert_load: Float[Array, " E"]
 
 
+class Evaluation(NamedTuple):
+    """What a batch looks like under the causal rule; routing figures are means over MoE sub-layers.
+
+    Attributes:
+        losses: Of each token but the first, in nats.
+        drop_fraction: Choices dropped, or tokens that no expert computes; 0 without MoE.
+        experts_per_token: Experts that compute a token; 0 without MoE.
+    """
+
+    losses: Float[Array, "B S"]
+    drop_fraction: Float[Array, ""]
+    experts_per_token: Float[Array, ""]
+
+
 class Decoder(nnx.Module):
     """A decoder-only language model of one block stacked `config.blocks` times.
 
@@ -178,11 +192,18 @@ def next_token_loss(
     return report.cross_entropy + auxiliary, report
 
 
+def evaluation(model: Decoder, tokens: Int[Array, "B S+1"]) -> Evaluation:
+    """Returns each token's loss and what the routing did, under the causal rule."""
+    logits, totals = model.flat_logits(tokens[:, :-1], training=False)
+    losses: Array = cross_entropy(logits, tokens[:, 1:].reshape(-1))
+    report = _report(jnp.mean(losses), totals)
+    rows = losses.reshape(tokens.shape[0], -1)
+    return Evaluation(rows, report.drop_fraction, report.experts_per_token)
+
+
 def token_losses(model: Decoder, tokens: Int[Array, "B S+1"]) -> Float[Array, "B S"]:
     """Returns the loss of each token but the first in nats, under the causal rule."""
-    logits, _ = model.flat_logits(tokens[:, :-1], training=False)
-    losses: Array = cross_entropy(logits, tokens[:, 1:].reshape(-1))
-    return losses.reshape(tokens.shape[0], -1)
+    return evaluation(model, tokens).losses
 
 
 @jax.custom_vjp

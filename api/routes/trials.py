@@ -27,6 +27,7 @@ from brainformer.search.proxy.proxy import NAME_PATTERN
 from brainformer.search.space.difference import Change, difference
 from brainformer.search.store.contract import TrialFilter
 from brainformer.search.store.records import BestRecord, TrialRecord
+from brainformer.search.trials.equal_tokens import EqualTokens, equal_tokens
 from brainformer.search.trials.trial import TrialKind, TrialStatus
 
 router = APIRouter(prefix="/searches/{search_id}", tags=["trials"], dependencies=[Reads])
@@ -44,6 +45,21 @@ Sort = Literal[
     "-seq",
 ]
 EXPORT_PAGE = 500
+MOST_REPEATS = 64  # of a baseline that are averaged
+
+
+def _equal_tokens(parts: Controller, trial: TrialRecord) -> EqualTokens | None:
+    """Returns a trial's loss and its pool's baseline's after the same number of tokens."""
+    if trial.pool is None or trial.kind not in (TrialKind.CANDIDATE, TrialKind.CONFIRMATION):
+        return None
+    where = TrialFilter(
+        statuses=(TrialStatus.COMPLETED,),
+        kinds=(TrialKind.BASELINE,),
+        pool=trial.pool,
+        curves=True,
+    )
+    rivals = parts.store.list_trials(trial.search_id, where=where, limit=MOST_REPEATS)
+    return equal_tokens(trial.measurements, [one.measurements for one in rivals.items])
 
 
 async def trial_filter(
@@ -131,7 +147,10 @@ def get_trial(parts: Parts, search_id: SearchId, number: TrialNumber) -> Respons
         parent = parts.store.get_trial(search_id, trial.parent_number)
         changes = difference(parent.genome, trial.genome)
     fields = {name: getattr(trial, name) for name in TrialRecord.model_fields}
-    return answer(TrialDetail.model_construct(**fields, attempts=attempts, changes=changes))
+    detail = TrialDetail.model_construct(
+        **fields, attempts=attempts, changes=changes, equal_tokens=_equal_tokens(parts, trial)
+    )
+    return answer(detail)
 
 
 @router.get("/trials/{number}/ancestry", response_model=Trials, responses=problems(404, 409))

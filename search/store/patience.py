@@ -7,15 +7,14 @@ waits for it must end nevertheless, and say so, while the caller still listens.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from contextvars import ContextVar
 from dataclasses import dataclass
 
 ANSWER_SECONDS = 8.0  # callers are answered within 10 s, whatever the database does
 
 
-@dataclass
+@dataclass(slots=True)
 class Patience:
     """The patience of one caller.
 
@@ -37,19 +36,30 @@ class Patience:
 _present: ContextVar[Patience | None] = ContextVar("patience", default=None)
 
 
-@contextmanager
-def patience(seconds: float = ANSWER_SECONDS) -> Iterator[Patience]:
+class _Block:
+    """A block with a patience; a class, for every transaction is in one."""
+
+    __slots__ = ("_mark", "_seconds")
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+
+    def __enter__(self) -> Patience:
+        around = _present.get()
+        ends = time.monotonic() + self._seconds
+        if around is not None and around.ends is not None:
+            ends = min(ends, around.ends)
+        mine = Patience(ends)
+        self._mark = _present.set(mine)
+        return mine
+
+    def __exit__(self, *raised: object) -> None:
+        _present.reset(self._mark)
+
+
+def patience(seconds: float = ANSWER_SECONDS) -> AbstractContextManager[Patience]:
     """Ends every wait within the block in time, and no later than a block around it says."""
-    around = _present.get()
-    ends = time.monotonic() + seconds
-    if around is not None and around.ends is not None:
-        ends = min(ends, around.ends)
-    mine = Patience(ends)
-    mark = _present.set(mine)
-    try:
-        yield mine
-    finally:
-        _present.reset(mark)
+    return _Block(seconds)
 
 
 def seconds_left() -> float | None:

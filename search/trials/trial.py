@@ -121,7 +121,13 @@ class Measurements(BaseModel):
     """What one attempt measured. Losses in nats a token; null where it was not reached.
 
     Memory is that of one device, of the one that needs most; `remat` says whether blocks were
-    computed again in the backward pass.
+    computed again in the backward pass. `drop_fraction` and `expert_load` are of training's last
+    batch; `evaluation_drop_fraction` and `evaluation_experts`, the experts that compute a token,
+    are of the last validation; `routing_gap` is how many nats a token the causal rule of evaluation
+    is worse than training's rule on the same tokens. `contention` is the real step time over the
+    quiet machine's; `calibration_lost_steps` are those by which a step turned out faster than the
+    calibration before training took it for: what a quiet machine would have done in the budget,
+    less what was done.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -142,10 +148,14 @@ class Measurements(BaseModel):
     peak_memory_bytes: NonNegativeInt | None = None
     estimated_memory_bytes: NonNegativeInt | None = None
     drop_fraction: Fraction | None = None
+    evaluation_drop_fraction: Fraction | None = None
+    evaluation_experts: NonNegativeFloat | None = None
+    routing_gap: FiniteFloat | None = None
     expert_load: Annotated[tuple[FiniteFloat, ...], Field(max_length=4096)] | None = None
     gradient_norm: NonNegativeFloat | None = None
     utilisation: Annotated[float, Field(ge=0, le=2, allow_inf_nan=False)] | None = None
     contention: NonNegativeFloat | None = None
+    calibration_lost_steps: int | None = None
     clock: str | None = None
     platform: str | None = None
     device: str | None = None
@@ -153,6 +163,9 @@ class Measurements(BaseModel):
     hosts: NonNegativeInt | None = None
     remat: bool | None = None
     curve: Annotated[tuple[CurvePoint, ...], Field(max_length=256)] = ()
+
+
+CONTENDED = 2.0  # above it the machine was busy enough for figures to be looked at twice
 
 
 def repeat_seed(search_seed: int, repeat: int) -> int:

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-import httpx
+import httpx2
 
 
 @dataclass
@@ -40,9 +40,9 @@ class ControllerProcess:
         end = time.monotonic() + 60
         while self.process.poll() is None and time.monotonic() < end:
             try:
-                if httpx.get(f"{self.url}/readyz", trust_env=False).status_code == 200:
+                if httpx2.get(f"{self.url}/readyz", trust_env=False).status_code == 200:
                     return
-            except httpx.TransportError:
+            except httpx2.TransportError:
                 time.sleep(0.05)
         raise RuntimeError(f"the controller did not start: {self.log[-3:]}")
 

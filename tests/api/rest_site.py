@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 from starlette.testclient import TestClient
 
 from brainformer.api.app import create_app
@@ -93,7 +93,7 @@ def finish(http: Any, lease: dict[str, Any], **measured: Any) -> dict[str, Any]:
 
 
 @contextmanager
-def served(folder: Path, **given: Any) -> Iterator[tuple[httpx.Client, Server]]:
+def served(folder: Path, **given: Any) -> Iterator[tuple[httpx2.Client, Server]]:
     """Yields a client over a real socket, and the server."""
     settings = settings_for(folder, **given)
     app = create_app(settings)
@@ -108,7 +108,7 @@ def served(folder: Path, **given: Any) -> Iterator[tuple[httpx.Client, Server]]:
         time.sleep(0.01)
     port = server.servers[0].sockets[0].getsockname()[1]
     try:
-        with httpx.Client(base_url=f"{BASE}:{port}", timeout=15, trust_env=False) as http:
+        with httpx2.Client(base_url=f"{BASE}:{port}", timeout=15, trust_env=False) as http:
             yield http, server
     finally:
         server.should_exit = True

@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 
-import httpx
+import httpx2
 import pytest
 
 from brainformer.api.connections import affordable_connections
@@ -18,7 +18,7 @@ from tests.api.rest_site import served, settings_for
 HEAD = b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n"
 
 
-def connected(http: httpx.Client, source: str = "127.0.0.1") -> socket.socket:
+def connected(http: httpx2.Client, source: str = "127.0.0.1") -> socket.socket:
     return socket.create_connection(
         ("127.0.0.1", http.base_url.port or 0), timeout=10, source_address=(source, 0)
     )

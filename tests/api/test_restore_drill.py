@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 from typer.testing import CliRunner
 
@@ -25,7 +25,7 @@ class Worker:
     """Claims and reports, with a loss that belongs to the genome, and remembers every receipt."""
 
     def __init__(self, url: str, name: str) -> None:
-        self.http = httpx.Client(base_url=f"{url}{ROOT}", timeout=30, trust_env=False)
+        self.http = httpx2.Client(base_url=f"{url}{ROOT}", timeout=30, trust_env=False)
         self.name = name
         self.receipts: dict[str, dict[str, Any]] = {}
         self.pending: list[dict[str, Any]] = []
@@ -48,7 +48,7 @@ class Worker:
                 for lease in self.claim():
                     self.pending = [lease]
                     self.report(lease)
-            except httpx.TransportError:
+            except httpx2.TransportError:
                 time.sleep(0.05)
 
 
@@ -71,7 +71,7 @@ def test_a_busy_database_is_backed_up_restored_and_nothing_is_recorded_wrongly(
     url = f"sqlite:///{file}"
     ended = threading.Event()
     with controller_process(url) as running:
-        made = httpx.post(f"{running.url}{ROOT}/searches", json=SPEC | LOSSES, trust_env=False)
+        made = httpx2.post(f"{running.url}{ROOT}/searches", json=SPEC | LOSSES, trust_env=False)
         search_id = made.json()["id"]
         workers = [Worker(running.url, f"w-{n}") for n in range(3)]
         threads = [threading.Thread(target=one.work, args=(ended,)) for one in workers]

@@ -9,7 +9,7 @@ import sys
 import time
 from pathlib import Path
 
-import httpx
+import httpx2
 import pytest
 
 from tests.api.controller_process import free_port
@@ -48,7 +48,7 @@ def test_the_core_alone_serves_and_takes_a_search(folder):
             command, cwd=folder, env=environment(folder), stdout=log, stderr=log
         )
     try:
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False) as http:
+        with httpx2.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False) as http:
             wait_until_ready(http, process)
             spec = search_spec("core", trials=1, budget_seconds=1.0)
             key = {"Idempotency-Key": "core"}
@@ -61,14 +61,14 @@ def test_the_core_alone_serves_and_takes_a_search(folder):
     assert code == 0, (folder / "log").read_text()
 
 
-def wait_until_ready(http: httpx.Client, process: subprocess.Popen[bytes]) -> None:
+def wait_until_ready(http: httpx2.Client, process: subprocess.Popen[bytes]) -> None:
     end = time.monotonic() + 60
     while time.monotonic() < end:
         assert process.poll() is None
         try:
             if http.get("/readyz").status_code == 200:
                 return
-        except httpx.TransportError:
+        except httpx2.TransportError:
             time.sleep(0.1)
     raise TimeoutError("the controller did not become ready")
 

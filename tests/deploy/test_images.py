@@ -28,14 +28,14 @@ OWN_ENVIRONMENT = {
 }
 RAY_TOKEN = "0123456789abcdef" * 2
 READ_TRIALS = """
-import os, sys, httpx
+import os, sys, httpx2
 headers = {"Authorization": "Bearer " + os.environ["BRAINFORMER_TOKEN"]}
 url = f"http://127.0.0.1:8700/api/v1/searches/{sys.argv[1]}/trials"
-print(httpx.get(url, headers=headers, trust_env=False).text)
+print(httpx2.get(url, headers=headers, trust_env=False).text)
 """
 READ_PAGE = """
-import json, re, httpx
-with httpx.Client(base_url="http://127.0.0.1:8700", trust_env=False) as http:
+import json, re, httpx2
+with httpx2.Client(base_url="http://127.0.0.1:8700", trust_env=False) as http:
     page = http.get("/")
     parts = re.findall(r'(?:src|href)="([^"#]+)"', page.text)
     print(json.dumps({"/": page.status_code, **{p: http.get(p).status_code for p in parts}}))

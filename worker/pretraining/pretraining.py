@@ -253,7 +253,7 @@ class Pretraining:
         if self._judged_here:
             return
         start = self.clock.now()
-        loss = self.validation.loss(lambda tokens: self.program.evaluate(state, tokens))
+        loss = self.validation.loss(lambda tokens: self.program.evaluate(state, tokens).losses)
         if not math.isfinite(loss):
             raise TrainingDiverged(self.step, loss, self._what_to_do, split="validation")
         bits = bits_per_byte(loss, self.data.manifest.bytes_per_token)

@@ -6,7 +6,7 @@ from contextlib import suppress
 from typing import TypeVar
 from urllib.parse import quote
 
-import httpx
+import httpx2
 from pydantic import BaseModel, ValidationError
 
 from brainformer.search.controller_access import (
@@ -63,14 +63,14 @@ class LeaseClient:
         headers = {HEADER: own_version()}
         headers |= {"Authorization": f"Bearer {known}"} if known else {}
         try:
-            self._http = httpx.Client(
+            self._http = httpx2.Client(
                 base_url=f"{self.url}/api/v1",
                 headers=headers,
-                timeout=httpx.Timeout(30, connect=5),
+                timeout=httpx2.Timeout(30, connect=5),
                 verify=verify,
-                transport=httpx.HTTPTransport(verify=verify) if is_loopback(self.url) else None,
+                transport=httpx2.HTTPTransport(verify=verify) if is_loopback(self.url) else None,
             )
-        except (httpx.InvalidURL, ValueError, OSError, ImportError) as error:
+        except (httpx2.InvalidURL, ValueError, OSError, ImportError) as error:
             raise ControllerUnreachable(self.url, unusable_environment(error)) from None
 
     def whoami(self) -> Identity:
@@ -81,7 +81,7 @@ class LeaseClient:
             InvalidInput: what answers there is not a controller.
             ControllerUnreachable: no usable answer; it may come later.
         """
-        answer = self._answer("GET", "/session", timeout=httpx.Timeout(15, connect=5))
+        answer = self._answer("GET", "/session", timeout=httpx2.Timeout(15, connect=5))
         if answer.status_code in TRANSIENT or answer.status_code >= 500:
             raise ControllerUnreachable(self.url, f"{answer.status_code}: {_detail(answer)}")
         if not answer.is_success:
@@ -98,9 +98,9 @@ class LeaseClient:
             VersionSkew: it is of another one.
         """
         try:
-            answer = self._http.get(f"{self.url}/healthz", timeout=httpx.Timeout(15, connect=5))
+            answer = self._http.get(f"{self.url}/healthz", timeout=httpx2.Timeout(15, connect=5))
             told = answer.json().get("version") if answer.is_success else None
-        except (httpx.HTTPError, ValueError, AttributeError):
+        except (httpx2.HTTPError, ValueError, AttributeError):
             return  # a controller that is not there yet is waited for
         if isinstance(told, str):
             refuse_skew(worker=own_version(), controller=told)
@@ -112,7 +112,7 @@ class LeaseClient:
             ControllerUnreachable: no usable answer; nothing was claimed as far as this side knows.
             NotAuthorised: the controller refuses the token.
         """
-        timeout = httpx.Timeout(request.wait_seconds + 30, connect=5)
+        timeout = httpx2.Timeout(request.wait_seconds + 30, connect=5)
         body = self._post("/claim", request, timeout=timeout)
         return self._parsed(ClaimResponse, body).leases
 
@@ -153,7 +153,7 @@ class LeaseClient:
         Raises:
             ControllerUnreachable: no answer at all.
         """
-        timeout = httpx.Timeout(15, connect=5)
+        timeout = httpx2.Timeout(15, connect=5)
         path = f"/searches/{quote(search_id, safe='')}"
         with suppress(NotAuthorised):  # a worker's token need not read searches
             return self._answer("GET", path, timeout=timeout).status_code == 404
@@ -169,10 +169,10 @@ class LeaseClient:
         message: BaseModel | None,
         *,
         lease_id: str | None = None,
-        timeout: httpx.Timeout | None = None,
+        timeout: httpx2.Timeout | None = None,
     ) -> bytes:
         content = None if message is None else message.model_dump_json()
-        wait = timeout or httpx.Timeout(15, connect=5)
+        wait = timeout or httpx2.Timeout(15, connect=5)
         answer = self._answer("POST", f"/leases{path}", content=content, timeout=wait)
         if answer.status_code in GONE and lease_id is not None:
             lease = LeaseId.parse(lease_id)
@@ -184,14 +184,14 @@ class LeaseClient:
         return answer.content
 
     def _answer(
-        self, method: str, path: str, *, timeout: httpx.Timeout, content: str | None = None
-    ) -> httpx.Response:
+        self, method: str, path: str, *, timeout: httpx2.Timeout, content: str | None = None
+    ) -> httpx2.Response:
         headers = {} if content is None else {"Content-Type": "application/json"}
         try:
             answer = self._http.request(
                 method, path, content=content, headers=headers, timeout=timeout
             )
-        except httpx.HTTPError as error:
+        except httpx2.HTTPError as error:
             raise ControllerUnreachable(self.url, why_unreachable(error, self.url)) from None
         if answer.status_code in REFUSES_TOKEN:
             raise NotAuthorised(
@@ -214,7 +214,7 @@ class Identity(BaseModel):
     scopes: tuple[str, ...]
 
 
-def _detail(answer: httpx.Response) -> str:
+def _detail(answer: httpx2.Response) -> str:
     try:
         return str(answer.json().get("detail", ""))[:500]
     except (ValueError, AttributeError):

@@ -24,6 +24,12 @@ class AttemptLog:
         lease: What is run.
         device: What it runs on.
         clock: Real time; occupied seconds count from now on.
+
+    Attributes:
+        curve: The points so far.
+        earlier_occupied_seconds: Of attempts before this one.
+        calibrated: Whether a calibration before training decided the number of steps.
+        measurements: What is known so far.
     """
 
     def __init__(self, lease: Lease, device: jax.Device, clock: Clock) -> None:
@@ -34,6 +40,7 @@ class AttemptLog:
         self._losses: list[float] = []
         self.curve: list[CurvePoint] = []
         self.earlier_occupied_seconds = 0.0
+        self.calibrated = False
         self.measurements = Measurements(platform=device.platform, device=device.device_kind)
 
     @property
@@ -106,8 +113,15 @@ class AttemptLog:
                 step_time_ms=1e3 * timer.step_seconds,
                 step_time_spread_ms=1e3 * timer.spread_seconds,
                 contention=timer.contention,
+                calibration_lost_steps=self._lost_steps(budget, timer),
                 utilisation=min(2.0, budget.training_seconds / occupied) if occupied else None,
             )
         # Validated again, so that no NaN or negative number leaves as a measurement.
         measurements = Measurements.model_validate(self.measurements.model_dump())
         return Result(outcome=outcome, measurements=measurements, message=message[:2000])
+
+    def _lost_steps(self, budget: Budget, timer: StepTimer) -> int | None:
+        """Returns what the quiet machine would have done in the budget, less what was done."""
+        if not self.calibrated or budget.fraction < 1 or not timer.step_seconds:
+            return None
+        return round(self._lease.proxy.budget_seconds / timer.step_seconds) - budget.steps

@@ -15,16 +15,17 @@ from typing import Any, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 
 from brainformer.model.block import Block
 from brainformer.model.config import ModelConfig
-from brainformer.model.decoder import build_model, cross_entropy
+from brainformer.model.decoder import Evaluation, build_model, cross_entropy
 from brainformer.search.space.genome import Attention, Genome, MoE
 from brainformer.worker.devices.compiler_options import COMPILER_OPTIONS, SMALL_PROGRAM_OPTIONS
 
 Tree: TypeAlias = Any
-Piece: TypeAlias = Callable[..., jax.Array]
+Piece: TypeAlias = Callable[..., Any]
 
 
 class _Ends(NamedTuple):
@@ -41,8 +42,8 @@ class _Ends(NamedTuple):
 
 def evaluation_in_pieces(
     config: ModelConfig, graph: Any, parameters: Tree, routing: Tree
-) -> Callable[[Tree, Tree, Any], jax.Array]:
-    """Returns (parameters, routing, tokens [batch, length + 1]) to losses [batch, length].
+) -> Callable[[Tree, Tree, Any], Evaluation]:
+    """Returns (parameters, routing, tokens [batch, length + 1]) to losses [batch, length] and more.
 
     Args:
         config: The model's shapes; its blocks are unrolled.
@@ -60,13 +61,17 @@ def evaluation_in_pieces(
     model.blocks = nnx.List([])
     ends, outer = _ends(_without_blocks(config)), _numbers(model)
 
-    def evaluate(parameters: Tree, routing: Tree, tokens: Any) -> jax.Array:
+    def evaluate(parameters: Tree, routing: Tree, tokens: Any) -> Evaluation:
         values = jax.tree.leaves((parameters, routing))
         own = [values[number] for number in outer]
         x = ends.embed(own, tokens)
+        routed = []
         for branch, numbers in branches:
-            x = branch([values[number] for number in numbers], x)
-        return ends.losses(own, x, tokens)
+            x, figures = branch([values[number] for number in numbers], x)
+            if figures is not None:
+                routed.append(figures)
+        drops, experts = _means(routed)
+        return Evaluation(ends.losses(own, x, tokens), drops, experts)
 
     return evaluate
 
@@ -102,9 +107,11 @@ def _branch(config: ModelConfig) -> Piece:
     """Returns the program of a block's only sub-layer."""
     shapes, merged = _abstract(lambda: Block(config, rngs=nnx.Rngs(0)).layers[0])
 
-    def evaluate_branch(values: list[jax.Array], x: jax.Array) -> jax.Array:
-        after: jax.Array = merged(values)(x, batch=config.batch_size, training=False)[0]
-        return after
+    def evaluate_branch(values: list[jax.Array], x: jax.Array) -> tuple[jax.Array, Any]:
+        after, report = merged(values)(x, batch=config.batch_size, training=False)
+        if report is None:
+            return after, None
+        return after, jnp.stack([report.drop_fraction, report.experts_per_token])
 
     return _compiled(evaluate_branch, shapes, _stream(config))
 
@@ -151,7 +158,12 @@ def _shaped(shape: tuple[int, ...], dtype: str) -> jax.ShapeDtypeStruct:
     return struct
 
 
-def _compiled(function: Callable[..., jax.Array], *shapes: Any) -> Piece:
+def _means(routed: list[jax.Array]) -> Any:
+    """Returns the means over sub-layers of what was dropped, and of experts a token."""
+    return np.mean([np.asarray(one) for one in routed], axis=0) if routed else np.zeros(2)
+
+
+def _compiled(function: Callable[..., Any], *shapes: Any) -> Piece:
     lowered = jax.jit(function).lower(*shapes)
     try:
         return lowered.compile(SMALL_PROGRAM_OPTIONS)

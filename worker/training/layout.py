@@ -15,9 +15,10 @@ from flax import nnx
 from brainformer.model.config import ModelConfig
 from brainformer.model.decoder import (
     Decoder,
+    Evaluation,
     build_model,
+    evaluation,
     next_token_loss,
-    token_losses,
 )
 from brainformer.search.proxy.proxy import Proxy
 from brainformer.worker.devices.compiler_options import COMPILER_OPTIONS
@@ -115,12 +116,12 @@ def compile_step(layout: Layout, placement: Placement) -> Any:
         return lowered.compile(COMPILER_OPTIONS.get(placement.platform))
 
 
-def evaluation_step(graph: Any) -> Callable[[TrainingState, jax.Array], jax.Array]:
-    """Returns (state, tokens) to each token's loss under the causal rule."""
+def evaluation_step(graph: Any) -> Callable[[TrainingState, jax.Array], Evaluation]:
+    """Returns (state, tokens) to what they look like under the causal rule."""
 
-    def evaluate(state: TrainingState, tokens: jax.Array) -> jax.Array:
+    def evaluate(state: TrainingState, tokens: jax.Array) -> Evaluation:
         model = nnx.merge(graph, state.parameters, state.routing, copy=True)
-        return token_losses(model, tokens)
+        return evaluation(model, tokens)
 
     return evaluate
 

@@ -12,7 +12,7 @@ import numpy as np
 from flax import nnx
 
 from brainformer.model.config import ModelConfig
-from brainformer.model.decoder import Decoder, build_model
+from brainformer.model.decoder import Decoder, Evaluation, build_model
 from brainformer.model.initial import on_device
 from brainformer.search.proxy.proxy import Proxy
 from brainformer.worker.devices.compiler_options import (
@@ -46,7 +46,7 @@ class Program(NamedTuple):
         initial: Returns a fresh initial state, always the same, born where it lies.
         step: (state, tokens [batch, length + 1], fraction of the budget) to (state, metrics).
         evaluate: (state, tokens [batch, length + 1]) to each token's loss [batch, length] in
-            nats, under the causal rule of evaluation and export.
+            nats and what the routing did, under the causal rule of evaluation and export.
         decoder: Merges a state into the model.
         portable: A state as checkpoints keep it: the same whatever devices it lies on.
         portable_shapes: Shapes and types of that, and where each value lies.
@@ -61,7 +61,7 @@ class Program(NamedTuple):
     shapes: TrainingState
     initial: Callable[[], TrainingState]
     step: Callable[[TrainingState, Any, Any], tuple[TrainingState, StepMetrics]]
-    evaluate: Callable[[TrainingState, Any], jax.Array]
+    evaluate: Callable[[TrainingState, Any], Evaluation]
     decoder: Callable[[TrainingState], Decoder]
     portable: Callable[[TrainingState], TrainingState]
     portable_shapes: TrainingState
@@ -110,7 +110,7 @@ def compile_program(
     compiled_step = compile_step(layout, placement)
     memory: Any = compiled_step.memory_analysis()
     step_seconds = clock.now() - start
-    evaluate: Callable[[TrainingState, Any], jax.Array]
+    evaluate: Callable[[TrainingState, Any], Evaluation]
     if whole_evaluation or config.scan or not placement.on_one_cpu:
         evaluate = _whole_evaluation(layout, placement)
     else:
@@ -203,13 +203,13 @@ def wait(values: Tree) -> None:
 
 def _whole_evaluation(
     layout: Layout, placement: Placement
-) -> Callable[[TrainingState, Any], jax.Array]:
+) -> Callable[[TrainingState, Any], Evaluation]:
     """Returns the evaluation as one program; every device gets all losses."""
     evaluate = jax.jit(evaluation_step(layout.graph), out_shardings=placement.everywhere)
     with placement.tracing():
         lowered = evaluate.lower(layout.shapes, layout.tokens)
         compiled = lowered.compile(COMPILER_OPTIONS.get(placement.platform))
-    fed: Callable[[TrainingState, Any], jax.Array] = _fed(compiled, placement)
+    fed: Callable[[TrainingState, Any], Evaluation] = _fed(compiled, placement)
     return fed
 
 
@@ -227,7 +227,7 @@ def _fed(compiled: Any, placement: Placement) -> Any:
 
 def _evaluation_in_pieces(
     config: ModelConfig, graph: Any, shapes: TrainingState
-) -> Callable[[TrainingState, Any], jax.Array]:
+) -> Callable[[TrainingState, Any], Evaluation]:
     pieces = evaluation_in_pieces(config, graph, shapes.parameters, shapes.routing)
     return lambda state, tokens: pieces(state.parameters, state.routing, tokens)
 

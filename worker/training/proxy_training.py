@@ -154,6 +154,7 @@ class _Attempt:
             loop, state = self._start(program)
             state = loop.train(state)
             loop.check_causality(state)
+            loop.measure_routing_gap(state)
         except Ended as end:
             outcome, message = end.outcome, end.message
         except HostLost as lost:
@@ -216,6 +217,7 @@ class _Attempt:
             hosts=self.hosts,
         )
         self.record.measured(clock=warm.clock_name)
+        self.record.calibrated = warm.total_steps is not None and self.recorded_steps is None
         seconds = block_seconds(self.device.platform)
         self.loop = TrainingLoop(
             lease=self.lease,

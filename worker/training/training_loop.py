@@ -15,7 +15,7 @@ import numpy as np
 from brainformer.model.causality import PROBE_ROWS, forward_function, probe
 from brainformer.search.trials.lease_messages import Directive, Lease, Progress
 from brainformer.search.trials.trial import CurvePoint, Outcome
-from brainformer.worker.datasets.dataset import Dataset
+from brainformer.worker.datasets.dataset import Batch, Dataset
 from brainformer.worker.devices.hosts import Hosts
 from brainformer.worker.timing.budget import Budget
 from brainformer.worker.timing.clock import Clock
@@ -33,6 +33,7 @@ from brainformer.worker.training.program import Program, wait
 
 REFERENCE_EVERY = 0.04  # of the budget
 INFERENCE_REPEATS = 5
+GAP_BATCHES = 2
 
 
 class Ended(Exception):
@@ -110,19 +111,13 @@ class TrainingLoop:
 
     def _block(self, state: TrainingState, count: int) -> tuple[TrainingState, StepMetrics]:
         """Runs `count` training steps under the clock."""
-        proxy, budget = self.lease.proxy, self.budget
+        budget = self.budget
 
         def steps() -> tuple[TrainingState, StepMetrics]:
             after = state
             for ahead in range(count):
-                tokens = self.data.train.batch(
-                    seed=self.lease.seed,
-                    step=budget.steps + ahead,
-                    batch_size=proxy.batch_size,
-                    length=proxy.sequence_length + 1,
-                )
                 fraction = np.float32(budget.step_fraction(ahead))
-                after, metrics = self.program.step(after, tokens, fraction)
+                after, metrics = self.program.step(after, self._batch(ahead), fraction)
             wait(metrics)
             return after, metrics
 
@@ -134,12 +129,26 @@ class TrainingLoop:
         self.record.add_loss(loss)
         return state, metrics
 
+    def _batch(self, ahead: int) -> Batch:
+        """Returns the tokens of a step to come."""
+        proxy = self.lease.proxy
+        return self.data.train.batch(
+            seed=self.lease.seed,
+            step=self.budget.steps + ahead,
+            batch_size=proxy.batch_size,
+            length=proxy.sequence_length + 1,
+        )
+
     def _report(self, state: TrainingState, metrics: StepMetrics, target: float) -> None:
         """Evaluates beside the clock, reports the point and obeys the answer."""
-        loss = self.validation.loss(
-            lambda tokens: self.program.evaluate(state, tokens),
-            sketch=target < FRACTIONS[-1],
-        )
+        routed: list[tuple[float, float]] = []
+
+        def losses(tokens: Batch) -> jax.Array:
+            seen = self.program.evaluate(state, tokens)
+            routed.append((float(seen.drop_fraction), float(seen.experts_per_token)))
+            return seen.losses
+
+        loss = self.validation.loss(losses, sketch=target < FRACTIONS[-1])
         if not math.isfinite(loss):
             raise Ended(Outcome.DIVERGED, f"the validation loss is {loss}")
         point = self.record.add_point(
@@ -149,6 +158,10 @@ class TrainingLoop:
             metrics=metrics,
             bytes_per_token=self.data.manifest.bytes_per_token,
         )
+        if target == FRACTIONS[-1] and self._routes:
+            drops, experts = np.mean(routed, axis=0)
+            drops = min(1.0, max(0.0, float(drops)))
+            self.record.measured(evaluation_drop_fraction=drops, evaluation_experts=float(experts))
         if self.lease.inference_time and self.record.measurements.inference_time_ms is None:
             self._measure_inference(state)
         if target < FRACTIONS[-1]:
@@ -161,6 +174,25 @@ class TrainingLoop:
             lambda: wait(self.program.evaluate(state, tokens)), INFERENCE_REPEATS
         )
         self.record.measured(inference_time_ms=1e3 * seconds)
+
+    def measure_routing_gap(self, state: TrainingState) -> None:
+        """Measures how much worse the causal rule is than the rule of training, on the same tokens.
+
+        Training's rule comes with a training step, so the trained state is used up.
+        """
+        if not self._routes:
+            return
+        gaps = []
+        for ahead in range(GAP_BATCHES):
+            tokens = self._batch(ahead)
+            causal = float(np.mean(self.program.evaluate(state, tokens).losses))
+            state, metrics = self.program.step(state, tokens, np.float32(FRACTIONS[-1]))
+            gaps.append(causal - float(metrics.cross_entropy))
+        self.record.measured(routing_gap=float(np.mean(gaps)))
+
+    @property
+    def _routes(self) -> bool:
+        return any(layer.kind == "moe" for layer in self.lease.genome.layers)
 
     def _obey(self, point: CurvePoint) -> None:
         """Tells the controller and ends the attempt if it says so."""
@@ -208,7 +240,7 @@ class TrainingLoop:
         if proxy.routing == "paper":
             return  # the labelled reproduction of a rule that leaks
         move = prefix_move(
-            lambda tokens: self.program.evaluate(state, tokens),
+            lambda tokens: self.program.evaluate(state, tokens).losses,
             self.validation.batches[0],
             vocab_size=proxy.vocab_size,
         )

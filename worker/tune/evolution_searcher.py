@@ -13,7 +13,7 @@ from ray.tune.search import Searcher
 from typing_extensions import override
 
 from brainformer.search.ask_tell.contract import AskedTrial, AskTell
-from brainformer.search.errors import Conflict, InvalidMeasurement, SpaceExhausted
+from brainformer.search.errors import Conflict, InvalidInput, InvalidMeasurement, SpaceExhausted
 
 ELSEWHERE = (
     "a searcher cannot be restored or copied, for its search lives outside Tune; begin a new Tuner "
@@ -27,8 +27,8 @@ class EvolutionSearcher(Searcher):  # type: ignore[misc]
     Args:
         search: In memory, or in SQL to go on after a restart. What it has pending is suggested
             first: those trials were lost with the driver that asked for them.
-        metric: Name of the reported figure.
-        mode: "max" or "min".
+        metric: Name of the reported figure; "fitness" if neither this nor TuneConfig names one.
+        mode: "max" or "min"; "max" if neither this nor TuneConfig says.
         pruned: Name of a reported flag: true where the genome breaks a constraint.
         step_time_ms: Name of the reported step time, for the choice by several objectives.
         parameters: Name of the reported number of parameters, for the same.
@@ -38,19 +38,37 @@ class EvolutionSearcher(Searcher):  # type: ignore[misc]
         self,
         search: AskTell,
         *,
-        metric: str = "fitness",
-        mode: str = "max",
+        metric: str | None = None,
+        mode: str | None = None,
         pruned: str = "pruned",
         step_time_ms: str | None = None,
         parameters: str | None = None,
     ) -> None:
-        super().__init__(metric=metric, mode=mode)
+        super().__init__(metric=metric or "fitness", mode=mode or "max")
+        self._given = {"metric": metric, "mode": mode}
         self._search = search
-        self._sign = 1.0 if mode == "max" else -1.0
         self._pruned = pruned
         self._costs = {"step_time_ms": step_time_ms, "parameters": parameters}
         self._lost = search.pending()
         self._trials: dict[str, AskedTrial] = {}
+
+    @override
+    def set_search_properties(
+        self, metric: str | None, mode: str | None, config: dict[str, Any], **spec: Any
+    ) -> bool:
+        """Takes over what TuneConfig names; Tune tells it only beside a `param_space`.
+
+        Raises:
+            InvalidInput: TuneConfig and this searcher name different figures.
+        """
+        for name, asked in (("metric", metric), ("mode", mode)):
+            given = self._given[name]
+            if asked and given and asked != given:
+                rule = f"TuneConfig({name}=...) is not what EvolutionSearcher was given, {given!r}"
+                raise InvalidInput(f"{rule}; name it in one of them", asked)
+        self._metric = metric or self.metric
+        self._mode = mode or self.mode
+        return True
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         """Returns the next genome, FINISHED when the space is exhausted."""
@@ -82,7 +100,7 @@ class EvolutionSearcher(Searcher):  # type: ignore[misc]
             return
         value: Any = reported.get(self.metric)
         try:
-            fitness = self._sign * float(value)
+            fitness = float(value) * (1 if self.mode == "max" else -1)
         except (TypeError, ValueError):
             raise InvalidMeasurement(f"no finite {self.metric!r} was reported", value) from None
         costs: dict[str, Any] = {

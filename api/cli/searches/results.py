@@ -145,6 +145,9 @@ def _show_trial(trial: dict[str, Any]) -> None:
         *((words, number(measured.get(name), digits)) for words, name, digits in FIGURES),
         ("parameters", number(trial["parameters"], 0)),
         ("activated", number(trial["activated_parameters"], 0)),
+        *_routing(measured),
+        ("contention", _contention(measured)),
+        ("same tokens", _same_tokens(trial.get("equal_tokens"))),
         ("mesh", _axes(measured.get("mesh"), measured.get("hosts"))),
         ("digest", trial["digest"]),
         ("model dim", str(genome.model_dim)),
@@ -155,6 +158,38 @@ def _show_trial(trial: dict[str, Any]) -> None:
     for one in trial.get("changes", ()):
         rows.append((one["op"], f"{one['path']}: {one['before']} -> {one['after']}"))
     stdout().print(table(("", ""), rows))
+
+
+def _routing(measured: dict[str, Any]) -> list[tuple[str, str]]:
+    """Returns what the experts did in evaluation, of a block that has some."""
+    if measured.get("routing_gap") is None:
+        return []
+    experts, drops = measured["evaluation_experts"], measured["evaluation_drop_fraction"]
+    return [
+        ("experts a token", f"{experts:.2f} in evaluation, {drops:.1%} dropped"),
+        ("routing gap", f"{measured['routing_gap']:+.4f} nats a token, evaluation over training"),
+    ]
+
+
+def _contention(measured: dict[str, Any]) -> str:
+    """Returns how busy the machine was, flagged where that costs trust in the figures."""
+    from brainformer.search.trials.trial import CONTENDED
+
+    contention, lost = measured.get("contention"), measured.get("calibration_lost_steps")
+    if contention is None:
+        return "-"
+    if contention <= CONTENDED:
+        return f"{contention:.2f}x"
+    steps = "" if lost is None else f"; calibration lost {lost} of {lost + measured['steps']} steps"
+    return f"{contention:.2f}x, a busy machine{steps}"
+
+
+def _same_tokens(found: dict[str, Any] | None) -> str:
+    """Returns the losses of a trial and of its rival after the same number of tokens."""
+    if found is None:
+        return "-"
+    own, rival = found["loss"], found["rival_loss"]
+    return f"{own:.4f} against the baseline's {rival:.4f} after {found['tokens']:,} tokens"
 
 
 def _axes(mesh: dict[str, int] | None, hosts: int | None) -> str:

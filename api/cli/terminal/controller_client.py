@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-import httpx
+import httpx2
 
 from brainformer.api.cli.terminal.address import search_path
 from brainformer.api.cli.terminal.event_lines import parse_events
@@ -43,13 +43,13 @@ class ControllerClient:
         self.url = controller_url(url)
         known = bearer_token(token, "the token")
         try:
-            self._http = httpx.Client(
+            self._http = httpx2.Client(
                 base_url=f"{self.url}/api/v1",
                 headers={"Authorization": f"Bearer {known}"} if known else {},
-                timeout=httpx.Timeout(30, connect=5),
-                transport=httpx.HTTPTransport() if is_loopback(self.url) else None,
+                timeout=httpx2.Timeout(30, connect=5),
+                transport=httpx2.HTTPTransport() if is_loopback(self.url) else None,
             )
-        except (httpx.InvalidURL, ValueError, OSError, ImportError) as error:
+        except (httpx2.InvalidURL, ValueError, OSError, ImportError) as error:
             raise ControllerUnreachable(self.url, unusable_environment(error)) from None
 
     def get(self, path: str, **params: Any) -> Any:
@@ -86,21 +86,21 @@ class ControllerClient:
         """Returns whether the controller answers and can serve."""
         try:
             return self._http.get(f"{self.url}/readyz", timeout=2).status_code == 200
-        except httpx.HTTPError:
+        except httpx2.HTTPError:
             return False
 
     def events(self, search_id: str, *, after: int = 0) -> Iterator[dict[str, Any]]:
         """Yields the events of a search from the server-sent stream, until it closes."""
         headers = {"Last-Event-ID": str(after), "Accept": "text/event-stream"}
         path = f"/searches/{search_path(search_id)}/events"
-        timeout = httpx.Timeout(60, connect=5)
+        timeout = httpx2.Timeout(60, connect=5)
         try:
             with self._http.stream("GET", path, headers=headers, timeout=timeout) as answer:
                 if answer.status_code >= 300:
                     answer.read()
                     raise _problem(answer, self.url)
                 yield from parse_events(answer.iter_bytes())
-        except httpx.HTTPError as error:
+        except httpx2.HTTPError as error:
             raise ControllerUnreachable(self.url, why_unreachable(error, self.url)) from None
         except ValueError:
             raise ControllerUnreachable(
@@ -122,10 +122,10 @@ class ControllerClient:
                 self.url, "the answer is not JSON; is this address a controller's?"
             ) from None
 
-    def _answer(self, method: str, path: str, **rest: Any) -> httpx.Response:
+    def _answer(self, method: str, path: str, **rest: Any) -> httpx2.Response:
         try:
             answer = self._http.request(method, path, **rest)
-        except httpx.HTTPError as error:
+        except httpx2.HTTPError as error:
             raise ControllerUnreachable(self.url, why_unreachable(error, self.url)) from None
         if answer.status_code == 404 and named_search(path) is not None:
             whole = whole_path(path, self._search_ids())
@@ -145,7 +145,7 @@ class ControllerClient:
                 return
 
 
-def _problem(answer: httpx.Response, url: str) -> BrainformerError:
+def _problem(answer: httpx2.Response, url: str) -> BrainformerError:
     """Returns the error that a problem+json answer stands for."""
     if answer.is_redirect:
         target = answer.headers.get("location", "another address").partition("/api/v1")[0]

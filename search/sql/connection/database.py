@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import secrets
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
@@ -35,14 +34,14 @@ from brainformer.search.sql.connection.engine import (
     is_memory,
     parse_url,
 )
-from brainformer.search.sql.connection.engines import Engines, longest_wait
+from brainformer.search.sql.connection.engines import Engines, OnlyWriter
 from brainformer.search.sql.connection.epoch import begin_epoch
 from brainformer.search.sql.connection.outage import Outage
 from brainformer.search.sql.connection.postgres import require_limits
 from brainformer.search.sql.connection.tables import events
 from brainformer.search.sql.connection.troubles import storage_error
 from brainformer.search.sql.connection.workers_seen import WorkersSeen
-from brainformer.search.storage_errors import StorageHeld, StorageUnavailable
+from brainformer.search.storage_errors import StorageUnavailable
 from brainformer.search.store.patience import patience
 from brainformer.search.trials.events import EventKind
 
@@ -178,7 +177,7 @@ class Database:
         self.postgres = self.url.get_backend_name() == "postgresql"
         self.outage = Outage() if clock is None else Outage(None)
         self._closed = False
-        self._writer = threading.RLock()
+        self._writer = OnlyWriter()
         self._file: DatabaseFile | None = None
         self._guard: Callable[[Connection], None] | None = None
         self._guarded_at = 0.0
@@ -240,7 +239,7 @@ class Database:
             epoch: Whether the first one begins an epoch, where one is due.
         """
         due = epoch and self._epoch_due
-        only = nullcontext() if self.postgres else self._only_writer()
+        only = nullcontext() if self.postgres else self._writer
         try:
             with patience(), only:
                 with self._transaction(self._engines.write) as tx:
@@ -258,20 +257,6 @@ class Database:
             self.outage.failed(error)
             raise
 
-    @contextmanager
-    def _only_writer(self) -> Iterator[None]:
-        """Holds this process's lock of a SQLite file.
-
-        Raises:
-            StorageHeld: another thread holds it for too long.
-        """
-        if not self._writer.acquire(timeout=longest_wait()):
-            raise StorageHeld("another transaction of this controller holds its write lock")
-        try:
-            yield
-        finally:
-            self._writer.release()
-
     def _begin_epoch(self, tx: Transaction) -> None:
         crashed = self._file is not None and self._file.crashed
         reason = "a start after a crash" if crashed else "a start"
@@ -285,7 +270,7 @@ class Database:
             aside: Whether by one of the few connections that ordinary work never takes.
         """
         engine = self._engines.aside if aside else self._engines.read
-        only = self._only_writer() if is_memory(self.url) else nullcontext()
+        only = self._writer if is_memory(self.url) else nullcontext()
         with patience(), only, self._transaction(engine) as tx:
             yield tx
 

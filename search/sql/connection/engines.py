@@ -25,32 +25,68 @@ ASIDE_CONNECTIONS = 6
 
 
 class Places:
-    """A fixed number of places; whoever finds none waits for as long as they may."""
+    """A fixed number of places; whoever finds none waits for as long as they may.
+
+    A block `with places:` holds one.
+
+    Attributes:
+        most: How many there are.
+        taken: How many of them are held.
+    """
 
     def __init__(self, most: int) -> None:
         self.most = most
-        self._free = threading.BoundedSemaphore(most)
         self.taken = 0
-        self._lock = threading.Lock()
+        self._waiting = 0
+        self._freed = threading.Condition(threading.Lock())
 
-    @contextmanager
-    def one(self) -> Iterator[None]:
-        """Holds a place.
+    def __enter__(self) -> None:
+        """Takes a place.
 
         Raises:
             StorageHeld: none became free in time.
         """
-        wait = longest_wait()
-        if not wait or not self._free.acquire(timeout=wait):
-            raise StorageHeld("every connection to it is in use")
-        with self._lock:
+        with self._freed:
+            if self.taken >= self.most:
+                self._wait()
             self.taken += 1
+
+    def __exit__(self, *raised: object) -> None:
+        """Gives it back."""
+        with self._freed:
+            self.taken -= 1
+            if self._waiting:
+                self._freed.notify()
+
+    def _wait(self) -> None:
+        self._waiting += 1
         try:
-            yield
+            free = self._freed.wait_for(lambda: self.taken < self.most, timeout=longest_wait())
         finally:
-            with self._lock:
-                self.taken -= 1
-            self._free.release()
+            self._waiting -= 1
+        if not free:
+            raise StorageHeld("every connection to it is in use")
+
+
+class OnlyWriter:
+    """This process's lock of a SQLite file; a block `with writer:` holds it."""
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+
+    def __enter__(self) -> None:
+        """Takes the lock, which a thread that holds it may take again.
+
+        Raises:
+            StorageHeld: another thread holds it for too long.
+        """
+        if self._lock.acquire(blocking=False) or self._lock.acquire(timeout=longest_wait()):
+            return
+        raise StorageHeld("another transaction of this controller holds its write lock")
+
+    def __exit__(self, *raised: object) -> None:
+        """Gives it back."""
+        self._lock.release()
 
 
 class Engines:
@@ -85,7 +121,7 @@ class Engines:
         Raises:
             StorageHeld: none became free in time.
         """
-        with self.places[self.places_of[engine]].one(), engine.begin() as connection:
+        with self.places[self.places_of[engine]], engine.begin() as connection:
             if self._pooled:
                 connection.exec_driver_sql(LIMITS_OF_TRANSACTION)
             yield connection

@@ -33,7 +33,9 @@ SORTS: dict[str, Expression] = {
     "fitness": trials.c.fitness,
     "step_time_ms": trials.c.step_time_ms,
 }
-RARE_KINDS = frozenset({TrialKind.BASELINE, TrialKind.CONFIRMATION, TrialKind.PROMOTION})
+RARE_KINDS = frozenset(
+    {TrialKind.BASELINE, TrialKind.CONFIRMATION, TrialKind.PROMOTION, TrialKind.CERTIFICATE}
+)
 FEW = 1000  # rows that are sorted rather than looked for in the order asked for
 
 
@@ -122,7 +124,7 @@ def _page(
 
 def _few_pass(tx: Transaction, search_id: str, where: TrialFilter) -> bool:
     """Returns whether kind or pool leaves few rows of the search."""
-    if where.kinds and RARE_KINDS.issuperset(where.kinds):
+    if _rare(where):
         return True
     if where.pool is None:
         return False
@@ -131,6 +133,11 @@ def _few_pass(tx: Transaction, search_id: str, where: TrialFilter) -> bool:
     )
     counted = select(func.count()).select_from(some.limit(FEW).subquery())
     return bool(tx.run(counted).scalar_one() < FEW)
+
+
+def _rare(where: TrialFilter) -> bool:
+    """Returns whether only kinds are asked for of which a search has few."""
+    return bool(where.kinds) and RARE_KINDS.issuperset(where.kinds)
 
 
 def _filtered(search_id: str, where: TrialFilter, *, hidden: bool) -> Query:
@@ -144,13 +151,16 @@ def _filtered(search_id: str, where: TrialFilter, *, hidden: bool) -> Query:
     """
     kind: Expression = trials.c.kind
     pool: Expression = trials.c.pool
+    status: Expression = trials.c.status
     if hidden:
         kind, pool = func.coalesce(kind, ""), func.coalesce(pool, "")
+    elif _rare(where):  # a kind leaves fewer rows than a pool or a status, which SQLite cannot know
+        pool, status = func.coalesce(pool, ""), func.coalesce(status, "")
     query = select(trials).where(trials.c.search_id == search_id)
     if len(where.statuses) == 1:
-        query = query.where(trials.c.status == where.statuses[0].value)
+        query = query.where(status == where.statuses[0].value)
     elif where.statuses:
-        query = query.where(trials.c.status.in_([one.value for one in where.statuses]))
+        query = query.where(status.in_([one.value for one in where.statuses]))
     if where.kinds:
         query = query.where(kind.in_([one.value for one in where.kinds]))
     if where.pool is not None:

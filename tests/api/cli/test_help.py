@@ -9,7 +9,7 @@ import sys
 # Each costs between 0.05 and 2 seconds to import; none is needed to tell what a command does. Typer
 # itself needs pydantic to read the words of a command.
 HEAVY = (
-    *("numpy", "scipy", "pydantic_settings", "sqlalchemy", "alembic", "yaml", "httpx"),
+    *("numpy", "scipy", "pydantic_settings", "sqlalchemy", "alembic", "yaml", "httpx2"),
     *("fastapi", "starlette", "uvicorn", "jax", "flax", "ray", "pyarrow", "tokenizers"),
 )
 SCRIPT = f"""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-import httpx
+import httpx2
 from typer.testing import CliRunner, Result
 
 from brainformer.api.cli.main import app
@@ -19,7 +19,7 @@ def brainformer(site: Site, *arguments: str) -> Result:
 
 
 def test_a_pool_is_listed_shown_drained_and_resumed(site: Site) -> None:
-    with httpx.Client(base_url=site.url, timeout=20, trust_env=False) as http:
+    with httpx2.Client(base_url=site.url, timeout=20, trust_env=False) as http:
         create(http, baseline_repeats=2)
         claim(http)
     assert "works" in brainformer(site, "pool", "list").stdout

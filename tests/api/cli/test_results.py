@@ -124,3 +124,23 @@ def test_a_mesh_over_several_hosts_is_shown_with_their_number() -> None:
     assert _axes(mesh, 2) == "data 2 x expert 4 x model 1, 2 hosts"
     assert _axes(mesh, 1) == _axes(mesh, None) == "data 2 x expert 4 x model 1"
     assert _axes(None, None) == "-"
+
+
+def test_what_tells_whether_to_believe_a_trial_is_shown(
+    site: Site, worker: ScriptedWorker, tmp_path: Path
+) -> None:
+    (tmp_path / "spec.yaml").write_text(SPEC)
+    brainformer(site, "search", "create", "-f", str(tmp_path / "spec.yaml"))
+    worker.finish_next([2.0], kind="baseline")
+    busy = {"contention": 3.1, "calibration_lost_steps": 12}
+    routed = {"routing_gap": 0.02, "evaluation_experts": 0.97, "evaluation_drop_fraction": 0.05}
+    worker.finish(worker.claim(), loss=1.9, **busy, **routed)
+    worker.finish(worker.claim(), loss=1.8, contention=1.2, calibration_lost_steps=3)
+    shown = " ".join(brainformer(site, "trial", "show", "small", "1").stdout.split())
+    assert "3.10x, a busy machine; calibration lost 12 of 412 steps" in shown
+    assert "experts a token 0.97 in evaluation, 5.0% dropped" in shown
+    assert "routing gap +0.0200 nats a token" in shown
+    assert "same tokens 1.9000 against the baseline's 2.0000 after" in shown
+    calm = " ".join(brainformer(site, "trial", "show", "small", "2").stdout.split())
+    assert "contention 1.20x same tokens" in calm
+    assert "routing gap" not in calm

@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 
-import httpx
+import httpx2
 import pytest
 
 from brainformer.api.cli.main import main
@@ -79,10 +79,10 @@ def test_a_token_that_opens_nothing_ends_the_worker_before_ray_starts(scopes, tm
     with controller_process(f"sqlite:///{tmp_path / 'rest.db'}") as running:
         secret = "bf_wrong-and-secret"
         path = f"{running.url}{ROOT}/tokens"
-        admin = httpx.post(path, json={"name": "a", "scopes": ["admin"]}, trust_env=False).json()
+        admin = httpx2.post(path, json={"name": "a", "scopes": ["admin"]}, trust_env=False).json()
         if scopes:
             body, who = {"name": "r", "scopes": scopes}, f"Bearer {admin['secret']}"
-            made = httpx.post(path, json=body, headers={"Authorization": who}, trust_env=False)
+            made = httpx2.post(path, json=body, headers={"Authorization": who}, trust_env=False)
             secret = made.json()["secret"]
         code, err = ended(url=running.url, folder=tmp_path, BRAINFORMER_TOKEN=secret)
     assert code == AUTH, err

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 import uvicorn
 from playwright.sync_api import Browser, Page, sync_playwright
 
@@ -77,7 +77,7 @@ class ScriptedWorker:
 
     def __init__(self, site: Site, token: str | None = None) -> None:
         headers = {"Authorization": f"Bearer {token}"} if token else {}
-        self.http = httpx.Client(
+        self.http = httpx2.Client(
             base_url=f"{site.url}/api/v1", headers=headers, timeout=20, trust_env=False
         )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-import httpx
+import httpx2
 import pytest
 from playwright.sync_api import expect
 
@@ -65,14 +65,14 @@ def test_new_search_is_checked_while_typing_and_leads_to_its_page(watched, site,
 
 @pytest.mark.parametrize("text", re.findall(r"`([^`]+)`", PRESETS.read_text()))
 def test_every_preset_is_one_that_the_controller_can_run(site, text):
-    answer = httpx.post(
+    answer = httpx2.post(
         f"{site.url}/api/v1/specs/check",
         content=text,
         headers={"Content-Type": "application/yaml"},
         trust_env=False,
     )
     assert answer.status_code == 200, answer.text
-    assert httpx.get(f"{site.url}/api/v1/searches", trust_env=False).json()["items"] == []
+    assert httpx2.get(f"{site.url}/api/v1/searches", trust_env=False).json()["items"] == []
 
 
 def test_a_note_is_kept_and_an_archived_search_is_put_away(watched, site, worker, feed):

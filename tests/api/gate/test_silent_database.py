@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-import httpx
+import httpx2
 import psycopg
 import pytest
 
@@ -34,13 +34,13 @@ def relayed(server_url: str) -> Iterator[Relay]:
         yield found
 
 
-def timed(ask: Callable[[], httpx.Response]) -> tuple[float, httpx.Response]:
+def timed(ask: Callable[[], httpx2.Response]) -> tuple[float, httpx2.Response]:
     began = time.monotonic()
     answer = ask()
     return time.monotonic() - began, answer
 
 
-def questions(http: httpx.Client, lease_id: str) -> dict[str, Callable[[], httpx.Response]]:
+def questions(http: httpx2.Client, lease_id: str) -> dict[str, Callable[[], httpx2.Response]]:
     return {
         "result": lambda: http.post(f"{ROOT}/leases/{lease_id}/result", json=DONE),
         "progress": lambda: http.post(f"{ROOT}/leases/{lease_id}/progress", json={}),
@@ -53,14 +53,14 @@ def questions(http: httpx.Client, lease_id: str) -> dict[str, Callable[[], httpx
     }
 
 
-def asked(asks: list[Callable[[], httpx.Response]]) -> list[tuple[float, httpx.Response]]:
+def asked(asks: list[Callable[[], httpx2.Response]]) -> list[tuple[float, httpx2.Response]]:
     with ThreadPoolExecutor(len(asks)) as pool:
         return list(pool.map(timed, asks))
 
 
 def test_a_silent_server_is_told_in_time_and_costs_nothing(tmp_path: Any, relayed: Relay) -> None:
     with served(tmp_path, database_url=relayed.url) as (http, _):
-        http.timeout = httpx.Timeout(60, pool=None)
+        http.timeout = httpx2.Timeout(60, pool=None)
         create(http, lease_seconds=15, max_attempts=1)
         lease = to_candidates(http)
         relayed.fall_silent()
@@ -84,7 +84,7 @@ def test_a_silent_server_is_told_in_time_and_costs_nothing(tmp_path: Any, relaye
 
 def test_a_lock_in_somebodys_session_holds_up_nobody_else(tmp_path: Any, server_url: str) -> None:
     with served(tmp_path, database_url=server_url) as (http, _):
-        http.timeout = httpx.Timeout(60, pool=None)
+        http.timeout = httpx2.Timeout(60, pool=None)
         create(http, lease_seconds=15, max_attempts=1)
         lease = to_candidates(http)
         asks = questions(http, lease["lease_id"])
@@ -114,7 +114,7 @@ def test_a_lock_in_somebodys_session_holds_up_nobody_else(tmp_path: Any, server_
 
 def test_a_held_file_holds_up_writers_alone(tmp_path: Any) -> None:
     with served(tmp_path) as (http, _):
-        http.timeout = httpx.Timeout(60, pool=None)
+        http.timeout = httpx2.Timeout(60, pool=None)
         create(http, lease_seconds=15, max_attempts=1)
         lease = to_candidates(http)
         asks = questions(http, lease["lease_id"])

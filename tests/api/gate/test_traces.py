@@ -8,7 +8,7 @@ import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import httpx
+import httpx2
 import pytest
 
 from brainformer.api.logs import JsonFormatter, TextFormatter, redact
@@ -196,5 +196,5 @@ def test_forwarded_addresses_are_believed_of_trusted_proxies_alone(tmp_path, tru
                 "X-Forwarded-For": f"203.0.113.{number}",
             }
             url = f"{running.url}{ROOT}/searches"
-            codes.add(httpx.get(url, headers=headers, trust_env=False).status_code)
+            codes.add(httpx2.get(url, headers=headers, trust_env=False).status_code)
     assert codes == ({401, 429} if slowed else {401})

@@ -5,7 +5,7 @@ import time
 from datetime import UTC, datetime
 from pathlib import Path
 
-import httpx
+import httpx2
 import pytest
 
 from brainformer.api.gate.stream_limit import StreamLimit
@@ -155,7 +155,7 @@ class Reader(threading.Thread):
         self.events: list[tuple[int, str, dict]] = []
         self.comments = 0
         self.status = 0
-        self._http = httpx.Client(base_url=base, timeout=30, trust_env=False)
+        self._http = httpx2.Client(base_url=base, timeout=30, trust_env=False)
         self._path = path
         self._headers = {"Authorization": f"Bearer {secret}"} if secret else {}
         if after is not None:

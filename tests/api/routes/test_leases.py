@@ -3,7 +3,7 @@ import threading
 import time
 from pathlib import Path
 
-import httpx
+import httpx2
 import pytest
 
 from brainformer.search.trials.version_skew import HEADER, own_version
@@ -139,7 +139,7 @@ def test_a_waiting_claim_is_served_when_a_search_appears(database_url, tmp_path)
         thread, found = in_thread(lambda: claim(http, wait_seconds=20))
         until(lambda: waiting(http) == 1)
         began = time.monotonic()
-        with httpx.Client(base_url=http.base_url, trust_env=False) as other:
+        with httpx2.Client(base_url=http.base_url, trust_env=False) as other:
             assert other.post(f"{ROOT}/searches", json=SPEC).status_code == 201
         thread.join(timeout=20)
         [(leases, ended)] = found
@@ -149,7 +149,7 @@ def test_a_waiting_claim_is_served_when_a_search_appears(database_url, tmp_path)
 
 def test_a_claim_that_nobody_waits_for_takes_nothing(tmp_path):
     with served(tmp_path) as (http, _):
-        with pytest.raises(httpx.ReadTimeout):
+        with pytest.raises(httpx2.ReadTimeout):
             http.post(f"{LEASES}/claim", json=CLAIM | {"wait_seconds": 20}, timeout=0.5)
         create(http)
         until(lambda: waiting(http) == 0)
@@ -179,12 +179,12 @@ def test_idle_claims_cost_no_transaction_each(tmp_path, monkeypatch):
 
 
 def patient_claim(http) -> list:
-    with httpx.Client(base_url=http.base_url, timeout=30, trust_env=False) as own:
+    with httpx2.Client(base_url=http.base_url, timeout=30, trust_env=False) as own:
         return claim(own, wait_seconds=25)
 
 
 def waiting(http) -> int:
-    with httpx.Client(base_url=http.base_url, trust_env=False) as own:
+    with httpx2.Client(base_url=http.base_url, trust_env=False) as own:
         text = own.get("/metrics").text
     line = next(x for x in text.splitlines() if x.startswith("brainformer_waiting_claims "))
     return int(float(line.split()[1]))

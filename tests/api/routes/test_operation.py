@@ -4,7 +4,7 @@ import subprocess
 import sys
 import time
 
-import httpx
+import httpx2
 import pytest
 
 from brainformer.search.storage_errors import StorageUnavailable
@@ -103,7 +103,7 @@ def test_readiness_follows_the_database_and_liveness_does_not(tmp_path, monkeypa
 def test_a_signal_closes_open_streams_and_waiting_claims_in_time(tmp_path, how, exit_code):
     with (
         controller_process(database(tmp_path)) as running,
-        httpx.Client(base_url=running.url, timeout=20, trust_env=False) as http,
+        httpx2.Client(base_url=running.url, timeout=20, trust_env=False) as http,
         http.stream("GET", f"{ROOT}/events") as stream,
         http.stream("GET", f"{ROOT}/events") as second,
     ):
@@ -143,22 +143,22 @@ def test_a_disk_that_is_full_is_told_by_readiness_until_there_is_space(tmp_path)
         none_more = (log.stat().st_size, resource.RLIM_INFINITY)
         resource.prlimit(pid, resource.RLIMIT_FSIZE, none_more)
         end = time.monotonic() + 20  # a probe writes if nobody has for a while
-        while (answer := httpx.get(f"{running.url}/readyz", trust_env=False)).status_code == 200:
+        while (answer := httpx2.get(f"{running.url}/readyz", trust_env=False)).status_code == 200:
             assert time.monotonic() < end
             time.sleep(0.5)
         assert answer.status_code == 503
         assert answer.json()["code"] in {"storage_full", "storage_unreachable"}
-        refused = httpx.post(f"{running.url}{ROOT}/searches", json=SPEC, trust_env=False)
+        refused = httpx2.post(f"{running.url}{ROOT}/searches", json=SPEC, trust_env=False)
         assert refused.status_code == 503
         everything = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
         resource.prlimit(pid, resource.RLIMIT_FSIZE, everything)
-        assert httpx.get(f"{running.url}/readyz", trust_env=False).status_code == 200
+        assert httpx2.get(f"{running.url}/readyz", trust_env=False).status_code == 200
 
 
 def test_a_file_that_was_removed_is_told_by_readiness(tmp_path):
     with controller_process(database(tmp_path)) as running:
         (tmp_path / "rest.db").unlink()
-        answer = httpx.get(f"{running.url}/readyz", trust_env=False)
+        answer = httpx2.get(f"{running.url}/readyz", trust_env=False)
         assert (answer.status_code, answer.json()["code"]) == (503, "storage_replaced")
 
 
@@ -166,7 +166,7 @@ def test_logs_are_json_with_request_id_and_actor(tmp_path):
     with controller_process(database(tmp_path)) as running:
         headers = {"X-Request-ID": "find-me"}
         path = f"{running.url}{ROOT}/searches"
-        answer = httpx.post(path, json=SPEC, headers=headers, trust_env=False)
+        answer = httpx2.post(path, json=SPEC, headers=headers, trust_env=False)
         assert answer.status_code == 201
     assert not [line for line in running.finish_log() if "text" in line]
     [line] = [one for one in running.log if one.get("request_id") == "find-me"]
@@ -179,7 +179,7 @@ def test_a_file_of_settings_serves(tmp_path):
     file.write_text("max_body_bytes: 1024\n")
     with controller_process(database(tmp_path), "--config", str(file)) as running:
         path = f"{running.url}{ROOT}/searches"
-        answer = httpx.post(path, content=b"x" * 2000, trust_env=False)
+        answer = httpx2.post(path, content=b"x" * 2000, trust_env=False)
         assert answer.status_code == 413
 
 
@@ -201,7 +201,7 @@ def test_a_frozen_controller_expires_no_lease(tmp_path, reap_seconds):
     """Whether the reaper or a claim is the first to look afterwards."""
     with (
         controller_process(database(tmp_path), reap_seconds=reap_seconds) as running,
-        httpx.Client(base_url=running.url, timeout=20, trust_env=False) as http,
+        httpx2.Client(base_url=running.url, timeout=20, trust_env=False) as http,
     ):
         create(http, lease_seconds=4, max_attempts=1)
         lease = claim(http)[0]

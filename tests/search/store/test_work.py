@@ -40,6 +40,11 @@ FILTERS: dict[str, dict[str, Any]] = {
     "candidates": {"kinds": [TrialKind.CANDIDATE]},
     "baselines": {"kinds": [TrialKind.BASELINE]},
     "pool": {"pool": "cpu"},
+    "baselines of a pool that completed": {
+        "kinds": [TrialKind.BASELINE],
+        "statuses": [TrialStatus.COMPLETED],
+        "pool": "cpu",
+    },
 }
 Calls = dict[str, Callable[[], object]]
 

@@ -4,6 +4,7 @@ import jax
 import pytest
 
 from brainformer.search.errors import InvalidData
+from brainformer.search.space.genome import parse_genome
 from brainformer.search.trials.lease_messages import Directive
 from brainformer.search.trials.trial import Outcome
 from brainformer.worker.datasets.catalogue import open_dataset
@@ -11,6 +12,7 @@ from brainformer.worker.datasets.preparation import prepare_dataset
 from brainformer.worker.training import proxy_training
 from brainformer.worker.training.evaluation_program import forget_pieces
 from brainformer.worker.training.proxy_training import train_proxy
+from tests.worker.leases import GENOME
 from tests.worker.leases import make_lease as lease
 
 
@@ -72,6 +74,28 @@ def test_a_completed_trial_measures_everything(train):
         "contention",
     ):
         assert getattr(m, name) > 0, name
+    assert 0.3 < m.evaluation_experts < 2, "expert choice promises one"
+    assert 0 <= m.evaluation_drop_fraction < 1
+    assert 0 < abs(m.routing_gap) < 0.5
+    quiet = 0.2 / (m.step_time_ms / 1e3)
+    assert m.calibration_lost_steps == pytest.approx(quiet - m.steps, abs=1)
+
+
+def test_two_choices_of_each_token_are_two_experts_and_nothing_is_dropped(train):
+    layers = [layer.model_dump() for layer in GENOME.layers]
+    layers[1]["gating"] = "top_2"
+    chosen = parse_genome({"model_dim": 16, "layers": layers})
+    m = train(lease(genome=chosen), recorded_steps=20).measurements
+    assert m.evaluation_experts == pytest.approx(2)
+    assert m.evaluation_drop_fraction == 0
+    assert m.routing_gap is not None
+    assert m.calibration_lost_steps is None, "nothing was decided by a calibration"
+
+
+def test_a_block_without_experts_has_no_gap(train):
+    plain = parse_genome({"model_dim": 16, "layers": [GENOME.layers[0].model_dump()]})
+    m = train(lease(genome=plain), recorded_steps=20).measurements
+    assert (m.routing_gap, m.evaluation_experts, m.evaluation_drop_fraction) == (None, None, None)
 
 
 def test_recorded_steps_reproduce_a_trial_bit_for_bit(train):

@@ -18,7 +18,7 @@ from ray.tune.search import Searcher
 from brainformer.search.ask_tell.contract import ask_tell_spec
 from brainformer.search.ask_tell.in_memory import MemorySearch
 from brainformer.search.ask_tell.in_sql import open_sql_search
-from brainformer.search.errors import Conflict
+from brainformer.search.errors import Conflict, InvalidInput
 from brainformer.search.space.genome import parse_genome
 from brainformer.worker.tune.evolution_searcher import EvolutionSearcher
 from tests.search.spaces import sequences
@@ -48,6 +48,26 @@ def test_a_loss_is_minimised() -> None:
         searcher.suggest(trial)
         searcher.on_trial_complete(trial, {"loss": loss})
     assert search.best()[0].fitness == -1.0
+
+
+def test_what_tune_is_asked_to_optimise_is_what_is_told() -> None:
+    search = MemorySearch(SPEC)
+    searcher = EvolutionSearcher(search)
+    assert searcher.set_search_properties("loss", "min", {"anything": 1})
+    assert (searcher.metric, searcher.mode) == ("loss", "min")
+    searcher.suggest("a")
+    searcher.on_trial_complete("a", {"loss": 3.0, "fitness": 8.0})
+    assert search.best()[0].fitness == -3.0
+
+
+def test_two_names_for_the_figure_are_refused() -> None:
+    searcher = EvolutionSearcher(MemorySearch(SPEC), metric="loss", mode="min")
+    assert searcher.set_search_properties("loss", "min", {})
+    assert searcher.set_search_properties(None, None, {})
+    for metric, mode in (("accuracy", None), ("loss", "max")):
+        with pytest.raises(InvalidInput, match="name it in one of them"):
+            searcher.set_search_properties(metric, mode, {})
+    assert (searcher.metric, searcher.mode) == ("loss", "min")
 
 
 @pytest.mark.parametrize(
@@ -126,7 +146,6 @@ def small_cluster() -> Iterator[None]:
     ray.shutdown()
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda one: pickle.loads(pickle.dumps(one))])
 def test_a_copy_says_why_it_is_of_no_use(duplicate: Callable[[Searcher], Searcher]) -> None:
     other = duplicate(EvolutionSearcher(MemorySearch(SPEC)))

@@ -100,7 +100,7 @@ export function name(value) {
   return NAMES[value] ?? String(value).replaceAll("_", " ");
 }
 
-function isNumber(value) {
+export function isNumber(value) {
   return typeof value === "number" && Number.isFinite(value);
 }
 

@@ -3,6 +3,8 @@
 import { element } from "../core/dom.js";
 import * as format from "../core/format.js";
 
+const CONTENDED = 2;
+
 // What the list of measurements shows, in this order; missing values are left out.
 const MEASURED = [
   ["Training time", (m) => m.training_seconds, format.duration],
@@ -17,13 +19,23 @@ const MEASURED = [
   ["Peak memory", (m) => m.peak_memory_bytes, format.bytes],
   ["Estimated memory", (m) => m.estimated_memory_bytes, format.bytes],
   ["Utilisation", (m) => m.utilisation, (v) => format.percent(v)],
-  ["Contention", (m) => m.contention, (v) => `${format.fixed(v, 2)}×`],
+  ["Experts a token in evaluation", (m) => (format.isNumber(m.routing_gap) ? m.evaluation_experts : null), (v) => format.fixed(v, 2)],
+  ["Dropped in evaluation", (m) => (format.isNumber(m.routing_gap) ? m.evaluation_drop_fraction : null), (v) => format.percent(v, 1)],
+  ["Evaluation's routing over training's", (m) => m.routing_gap, (v) => `${format.fitness(v)} nats`],
+  ["Contention", (m) => (format.isNumber(m.contention) ? m : null), contention],
   ["Clock", (m) => m.clock, String],
   ["Device", (m) => m.device ?? m.platform, String],
   ["Mesh", (m) => m.mesh, format.mesh],
   ["Hosts", (m) => (m.hosts > 1 ? m.hosts : null), String],
   ["Recomputed", (m) => (m.remat ? "blocks, in the backward pass" : null), String],
 ];
+
+// How busy the machine was; above twice its quiet time a step's figures are to be looked at twice.
+function contention({ contention: busy, calibration_lost_steps: lost, steps }) {
+  const text = `${format.fixed(busy, 2)}×`;
+  if (busy <= CONTENDED) return text;
+  return `${text}, a busy machine${format.isNumber(lost) ? `; calibration lost ${format.whole(lost)} of ${format.whole(lost + steps)} steps` : ""}`;
+}
 
 export function measurements(trial) {
   const measured = trial.measurements ?? {};
@@ -38,6 +50,7 @@ export function measurements(trial) {
 export function comparison(columns, level, rival) {
   const rows = [
     ["Validation loss", (c) => c.measurements?.validation_loss, level?.loss ?? null, (v) => format.fixed(v, 4), true],
+    ["Loss after the same tokens", (c) => (columns.length === 1 ? c.equal_tokens?.loss : null), columns[0].equal_tokens?.rival_loss ?? null, (v) => format.fixed(v, 4), true],
     ["Bits per byte", (c) => c.measurements?.bits_per_byte, level?.bits_per_byte ?? null, (v) => format.fixed(v, 4), true],
     ["Step time", (c) => c.measurements?.step_time_ms, level?.step_time_ms ?? null, format.milliseconds, true],
     ["Parameters", (c) => c.measurements?.parameters ?? c.parameters, rival?.measurements?.parameters ?? rival?.parameters ?? null, format.count, null],
