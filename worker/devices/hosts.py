@@ -44,6 +44,14 @@ class Hosts(ABC):
         """
 
     @abstractmethod
+    def together(self) -> None:
+        """Returns once every host is here.
+
+        Raises:
+            HostLost: one has not come for too long.
+        """
+
+    @abstractmethod
     def ask_to_stop(self) -> None:
         """Has the first host stop the trial: this one must end."""
 
@@ -61,6 +69,9 @@ class OneHost(Hosts):
     def agree(self, word: Callable[[], Word]) -> Word:
         """Returns the word."""
         return word()
+
+    def together(self) -> None:
+        """Returns: there is nobody to wait for."""
 
     def ask_to_stop(self) -> None:
         """Does nothing: this host looks at its own signal."""
@@ -86,6 +97,7 @@ class SeveralHosts(Hosts):
         self._rank = rank
         self._count = count
         self._said = 0
+        self._met = 0
         self._asked = False
 
     @property
@@ -114,6 +126,14 @@ class SeveralHosts(Hosts):
             raise HostLost(f"the first host does not answer: {error}") from None
         heard: Word = json.loads(text)
         return heard
+
+    def together(self) -> None:
+        """Waits for the others; gloo gives up in half a minute where they still compile."""
+        self._met += 1
+        try:
+            self._client.wait_at_barrier(f"{self._name}/met/{self._met}", int(1000 * AGREE_SECONDS))
+        except Exception as error:  # noqa: BLE001 (jax has no type for it)
+            raise HostLost(f"a host does not come: {error}") from None
 
     def ask_to_stop(self) -> None:
         """Leaves word for the first host, once."""

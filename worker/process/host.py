@@ -116,8 +116,13 @@ class HostProcess(Host):
             lost=self._lost,
             lease_id=self._running,
             result=self._result,
-            words=process.last_words() if self._lost else "",
+            words=self._words(process) if self._lost else "",
         )
+
+    def _words(self, process: TrainingProcess) -> str:
+        """Returns the last that the process wrote; its result has kept what a trial's wrote."""
+        kept = None if self._result is None else self._result.traceback
+        return kept or process.last_words()
 
     def interrupt(self) -> None:
         """Asks the running trial to save itself and end."""

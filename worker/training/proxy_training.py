@@ -151,6 +151,7 @@ class _Attempt:
         outcome, message = Outcome.COMPLETED, ""
         try:
             program = self._compile()
+            self.hosts.together()  # before the first step that needs them all
             loop, state = self._start(program)
             state = loop.train(state)
             loop.check_causality(state)
