@@ -113,7 +113,9 @@ def _repeatable(tx: Transaction, state: SearchState, row: TrialRow) -> str:
     if row.pool is None:
         raise Conflict(f"trial {number} never ran, so there is nothing to repeat")
     baseline = baseline_row(tx, state.id, row.pool)
-    if not is_complete(baseline) or baseline.failure:
+    if is_complete(baseline) and baseline.failure:
+        raise Conflict(f"trial {number} cannot be repeated: {baseline.failure}")
+    if not is_complete(baseline):
         raise Conflict(
             f"trial {number} ran on pool {row.pool}, which has no baseline in this search, so a "
             "repeat would have no fitness"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from sqlalchemy import bindparam, func, select
@@ -27,7 +28,7 @@ from brainformer.search.sql.trials.baselines import (
 from brainformer.search.sql.trials.creation import new_trial
 from brainformer.search.sql.trials.state import SearchState
 from brainformer.search.trials.reward import REPEAT
-from brainformer.search.trials.trial import Outcome, TrialKind, TrialStatus
+from brainformer.search.trials.trial import OPEN, Outcome, TrialKind, TrialStatus
 
 OF_KIND = (
     select(trials)
@@ -133,19 +134,32 @@ def confirmations(tx: Transaction, search_id: str) -> dict[int, list[TrialRow]]:
 
 
 def queue_wanted(tx: Transaction, state: SearchState, finalists: Finalists) -> int:
-    """Queues the race's next round; returns how many trials that makes."""
+    """Queues the race's next round; returns how many trials that makes.
+
+    A repeat that was lost to the machine is run again under its own number: the k-th repeats of all
+    blocks share a seed, and no block has two runs of one.
+    """
     wanted = finalists.race.state().wanted
-    counts: dict[Wanted, int] = {}
+    repeats = tx.all(TrialRow, OF_KIND, {"search": state.id, "kind": TrialKind.CONFIRMATION.value})
+    free: dict[Wanted, Iterator[int]] = {}
     for one in wanted:
-        ahead = counts.get(one, 0)
-        counts[one] = ahead + 1
+        if one not in free:
+            own = [
+                row for row in repeats if row.pool == one.pool and row.parent_number == one.finalist
+            ]
+            known = finalists.race.rival_runs(one.pool) if one.finalist is None else 0
+            free[one] = _free_repeats(own, max(0, known - sum(map(counts_as_run, own))))
         if one.finalist is None:
-            _queue_rival(tx, state, one.pool, finalists.race.rival_runs(one.pool) + ahead)
+            _queue_rival(tx, state, one.pool, next(free[one]))
         else:
-            runs = finalists.race.finalist_runs(one.finalist)
-            row = finalists.rows[one.finalist]
-            _queue_finalist(tx, state, row, one.pool, runs + ahead)
+            _queue_finalist(tx, state, finalists.rows[one.finalist], one.pool, next(free[one]))
     return len(wanted)
+
+
+def _free_repeats(rows: Sequence[TrialRow], first: int) -> Iterator[int]:
+    """Yields the numbers, rising, that no repeat has which waits or counts."""
+    taken = {row.repeat for row in rows if row.status in OPEN or counts_as_run(row)}
+    return (at for at in itertools.count(first) if at not in taken)
 
 
 def _queue_finalist(

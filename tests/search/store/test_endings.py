@@ -214,6 +214,25 @@ def test_a_confirmation_that_diverges_counts_against_its_block(site: Site) -> No
     assert best.verdict is not Verdict.BETTER
 
 
+def test_a_repeat_lost_to_the_machine_is_run_again_with_its_own_seed(site: Site) -> None:
+    race = {"confirmations": 1, "confirmation_repeats": 3, "confirmation_limit": 6}
+    search_id = site.started(limits={"trials": 1}, **race)
+    site.run(1, loss=lambda number: 1.0)
+    lost, counted = [], []
+    while leases := site.claim(count=1):
+        trial = site.trial(leases[0])
+        if trial.parent_number is not None and trial.repeat == 1 and not lost:
+            lost.append(trial.seed)
+            site.store.result(leases[0].lease_id, failed(Outcome.OUT_OF_MEMORY))
+        else:
+            site.finish(leases[0], 3.0 if trial.parent_number is None else 1.0)
+            counted += [] if trial.parent_number is None else [(trial.repeat, trial.seed)]
+    assert len(set(counted)) == len(counted) >= 3, "no seed is run twice"
+    assert (1, lost[0]) in counted
+    assert sorted(repeat for repeat, _ in counted) == list(range(len(counted)))
+    assert site.store.best(search_id).repeats == len(counted)
+
+
 def test_a_search_stopped_among_its_confirmations_keeps_the_best_so_far(site: Site) -> None:
     search_id = site.started(limits={"trials": 2}, confirmations=2, confirmation_repeats=1)
     site.run(2, loss=lambda number: 2.0 + number / 10)
