@@ -16,8 +16,11 @@ demo: $(VENV)/worker.installed ## search, watch and export a block on this machi
 serve: $(VENV)/worker.installed ## the controller alone, on http://127.0.0.1:8700
 	@$(BIN)/brainformer serve
 
+# Most of the time goes into compiling tiny models; unoptimised, that takes two thirds. The slow
+# cases, and everybody else, compile them as they are shipped.
 test: $(VENV)/dev.installed browser deploy-tools ## the whole suite but the cases marked slow
-	$(BIN)/python -m pytest -m "not slow" -n 3 --dist loadfile
+	XLA_FLAGS=--xla_backend_optimization_level=0 \
+	  $(BIN)/python -m pytest -m "not slow" -n 3 --dist loadfile
 
 test-slow: $(VENV)/dev.installed $(VENV)/libtpu.installed browser deploy-tools ## the cases marked slow; CI runs them too
 	TPU_LIBRARY_PATH=$(CURDIR)/$(VENV)/libtpu/libtpu/libtpu.so \

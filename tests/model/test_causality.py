@@ -89,6 +89,7 @@ def test_prefix_test_catches_the_leaky_genome_before_training():
     assert not probe(build_model(LEAKY, key=jax.random.key(0)), key=jax.random.key(1)).causal
 
 
+@pytest.mark.slow
 def test_row_test_is_blind_to_a_leak_inside_the_row(leaky_model):
     assert row_deviation(leaky_model, random_tokens(LEAKY)[:3]) < TOLERANCE
 
@@ -97,5 +98,6 @@ def test_canary_catches_the_leaky_genome(leaky_model):
     assert noise_gain(leaky_model, key=jax.random.key(1)) > 5 * CANARY_MARGIN
 
 
+@pytest.mark.slow
 def test_gap_between_rules_catches_the_leaky_genome(leaky_model):
     assert rule_gap(leaky_model, random_tokens(LEAKY, extra=1)) < -GAP_LIMIT

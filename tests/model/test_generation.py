@@ -27,7 +27,7 @@ LAYERS = (
 )
 
 
-@pytest.mark.parametrize("scan", [False, True])
+@pytest.mark.parametrize("scan", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_cached_logits_equal_the_full_forward_pass(scan):
     config = small_config(*LAYERS, scan=scan)
     model = build_model(config, key=jax.random.key(0))

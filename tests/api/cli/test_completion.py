@@ -6,6 +6,8 @@ import os
 import subprocess
 import sys
 
+import pytest
+
 from brainformer.search.space.zoo import zoo_names
 from tests.api.dashboard.site import ScriptedWorker, Site
 
@@ -31,6 +33,7 @@ def test_names_of_searches_are_offered(site: Site) -> None:
     assert offered("brainformer best oth", site.url) == ["other"]
 
 
+@pytest.mark.slow
 def test_without_a_controller_no_names_and_no_error_are_told() -> None:
     assert offered("brainformer search show lap") == []
     assert offered("brainformer search show lap", "not a url") == []

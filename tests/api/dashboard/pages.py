@@ -28,11 +28,19 @@ def wait_for_plot(watched, series, numbers):
 
 
 def place_of(watched, number):
-    """Returns where the mark of a trial lies in the window."""
+    """Returns where the mark of a trial lies in the window, once the page has stopped moving."""
     return watched.page.evaluate(
-        """(number) => {
+        """async (number) => {
           const area = document.querySelector("#chart-fitness .chart-area");
-          area.scrollIntoView({ block: "center" });
+          const pause = () => new Promise((done) => setTimeout(done, 100));
+          let [before, still] = [null, 0];
+          while (still < 5) {
+            area.scrollIntoView({ block: "center" });
+            const { top, height } = area.getBoundingClientRect();
+            still = before === `${top} ${height}` ? still + 1 : 0;
+            before = `${top} ${height}`;
+            await pause();
+          }
           const mark = area.marks().find((one) => one.number === number && one.series);
           const box = area.getBoundingClientRect();
           return [box.left + mark.x, box.top + mark.y];

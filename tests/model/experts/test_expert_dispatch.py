@@ -5,6 +5,7 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from brainformer.model.experts.expert_dispatch import Slots, rows_of, weighted_sum
 
@@ -30,6 +31,7 @@ def slots(rng):
     )
 
 
+@pytest.mark.slow
 def test_sums_and_gradients_equal_those_of_adding_into_rows():
     rng = np.random.default_rng(0)
     read = slots(rng)

@@ -50,6 +50,7 @@ def test_windows_predict_each_token_once_with_as_much_of_the_past_as_fits(
     assert last.end - 1 - last.start == min(length, count - 1)
 
 
+@pytest.mark.slow
 def test_a_score_is_the_models_own_loss(model: LanguageModel, folder: Path) -> None:
     tokens = model.encode(TEXT)[: model.length + 1]
     (score,) = model.score([(tokens, len(tokens) - 1)])

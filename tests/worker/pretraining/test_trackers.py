@@ -34,6 +34,7 @@ def events(folder: Path) -> list[tuple[int, str, float]]:
     return found
 
 
+@pytest.mark.slow
 def test_tensorboard_gets_losses_speeds_and_verdicts(train, tmp_path):
     run = tmp_path / "run"
     train(run, steps=60, observers=trackers(["tensorboard"], run), validate=Every(steps=20))

@@ -82,6 +82,7 @@ def test_a_compiler_that_hangs_is_ended(monkeypatch, tmp_path):
         compile_ahead_of_time(request("dense_transformer", "tpu-v6e-1"))
 
 
+@pytest.mark.slow
 def test_gpus_that_are_not_here_are_refused(monkeypatch):
     monkeypatch.setenv("JAX_PLATFORMS", "cpu")
 

@@ -38,6 +38,7 @@ def losses_one_by_one(decoder, tokens):
     return np.concatenate(found)
 
 
+@pytest.mark.slow
 def test_a_score_is_the_mean_over_every_token_once(decoder, data):
     shards = [np.asarray(data.validation._shards[0][:403]), np.asarray(data.test._shards[0][:50])]
     small = Dataset(data.train, Split(shards, name="validation"), None, data.manifest)
