@@ -81,6 +81,9 @@ LAYER_KINDS: dict[str, type[Attention | FeedForward | MoE]] = {
 }
 
 
+TEXT = "_canonical_text"  # kept beside a genome's fields: it is asked for several times
+
+
 class Genome(BaseModel):
     """One block: model dim and an ordered list of sub-layers.
 
@@ -128,7 +131,13 @@ class Genome(BaseModel):
 
     def canonical_json(self) -> str:
         """Returns the canonical JSON text: sorted keys, no white space."""
-        return json.dumps(self.canonical(), sort_keys=True, separators=(",", ":"))
+        known = self.__dict__.get(TEXT)
+        # A copy with other fields takes the text along; what it is the text of tells.
+        if known is not None and known[0] is self.layers and known[1] == self.model_dim:
+            return str(known[2])
+        text = json.dumps(self.canonical(), sort_keys=True, separators=(",", ":"))
+        self.__dict__[TEXT] = self.layers, self.model_dim, text
+        return text
 
     @property
     def digest(self) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 
 import numpy as np
 import pytest
@@ -103,3 +104,22 @@ def test_genome_is_hashable_by_value() -> None:
 
 def test_digest_never_changes_for_this_schema_version() -> None:
     assert parse_genome(EXAMPLE).digest == EXAMPLE_DIGEST
+
+
+def test_a_changed_copy_has_a_text_and_a_digest_of_its_own() -> None:
+    genome = parse_genome({"model_dim": 32, "layers": [{"kind": "attention", "heads": 2}]})
+    kept = genome.canonical_json(), genome.digest
+    wider = genome.model_copy(update={"model_dim": 64})
+    other = genome.model_copy(update={"layers": genome.layers * 2})
+    for copy in (wider, other):
+        fresh = parse_genome(copy.canonical())
+        assert (copy.canonical_json(), copy.digest) == (fresh.canonical_json(), fresh.digest)
+        assert copy.digest != genome.digest
+        assert copy == fresh
+    again = parse_genome(genome.canonical())
+    assert genome == again
+    assert hash(genome) == hash(again)
+    assert genome.model_dump() == again.model_dump()
+    assert repr(genome) == repr(again)
+    restored = pickle.loads(pickle.dumps(genome))
+    assert (restored.canonical_json(), restored.digest) == kept
