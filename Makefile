@@ -24,8 +24,8 @@ test: $(VENV)/dev.installed browser deploy-tools ## the whole suite but the case
 
 test-slow: $(VENV)/dev.installed $(VENV)/libtpu.installed browser deploy-tools ## the cases marked slow; CI runs them too
 	TPU_LIBRARY_PATH=$(CURDIR)/$(VENV)/libtpu/libtpu/libtpu.so \
-	  $(BIN)/python -m pytest -m "slow and not images and not timed" -n 2 --dist loadfile
-	$(BIN)/python -m pytest -m "slow and not images and timed"
+	  $(BIN)/python -m pytest -m "slow and not images and not timed" --timeout 600 -n 2 --dist loadfile
+	$(BIN)/python -m pytest -m "slow and not images and timed" --timeout 600
 
 test-images: $(VENV)/dev.installed ## build the images and train in them (root on Debian); CI does too
 	@.ci/install-image-tools

@@ -14,7 +14,7 @@ from brainformer.search.space.genome import parse_genome
 from tests.api.dashboard.pages import open_page
 from tests.api.dashboard.site import until
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.timed, pytest.mark.timeout(900)]
 
 SPEC = """
 name: walk

@@ -6,7 +6,7 @@ from tests.api.schema_run import schema_run
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(170)
+@pytest.mark.timeout(600)
 def test_schemathesis_finds_nothing_with_all_checks(tmp_path: Path, database_url: str):
     # The whole run is benchmarks/fuzz.py.
     ended, log = schema_run(tmp_path, database_url, "--max-examples", "6", "--seed", "11")

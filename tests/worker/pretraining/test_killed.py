@@ -77,7 +77,7 @@ def check(tmp_path: Path, data_folder: Path, *, kills: int, seed: int) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(600)
 def test_a_run_killed_twice_ends_bit_for_bit_where_one_that_was_not_ends(
     tmp_path: Path, data_folder: Path
 ) -> None:

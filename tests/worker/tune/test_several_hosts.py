@@ -21,6 +21,8 @@ from tests.worker.stack import Stack
 from tests.worker.tune.test_dispatcher import baseline, spec
 from tests.worker.waiting import wait_for
 
+pytestmark = pytest.mark.timed
+
 NO_STOP = threading.Event()
 
 
@@ -111,7 +113,7 @@ def taken(name) -> Iterator[None]:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_a_muster_finds_hosts_and_slices_and_says_what_is_missing(joined, settings):
     muster(settings(), NO_STOP, print)
     with pytest.raises(EnvironmentProblem, match="needs 4 hosts with 1 CPU each and free") as found:
@@ -125,7 +127,7 @@ def test_a_muster_finds_hosts_and_slices_and_says_what_is_missing(joined, settin
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_a_host_that_is_killed_or_told_to_end_costs_an_attempt_and_the_next_one_goes_on(
     cluster, tmp_path
 ):
