@@ -103,7 +103,7 @@ def trained(
         fraction = np.float32((step + 0.5) / STEPS)
         state, metrics = program.step(state, batch(proxy, step), fraction)
         losses.append(float(metrics.cross_entropy))
-    losses.append(float(np.mean(program.evaluate(state, batch(proxy, 999)))))
+    losses.append(float(np.mean(program.evaluate(state, batch(proxy, 999)).losses)))
     return state, losses
 
 

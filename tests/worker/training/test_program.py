@@ -93,7 +93,9 @@ def test_an_evaluation_in_pieces_gives_the_losses_of_the_whole_bit_for_bit():
         0, NANO.vocab_size, (NANO.batch_size, NANO.sequence_length + 1), dtype=np.int32
     )
     state, _ = pieces.step(pieces.initial(), tokens, np.float32(0.1))
-    np.testing.assert_array_equal(pieces.evaluate(state, tokens), whole.evaluate(state, tokens))
+    one, other = pieces.evaluate(state, tokens), whole.evaluate(state, tokens)
+    np.testing.assert_array_equal(one.losses, other.losses)
+    np.testing.assert_allclose(one[1:], other[1:], rtol=1e-5)
 
 
 @pytest.mark.slow
@@ -104,7 +106,7 @@ def test_an_evaluation_compiles_where_xla_no_longer_knows_an_option(monkeypatch)
     _, proxy, program = compiled("dense_transformer", blocks=1)
     tokens = np.zeros((proxy.batch_size, proxy.sequence_length + 1), np.int32)
 
-    assert np.isfinite(program.evaluate(program.initial(), tokens)).all()
+    assert np.isfinite(program.evaluate(program.initial(), tokens).losses).all()
 
 
 @pytest.mark.slow
@@ -139,4 +141,6 @@ def test_experts_of_another_capacity_are_evaluated_by_the_same_program():
         0, NANO.vocab_size, (NANO.batch_size, NANO.sequence_length + 1), dtype=np.int32
     )
     state, _ = pieces.step(pieces.initial(), tokens, np.float32(0.1))
-    np.testing.assert_array_equal(pieces.evaluate(state, tokens), whole.evaluate(state, tokens))
+    one, other = pieces.evaluate(state, tokens), whole.evaluate(state, tokens)
+    np.testing.assert_array_equal(one.losses, other.losses)
+    np.testing.assert_allclose(one[1:], other[1:], rtol=1e-5)
