@@ -260,8 +260,13 @@ class PoolRetired(Conflict):
     def __init__(self, pool: str) -> None:
         super().__init__(
             f"pool {pool} was retired and gets no more trials; if it is back for good, run "
-            f"'brainformer pool retire {pool} --return', otherwise stop its workers"
+            f"'{how_to_return(pool)}', otherwise stop its workers"
         )
+
+
+def how_to_return(pool: str) -> str:
+    """Returns the command that gives a retired pool work again."""
+    return f"brainformer pool retire {pool} --return"
 
 
 class SpaceExhausted(BrainformerError):

@@ -19,7 +19,6 @@ from brainformer.search.charts.pictures import Failures, Front, Overview
 from brainformer.search.errors import NotFound
 from brainformer.search.store.contract import SearchStore, TrialFilter
 from brainformer.search.store.records import BestRecord, SearchRecord, TrialRecord
-from brainformer.search.trials.trial import TrialKind, TrialStatus
 
 MESSAGE_CHARACTERS = 600
 TRACEBACK_CHARACTERS = 4_000
@@ -83,9 +82,7 @@ def as_json(search: SearchRecord, answers: Answers, read_at: datetime) -> str:
 
 def _rival(store: SearchStore, search_id: str, pool: str | None) -> TrialRecord | None:
     """Returns the newest completed run of a pool's baseline, curve included."""
-    where = TrialFilter(
-        statuses=(TrialStatus.COMPLETED,), kinds=(TrialKind.BASELINE,), pool=pool, sort="-number"
-    )
+    where = TrialFilter.rival_runs(pool, sort="-number")
     found: Sequence[TrialRecord] = store.list_trials(search_id, where=where, limit=1).items
     return store.get_trial(search_id, found[0].number) if found else None
 

@@ -52,14 +52,10 @@ MOST_REPEATS = 64  # of a baseline that are averaged
 
 def _equal_tokens(parts: Controller, trial: TrialRecord) -> EqualTokens | None:
     """Returns a trial's loss and its pool's baseline's after the same number of tokens."""
-    if trial.pool is None or trial.kind not in COMPARED:
+    known = trial.measurements.tokens is not None
+    if trial.pool is None or not known or trial.kind not in COMPARED:
         return None
-    where = TrialFilter(
-        statuses=(TrialStatus.COMPLETED,),
-        kinds=(TrialKind.BASELINE,),
-        pool=trial.pool,
-        curves=True,
-    )
+    where = TrialFilter.rival_runs(trial.pool, curves=True)
     rivals = parts.store.list_trials(trial.search_id, where=where, limit=MOST_REPEATS)
     return equal_tokens(trial.measurements, [one.measurements for one in rivals.items])
 

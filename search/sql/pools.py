@@ -13,7 +13,7 @@ from typing import NamedTuple, TypeAlias
 
 from sqlalchemy import bindparam, exists, func, select
 
-from brainformer.search.errors import Conflict, InvalidSpec, NotFound, PoolRetired
+from brainformer.search.errors import Conflict, InvalidSpec, NotFound, PoolRetired, how_to_return
 from brainformer.search.spec import SearchSpec
 from brainformer.search.sql.connection.database import Transaction
 from brainformer.search.sql.connection.tables import UNENDED, events, searches, workers
@@ -38,6 +38,12 @@ RETIREMENTS = (
     )
     .order_by(events.c.seq)
 )
+AUDITED = {
+    EventKind.POOL_DRAINED: "pool.drain",
+    EventKind.POOL_RESUMED: "pool.resume",
+    EventKind.POOL_RETIRED: "pool.retire",
+    EventKind.POOL_RETURNED: "pool.return",
+}
 OPEN_SPECS = select(searches.c.id, searches.c.spec).where(UNENDED).order_by(searches.c.ordinal)
 
 
@@ -127,7 +133,7 @@ def check_workable(spec: SearchSpec, out: OutOfWork) -> None:
     if spec.pools and all(pool in out.retired for pool in spec.pools):
         raise InvalidSpec(
             "every pool that the search may run on was retired; name another, or bring one back "
-            "with 'brainformer pool retire POOL --return'",
+            f"with '{how_to_return('POOL')}'",
             list(spec.pools),
             "/pools",
         )
@@ -141,8 +147,7 @@ def drain_pool(tx: Transaction, pool: str, out: OutOfWork, actor: Actor) -> None
     """
     check_known(tx, pool, out)
     if pool not in out.drained:
-        tx.emit(EventKind.POOL_DRAINED, None, pool=pool)
-        audit_action(tx, actor, "pool.drain", pool)
+        _decide(tx, EventKind.POOL_DRAINED, pool, actor)
 
 
 def resume_pool(tx: Transaction, pool: str, out: OutOfWork, actor: Actor) -> None:
@@ -155,12 +160,10 @@ def resume_pool(tx: Transaction, pool: str, out: OutOfWork, actor: Actor) -> Non
     check_known(tx, pool, out)
     if pool in out.retired:
         raise Conflict(
-            f"pool {pool} was retired, not drained; bring it back with 'brainformer pool retire "
-            f"{pool} --return'"
+            f"pool {pool} was retired, not drained; bring it back with '{how_to_return(pool)}'"
         )
     if pool in out.drained:
-        tx.emit(EventKind.POOL_RESUMED, None, pool=pool)
-        audit_action(tx, actor, "pool.resume", pool)
+        _decide(tx, EventKind.POOL_RESUMED, pool, actor)
 
 
 def refuse_retired(tx: Transaction, pool: str) -> None:
@@ -185,8 +188,7 @@ def note_retired(tx: Transaction, pool: str, out: OutOfWork, actor: Actor) -> No
     if pool not in {name for spec in open_specs(tx).values() for name in spec.pools}:
         check_known(tx, pool, out)
     if pool not in out.retired:
-        tx.emit(EventKind.POOL_RETIRED, None, pool=pool)
-        audit_action(tx, actor, "pool.retire", pool)
+        _decide(tx, EventKind.POOL_RETIRED, pool, actor)
 
 
 def note_returned(tx: Transaction, pool: str, out: OutOfWork, actor: Actor) -> None:
@@ -197,8 +199,13 @@ def note_returned(tx: Transaction, pool: str, out: OutOfWork, actor: Actor) -> N
     """
     check_known(tx, pool, out)
     if pool in out.retired:
-        tx.emit(EventKind.POOL_RETURNED, None, pool=pool)
-        audit_action(tx, actor, "pool.return", pool)
+        _decide(tx, EventKind.POOL_RETURNED, pool, actor)
+
+
+def _decide(tx: Transaction, kind: EventKind, pool: str, actor: Actor) -> None:
+    """Writes what an operator has decided of a pool: for controllers, and for the audit trail."""
+    tx.emit(kind, None, pool=pool)
+    audit_action(tx, actor, AUDITED[kind], pool)
 
 
 def open_specs(tx: Transaction) -> dict[str, SearchSpec]:

@@ -65,8 +65,6 @@ HAVE_BASELINES = (
 MARK = update(baselines).where(
     baselines.c.search_id == bindparam("search"), baselines.c.pool == bindparam("of_pool")
 )
-
-
 PARENT = select(searches.c.parent_id).where(searches.c.id == bindparam("key"))
 
 

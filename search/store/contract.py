@@ -10,6 +10,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Self
 
 from brainformer.search.campaign.fitting import Campaign
 from brainformer.search.spec import Limits, SearchSpec
@@ -62,6 +63,12 @@ class TrialFilter:
     sort: str = "number"
     after_seq: int | None = None
     curves: bool = False
+
+    @classmethod
+    def rival_runs(cls, pool: str | None, *, sort: str = "number", curves: bool = False) -> Self:
+        """Returns the filter of the completed runs of a pool's baseline."""
+        ended, kinds = (TrialStatus.COMPLETED,), (TrialKind.BASELINE,)
+        return cls(statuses=ended, kinds=kinds, pool=pool, sort=sort, curves=curves)
 
 
 class SearchStore(TokenStore):

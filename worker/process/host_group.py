@@ -18,7 +18,6 @@ from brainformer.search.trials.lease_messages import Lease, Result
 from brainformer.search.trials.trial import Outcome
 from brainformer.worker.devices.joining import JOIN_SECONDS, Membership
 from brainformer.worker.process.host import Host, HostState
-from brainformer.worker.process.isolation import PREEMPTION_SECONDS
 from brainformer.worker.process.shared_folder import leave_mark
 from brainformer.worker.process.trial_runner import TrialRunner
 from brainformer.worker.settings import WorkerSettings
@@ -111,15 +110,6 @@ class HostGroup(TrialRunner):
         """Asks the trial to save itself and end; it does so on all hosts at the same step."""
         for host in self._hosts:
             host.interrupt()
-
-    def preempt(self) -> Result:
-        """Returns the preempted trial's result, killing the processes if they take too long."""
-        self.interrupt()
-        result = self.result(PREEMPTION_SECONDS)
-        if result is None:
-            self.kill()
-            result = Result(outcome=Outcome.PREEMPTED, message="killed while it saved itself")
-        return result
 
     def kill(self) -> None:
         """Ends the processes of all hosts."""

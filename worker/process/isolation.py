@@ -34,7 +34,6 @@ from brainformer.worker.training.failures import SOUND_OUTCOMES, failed_result
 log = logging.getLogger(__name__)
 # Beside `watchdog_seconds`: neighbours that take most of the speed lengthen a calibrated trial.
 WATCHDOG_BUDGETS = 6.0
-PREEMPTION_SECONDS = 8.0
 ASKED_TO_END = frozenset({0, -signal.SIGTERM})
 READY_SECONDS = 120.0  # after which a lease is given to it all the same, and watched
 STACK_SECONDS = 0.5  # for a process that hangs to say where
@@ -157,15 +156,6 @@ class TrainingProcess(TrialRunner):
         if process is not None and lease is not None:
             with contextlib.suppress(OSError, ValueError):
                 self._send(process, "stop", lease.lease_id)
-
-    def preempt(self) -> Result:
-        """Returns the preempted trial's result, killing the process if it takes too long."""
-        self.interrupt()
-        result = self.result(PREEMPTION_SECONDS)
-        if result is None:
-            self.kill()
-            result = Result(outcome=Outcome.PREEMPTED, message="killed while it saved itself")
-        return result
 
     def kill(self) -> None:
         """Ends the process at once; the next lease gets a fresh one."""

@@ -5,6 +5,9 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 
 from brainformer.search.trials.lease_messages import Lease, Result
+from brainformer.search.trials.trial import Outcome
+
+PREEMPTION_SECONDS = 8.0  # for a trial that was interrupted to save itself
 
 
 class TrialRunner(ABC):
@@ -27,9 +30,14 @@ class TrialRunner(ABC):
         """Asks the running trial to save itself and end."""
 
     @abstractmethod
-    def preempt(self) -> Result:
-        """Returns the result of a trial that was interrupted, within seconds."""
-
-    @abstractmethod
     def kill(self) -> None:
-        """Ends what runs at once."""
+        """Ends what runs at once; the next lease finds it started afresh."""
+
+    def preempt(self) -> Result:
+        """Returns the preempted trial's result; what takes too long to save itself is killed."""
+        self.interrupt()
+        result = self.result(PREEMPTION_SECONDS)
+        if result is None:
+            self.kill()
+            result = Result(outcome=Outcome.PREEMPTED, message="killed while it saved itself")
+        return result

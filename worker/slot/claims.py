@@ -115,7 +115,7 @@ class Claims:
             try:
                 leases = self._client.claim(self._request())
             except (NotAuthorised, PoolRetired) as error:
-                self._news.refuse(error.message)
+                self._news.refuse(error)
                 break
             except Exception as error:  # noqa: BLE001 (a slot never gives up asking)
                 log.warning("no lease was claimed: %s", error)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import TypeVar
+from typing import Any, TypeVar
 from urllib.parse import quote
 
 import httpx2
@@ -220,14 +220,20 @@ class Identity(BaseModel):
 
 
 def _code(answer: httpx2.Response) -> str:
-    try:
-        return str(answer.json().get("code", ""))
-    except (ValueError, AttributeError):
-        return ""
+    return str((_problem(answer) or {}).get("code", ""))
 
 
 def _detail(answer: httpx2.Response) -> str:
-    try:
-        return str(answer.json().get("detail", ""))[:500]
-    except (ValueError, AttributeError):
+    told = _problem(answer)
+    if told is None:
         return f"{answer.status_code} without a reason"
+    return str(told.get("detail", ""))[:500]
+
+
+def _problem(answer: httpx2.Response) -> dict[str, Any] | None:
+    """Returns what the answer says of a problem; None if it is no JSON object."""
+    try:
+        told = answer.json()
+    except ValueError:
+        return None
+    return told if isinstance(told, dict) else None

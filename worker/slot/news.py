@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 
+from brainformer.search.errors import BrainformerError
 from brainformer.search.trials.lease_messages import Lease, Result
 from brainformer.search.trials.trial import Outcome
 
@@ -17,7 +18,7 @@ class News:
     def __init__(self) -> None:
         self._sentences: deque[str] = deque(maxlen=MOST_KEPT)
         self._lock = threading.Lock()
-        self.refusal = ""  # why the controller no longer takes this worker
+        self._refusal: dict[str, str] = {}  # why the controller no longer takes this worker
 
     def tell(self, sentence: str) -> None:
         """Adds a sentence; one that was just told is not repeated."""
@@ -25,16 +26,16 @@ class News:
             if not self._sentences or self._sentences[-1] != sentence:
                 self._sentences.append(sentence)
 
-    def refuse(self, why: str) -> None:
+    def refuse(self, error: BrainformerError) -> None:
         """Says that the controller refuses this worker for good."""
-        self.refusal = why
+        self._refusal = {"refusal": error.message, "refused_as": error.code}
 
     def take(self) -> dict[str, str]:
         """Returns what was told since the last time, as fields of a Tune result."""
         with self._lock:
             told = {"news": "\n".join(self._sentences)} if self._sentences else {}
             self._sentences.clear()
-        return told | ({"refusal": self.refusal} if self.refusal else {})
+        return told | self._refusal
 
 
 def claimed(lease: Lease) -> str:

@@ -24,8 +24,8 @@ from brainformer.search.trials.trial import Outcome
 from brainformer.worker.datasets.offered import DatasetHashes
 from brainformer.worker.process.host import Host, HostProcess
 from brainformer.worker.process.host_group import HostGroup
-from brainformer.worker.process.isolation import PREEMPTION_SECONDS, TrainingProcess
-from brainformer.worker.process.trial_runner import TrialRunner
+from brainformer.worker.process.isolation import TrainingProcess
+from brainformer.worker.process.trial_runner import PREEMPTION_SECONDS, TrialRunner
 from brainformer.worker.settings import WorkerSettings
 from brainformer.worker.slot.claims import Claims
 from brainformer.worker.slot.compile_ahead import CompileAhead
@@ -79,7 +79,7 @@ class Slot:
         """Returns, after `seconds` or at the turn's end, whether it is over and the latest.
 
         Under "news" stand the sentences that were not told yet, under "refusal" why the controller
-        no longer takes this worker.
+        no longer takes this worker, and under "refused_as" the code of that error.
 
         Raises:
             Exception: what ended the slot's thread, which should be impossible.

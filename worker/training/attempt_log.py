@@ -73,7 +73,7 @@ class AttemptLog:
             training_seconds=budget.training_seconds,
             training_loss=float(np.mean(self._losses)) if self._losses else None,
             validation_loss=validation_loss,
-            drop_fraction=min(1.0, max(0.0, float(metrics.drop_fraction))),
+            drop_fraction=_share(float(metrics.drop_fraction)),
             gradient_norm=norm if math.isfinite(norm) else None,
         )
         self._losses = []
@@ -87,6 +87,13 @@ class AttemptLog:
             expert_load=load if sum(load) > 0 else None,
         )
         return point
+
+    def add_routing(self, *, drops: list[float], experts: list[float]) -> None:
+        """Keeps what the experts did in the batches of an evaluation."""
+        self.measured(
+            evaluation_drop_fraction=_share(float(np.mean(drops))),
+            evaluation_experts=float(np.mean(experts)),
+        )
 
     def result(
         self,
@@ -125,3 +132,8 @@ class AttemptLog:
         if not self.calibrated or budget.fraction < 1 or not timer.step_seconds:
             return None
         return round(self._lease.proxy.budget_seconds / timer.step_seconds) - budget.steps
+
+
+def _share(value: float) -> float:
+    """Returns a share as one, whatever rounding made of it."""
+    return min(1.0, max(0.0, value))

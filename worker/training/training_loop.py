@@ -13,6 +13,7 @@ import jax
 import numpy as np
 
 from brainformer.model.causality import PROBE_ROWS, forward_function, probe
+from brainformer.model.decoder import Evaluation
 from brainformer.search.trials.lease_messages import Directive, Lease, Progress
 from brainformer.search.trials.trial import CurvePoint, Outcome
 from brainformer.worker.datasets.dataset import Batch, Dataset
@@ -141,12 +142,11 @@ class TrainingLoop:
 
     def _report(self, state: TrainingState, metrics: StepMetrics, target: float) -> None:
         """Evaluates beside the clock, reports the point and obeys the answer."""
-        routed: list[tuple[float, float]] = []
+        seen: list[Evaluation] = []
 
         def losses(tokens: Batch) -> jax.Array:
-            seen = self.program.evaluate(state, tokens)
-            routed.append((float(seen.drop_fraction), float(seen.experts_per_token)))
-            return seen.losses
+            seen.append(self.program.evaluate(state, tokens))
+            return seen[-1].losses
 
         loss = self.validation.loss(losses, sketch=target < FRACTIONS[-1])
         if not math.isfinite(loss):
@@ -159,9 +159,10 @@ class TrainingLoop:
             bytes_per_token=self.data.manifest.bytes_per_token,
         )
         if target == FRACTIONS[-1] and self._routes:
-            drops, experts = np.mean(routed, axis=0)
-            drops = min(1.0, max(0.0, float(drops)))
-            self.record.measured(evaluation_drop_fraction=drops, evaluation_experts=float(experts))
+            self.record.add_routing(
+                drops=[float(one.drop_fraction) for one in seen],
+                experts=[float(one.experts_per_token) for one in seen],
+            )
         if self.lease.inference_time and self.record.measurements.inference_time_ms is None:
             self._measure_inference(state)
         if target < FRACTIONS[-1]:

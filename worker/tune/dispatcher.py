@@ -89,20 +89,19 @@ class Stop:
 
     def __init__(self) -> None:
         self.event = threading.Event()
-        self._refusal = ""
+        self._refusal: tuple[str, str] | None = None
 
-    def refuse(self, why: str) -> None:
-        """Ends the dispatcher since the controller refuses it."""
-        self._refusal = self._refusal or why
+    def refuse(self, code: str, why: str) -> None:
+        """Ends the dispatcher since the controller refuses it, by an error of that code."""
+        self._refusal = self._refusal or (code, why)
         self.event.set()
 
     def complain(self, pool: str) -> None:
         """Raises NotAuthorised or PoolRetired if the controller has refused this worker."""
-        retired = PoolRetired(pool)
-        if self._refusal == retired.message:
-            raise retired
-        if self._refusal:
-            raise NotAuthorised(self._refusal)
+        if self._refusal is None:
+            return
+        code, why = self._refusal
+        raise PoolRetired(pool) if code == PoolRetired.code else NotAuthorised(why)
 
 
 def _run_until(

@@ -14,6 +14,7 @@ two slices have no connection between their chips.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -92,9 +93,7 @@ def check_slice(settings: WorkerSettings, labels: dict[str, Any]) -> None:
     """
     chips, topology = settings.hosts * settings.accelerators, str(labels.get(TOPOLOGY_LABEL, ""))
     sizes = [int(size) for size in topology.split("x") if size.isdecimal()]
-    there = 1
-    for size in sizes:
-        there *= size
+    there = math.prod(sizes)
     if SLICE_LABEL not in labels or not sizes:
         raise EnvironmentProblem(
             f"Ray knows no slice here ({SLICE_LABEL}, {TOPOLOGY_LABEL})",

@@ -16,7 +16,8 @@ class TurnSearcher(Searcher):  # type: ignore[misc]
         left: Returns the seconds that the run should still last.
         on_death: Told of the search and the lease that a dead actor ran.
         tell: Told what the slots have to tell, sentence by sentence.
-        refuse: Told why the controller no longer takes this worker.
+        refuse: Told as what, by an error's code, and why the controller no longer takes this
+            worker.
     """
 
     def __init__(
@@ -25,7 +26,7 @@ class TurnSearcher(Searcher):  # type: ignore[misc]
         left: Callable[[], float],
         on_death: Callable[[str, str], None],
         tell: Callable[[str], None],
-        refuse: Callable[[str], None],
+        refuse: Callable[[str, str], None],
     ) -> None:
         super().__init__()
         self._left = left
@@ -63,7 +64,7 @@ class TurnSearcher(Searcher):  # type: ignore[misc]
         for sentence in filter(None, str(result.get("news") or "").split("\n")):
             self._tell(sentence)
         if result.get("refusal"):
-            self._refuse(str(result["refusal"]))
+            self._refuse(str(result.get("refused_as")), str(result["refusal"]))
 
     def save(self, checkpoint_path: str) -> None:
         """Saves nothing: the controller's database is the truth."""

@@ -29,6 +29,7 @@ from brainformer.api.cli.terminal.output import (
 from brainformer.api.report.certainty import verdict_sentence
 
 app = typer.Typer(no_args_is_help=True, help="Look at the trials of a search, and repeat one.")
+TrialNumber = Annotated[int, typer.Argument(metavar="NUMBER", min=0, show_default=False)]
 FIGURES = (
     ("validation loss", "validation_loss", 4),
     ("bits per byte", "bits_per_byte", 4),
@@ -117,7 +118,7 @@ def list_trials(
 @app.command()
 def show(
     search: SearchName,
-    trial: Annotated[int, typer.Argument(metavar="NUMBER", min=0, show_default=False)],
+    trial: TrialNumber,
     url: Url = URL,
     token: Token = None,
     token_file: TokenFile = None,
@@ -134,7 +135,7 @@ def show(
 @app.command()
 def repeat(
     search: SearchName,
-    trial: Annotated[int, typer.Argument(metavar="NUMBER", min=0, show_default=False)],
+    trial: TrialNumber,
     url: Url = URL,
     token: Token = None,
     token_file: TokenFile = None,

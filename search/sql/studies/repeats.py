@@ -6,8 +6,6 @@ best: who asks has seen the results, and runs that are added until they please w
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from sqlalchemy import select
 
 from brainformer.search.errors import Conflict
@@ -23,7 +21,7 @@ from brainformer.search.sql.studies.study import check_manned
 from brainformer.search.sql.tokens import audit_action
 from brainformer.search.sql.trials.baselines import baseline_row, is_complete
 from brainformer.search.sql.trials.creation import new_trial
-from brainformer.search.sql.trials.finalists import counts_as_run
+from brainformer.search.sql.trials.finalists import free_repeats
 from brainformer.search.sql.trials.state import SearchState, lock_search
 from brainformer.search.status import SearchStatus
 from brainformer.search.store.actor import Actor
@@ -68,7 +66,7 @@ def create_repeat(
         pool=pool,
         origin=ASKED,
         parent=number,
-        repeat=_next_repeat(before),
+        repeat=next(free_repeats(before, FIRST_ASKED)),
     )
     audit_action(tx, actor, "trial.repeat", state.id)
     state.save()
@@ -121,9 +119,3 @@ def _repeatable(tx: Transaction, state: SearchState, row: TrialRow) -> str:
             "repeat would have no fitness"
         )
     return row.pool
-
-
-def _next_repeat(before: Sequence[TrialRow]) -> int:
-    """Returns the first repeat that neither waits nor has said something of the block."""
-    taken = {one.repeat for one in before if one.status in OPEN or counts_as_run(one)}
-    return next(at for at in range(FIRST_ASKED, FIRST_ASKED + len(before) + 1) if at not in taken)

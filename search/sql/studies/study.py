@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 from pydantic import BaseModel
 from sqlalchemy import bindparam, func, or_, select, update
 
-from brainformer.search.errors import Conflict
+from brainformer.search.errors import Conflict, how_to_return
 from brainformer.search.proxy.proxy import Proxy
 from brainformer.search.spec import Limits
 from brainformer.search.sql.connection.database import Transaction
@@ -97,9 +97,7 @@ def check_manned(tx: Transaction, pool: str, out: OutOfWork) -> None:
         Conflict: it is drained, or no worker of it has been heard of lately.
     """
     if pool in out.retired:
-        raise Conflict(
-            f"pool {pool} was retired; if it is back, run 'brainformer pool retire {pool} --return'"
-        )
+        raise Conflict(f"pool {pool} was retired; if it is back, run '{how_to_return(pool)}'")
     if pool in out.drained:
         raise Conflict(f"pool {pool} is drained; resume it with 'brainformer pool resume {pool}'")
     words = unmanned(tx, pool)

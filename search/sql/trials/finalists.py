@@ -57,10 +57,12 @@ class Finalists(NamedTuple):
     Attributes:
         race: Over their fresh runs.
         rows: The trials that made them finalists, by number; never part of an estimate.
+        repeats: All fresh runs, those of rivals and those still open included.
     """
 
     race: Race
     rows: dict[int, TrialRow]
+    repeats: list[TrialRow]
 
 
 def read_finalists(
@@ -105,7 +107,7 @@ def read_finalists(
     }
     lost = sum(_is_lost(one) for one in repeats)
     rules = RaceRules(spec.confirmation_repeats, max(0, spec.confirmation_runs - lost))
-    return Finalists(Race(runs, rivals, rules, closed), rows)
+    return Finalists(Race(runs, rivals, rules, closed), rows, repeats)
 
 
 def _runs_of(row: TrialRow, repeats: Sequence[TrialRow]) -> Runs:
@@ -140,15 +142,16 @@ def queue_wanted(tx: Transaction, state: SearchState, finalists: Finalists) -> i
     blocks share a seed, and no block has two runs of one.
     """
     wanted = finalists.race.state().wanted
-    repeats = tx.all(TrialRow, OF_KIND, {"search": state.id, "kind": TrialKind.CONFIRMATION.value})
     free: dict[Wanted, Iterator[int]] = {}
     for one in wanted:
         if one not in free:
             own = [
-                row for row in repeats if row.pool == one.pool and row.parent_number == one.finalist
+                row
+                for row in finalists.repeats
+                if row.pool == one.pool and row.parent_number == one.finalist
             ]
             known = finalists.race.rival_runs(one.pool) if one.finalist is None else 0
-            free[one] = _free_repeats(own, max(0, known - sum(map(counts_as_run, own))))
+            free[one] = free_repeats(own, max(0, known - sum(map(counts_as_run, own))))
         if one.finalist is None:
             _queue_rival(tx, state, one.pool, next(free[one]))
         else:
@@ -156,8 +159,8 @@ def queue_wanted(tx: Transaction, state: SearchState, finalists: Finalists) -> i
     return len(wanted)
 
 
-def _free_repeats(rows: Sequence[TrialRow], first: int) -> Iterator[int]:
-    """Yields the numbers, rising, that no repeat has which waits or counts."""
+def free_repeats(rows: Sequence[TrialRow], first: int) -> Iterator[int]:
+    """Yields the numbers from `first` on that no repeat has which is open or counts."""
     taken = {row.repeat for row in rows if row.status in OPEN or counts_as_run(row)}
     return (at for at in itertools.count(first) if at not in taken)
 

@@ -18,7 +18,10 @@ def test_what_every_slot_says_is_told_once_and_again_after_a_while():
 def test_news_is_passed_on_sentence_by_sentence_whether_the_turn_goes_on_or_ends():
     told, refused = [], []
     searcher = TurnSearcher(
-        left=lambda: 1.0, on_death=lambda *_: None, tell=told.append, refuse=refused.append
+        left=lambda: 1.0,
+        on_death=lambda *_: None,
+        tell=told.append,
+        refuse=lambda _code, why: refused.append(why),
     )
     searcher.on_trial_result("a", {"news": "one\ntwo", "lease": "1-1", "search": "s"})
     searcher.on_trial_result("a", {"lease": "1-1", "search": "s"})

@@ -13,6 +13,11 @@ export function curvePoints(curve) {
     .filter(([, loss]) => loss !== null);
 }
 
+// Returns the curve of a run of a pool's baseline.
+export function rivalCurve(rival) {
+  return { label: `baseline on ${rival.pool}`, points: curvePoints(rival.measurements.curve), style: "rival" };
+}
+
 // Draws into a Frame. `curves`: [{label, points, style}], style "own", "rival", "faint" or "pin-N".
 export function drawCurves(frame, curves) {
   const known = curves.filter((curve) => curve.points.length > 0);

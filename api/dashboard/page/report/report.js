@@ -3,7 +3,8 @@
 
 import { element, replace } from "../core/dom.js";
 import { showError } from "../core/states.js";
-import { curvePoints, drawCurves } from "../charts/curves.js";
+import { drawSwitches, group, option } from "../core/switches.js";
+import { curvePoints, drawCurves, rivalCurve } from "../charts/curves.js";
 import { FitnessChart } from "../charts/fitness.js";
 import { Frame } from "../charts/frame.js";
 import { StepTimeChart } from "../charts/step_time.js";
@@ -90,12 +91,12 @@ class Report {
     const view = { ...this.look, data: this.answers["/charts/overview"], front: this.answers["/charts/front"], best: this.answers["/best"], selected: null };
     this.fitness.draw(view);
     this.step.draw(view);
-    const option = (label, field, value) =>
-      element("button", { type: "button", class: "switch", "aria-pressed": String(this.look[field] === value), "data-switch": label, on: { click: () => this.change({ [field]: value }) } }, label);
-    const group = (label, ...buttons) => element("div", { class: "switches", role: "group", "aria-label": label }, element("span", { class: "switch-label" }, label), buttons);
-    const focused = document.activeElement?.dataset?.switch;
-    replace(this.switches, group("Across", option("trials", "time", false), option("time", "time", true)), group("Scale", option("linear", "log", false), option("log below the best", "log", true)));
-    if (focused) this.switches.querySelector(`[data-switch="${focused}"]`)?.focus();
+    const button = (label, field, value) => option({ label, key: label, pressed: this.look[field] === value, act: () => this.change({ [field]: value }) });
+    drawSwitches(
+      this.switches,
+      group("Across", button("trials", "time", false), button("time", "time", true)),
+      group("Scale", button("linear", "log", false), button("log below the best", "log", true)),
+    );
   }
 
   drawCurve() {
@@ -107,7 +108,7 @@ class Report {
     }
     const frame = new Frame(box, { title: "Learning curve of the best", file: "curve", height: 240 });
     drawCurves(frame, [
-      ...(rival ? [{ label: `baseline on ${rival.pool}`, points: curvePoints(rival.measurements.curve), style: "rival" }] : []),
+      ...(rival ? [rivalCurve(rival)] : []),
       { label: `#${best.number}`, points: curvePoints(best.measurements.curve), style: "own" },
     ]);
   }

@@ -5,6 +5,7 @@ import { controllerUrl } from "../core/api.js";
 import { element, replace } from "../core/dom.js";
 import * as format from "../core/format.js";
 import { showError, showLoading } from "../core/states.js";
+import { drawSwitches, group, option } from "../core/switches.js";
 import { FitnessChart, membersOf } from "../charts/fitness.js";
 import { Navigator } from "../charts/navigator.js";
 import { StepTimeChart } from "../charts/step_time.js";
@@ -175,17 +176,17 @@ export class SearchPage {
     const key = JSON.stringify([names, state.get("pool"), state.get("x"), state.get("y")]);
     if (this.switched === key) return;
     this.switched = key;
-    const option = (group, field, value, label, color) =>
-      element("button", { type: "button", class: "switch", "aria-pressed": String(state.get(field) === value), "data-switch": `${field}:${value}`, on: { click: () => state.set({ [field]: value }) } }, color === undefined ? null : element("i", { class: `swatch pool-${color}`, "aria-hidden": "true" }), label);
-    const group = (label, ...buttons) => element("div", { class: "switches", role: "group", "aria-label": label }, element("span", { class: "switch-label" }, label), buttons);
-    const focused = document.activeElement?.dataset?.switch;
-    replace(
+    const button = (field, value, label, color) =>
+      option({
+        label, key: `${field}:${value}`, pressed: state.get(field) === value, act: () => state.set({ [field]: value }),
+        swatch: color === undefined ? null : element("i", { class: `swatch pool-${color}`, "aria-hidden": "true" }),
+      });
+    drawSwitches(
       this.parts.pools,
-      names.length > 1 ? group("Pool", option("pool", "pool", "", "all"), names.map((name) => option("pool", "pool", name, name, session.whole.overview.pools.indexOf(name)))) : null,
-      group("Across", option("x", "x", "", "trials"), option("x", "x", "time", "time")),
-      group("Scale", option("y", "y", "", "linear"), option("y", "y", "log", "log below the best")),
+      names.length > 1 ? group("Pool", button("pool", "", "all"), names.map((name) => button("pool", name, name, session.whole.overview.pools.indexOf(name)))) : null,
+      group("Across", button("x", "", "trials"), button("x", "time", "time")),
+      group("Scale", button("y", "", "linear"), button("y", "log", "log below the best")),
     );
-    if (focused) this.parts.pools.querySelector(`[data-switch="${focused}"]`)?.focus();
   }
 
   drawCharts() {

@@ -6,7 +6,7 @@ import * as format from "../core/format.js";
 import { showError, showLoading } from "../core/states.js";
 import { MOST_PINS } from "../core/url_state.js";
 import { save } from "../charts/picture.js";
-import { curvePoints, drawCurves } from "../charts/curves.js";
+import { curvePoints, drawCurves, rivalCurve } from "../charts/curves.js";
 import { Frame } from "../charts/frame.js";
 import { bestFigure, ofBest } from "../search/best_figure.js";
 import { blockDiagram } from "./block_diagram.js";
@@ -202,7 +202,7 @@ export class TrialDrawer {
   drawCurve(trial, rival, others) {
     drawCurves(this.frame, [
       ...others.filter((one) => one.number !== trial.number).map((one) => ({ label: `#${one.number}`, points: curvePoints(one.curve), style: "faint" })),
-      ...(rival && rival.number !== trial.number ? [{ label: `baseline on ${rival.pool}`, points: curvePoints(rival.measurements.curve), style: "rival" }] : []),
+      ...(rival && rival.number !== trial.number ? [rivalCurve(rival)] : []),
       { label: `#${trial.number}`, points: curvePoints(trial.measurements.curve), style: "own" },
     ]);
   }
