@@ -148,7 +148,7 @@ def test_drawer_pins_comparison_and_questions(watched, site, feed):
     page.locator(".action-stop").click()
     expect(page.locator("dialog.ask")).to_be_visible()
     assert faults(page) == []
-    page.locator("dialog.ask").get_by_role("button", name="Keep it as it is").click()
+    page.locator("dialog.ask").get_by_role("button", name="Keep it running").click()
     page.get_by_role("button", name="Limits").click()
     page.locator("#limit-trials").fill("")
     page.get_by_role("button", name="Change limits").click()
