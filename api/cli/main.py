@@ -35,11 +35,13 @@ from brainformer.api.cli.searches import (
     search_changes,
 )
 from brainformer.api.cli.terminal.exit_codes import ERROR, INTERRUPTED, exit_code
+from brainformer.api.cli.terminal.group import Group
 from brainformer.api.cli.terminal.output import say
 from brainformer.search.errors import BrainformerError
 
 app = typer.Typer(
     name="brainformer",
+    cls=Group,
     help="Discover better transformer blocks under a fixed training budget.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,

@@ -9,6 +9,7 @@ import typer
 
 from brainformer.api.cli.blocks.options import ProxyName, Source, SpaceName
 from brainformer.api.cli.terminal.exit_codes import USAGE
+from brainformer.api.cli.terminal.group import Group
 from brainformer.api.cli.terminal.options import AsJson
 from brainformer.api.cli.terminal.output import print_json, say, stdout, table
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from brainformer.search.proxy.proxy import Proxy
     from brainformer.search.space.genome import Genome
 
-app = typer.Typer(no_args_is_help=True, help="Look at genomes, check and compare them.")
+app = typer.Typer(cls=Group, no_args_is_help=True, help="Look at genomes, check and compare them.")
 
 
 @app.command()

@@ -7,10 +7,11 @@ from typing import Annotated
 import typer
 
 from brainformer.api.cli.terminal.completion import space_names
+from brainformer.api.cli.terminal.group import Group
 from brainformer.api.cli.terminal.options import AsJson
 from brainformer.api.cli.terminal.output import print_json, say, stdout, table
 
-app = typer.Typer(no_args_is_help=True, help="Look at search spaces and check your own.")
+app = typer.Typer(cls=Group, no_args_is_help=True, help="Look at search spaces and check your own.")
 Named = Annotated[
     str,
     typer.Argument(

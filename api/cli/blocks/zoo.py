@@ -9,10 +9,11 @@ import typer
 from brainformer.api.cli.blocks import genome as genomes
 from brainformer.api.cli.blocks.options import ProxyName, SpaceName
 from brainformer.api.cli.terminal.completion import zoo_names
+from brainformer.api.cli.terminal.group import Group
 from brainformer.api.cli.terminal.options import AsJson
 from brainformer.api.cli.terminal.output import print_json, stdout, table
 
-app = typer.Typer(no_args_is_help=True, help="The named genomes of the literature.")
+app = typer.Typer(cls=Group, no_args_is_help=True, help="The named genomes of the literature.")
 
 
 @app.command("list")

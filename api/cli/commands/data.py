@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from brainformer.api.cli.terminal.group import Group
 from brainformer.api.cli.terminal.options import AsJson
 from brainformer.api.cli.terminal.output import (
     print_json,
@@ -19,7 +20,7 @@ from brainformer.api.cli.terminal.worker_packages import require_worker_packages
 from brainformer.worker.datasets.readers.limits import DOCUMENT_BYTES, MEBIBYTE
 from brainformer.worker.datasets.readers.sources import Format
 
-app = typer.Typer(no_args_is_help=True, help="Data sets on this machine.")
+app = typer.Typer(cls=Group, no_args_is_help=True, help="Data sets on this machine.")
 
 Folder = Annotated[
     Path | None,

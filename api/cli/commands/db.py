@@ -8,10 +8,11 @@ from typing import Annotated
 import typer
 
 from brainformer.api.cli.commands.token import Database
+from brainformer.api.cli.terminal.group import Group
 from brainformer.api.cli.terminal.options import AsJson
 from brainformer.api.cli.terminal.output import print_json, say
 
-app = typer.Typer(no_args_is_help=True, help="Look after the controller's database.")
+app = typer.Typer(cls=Group, no_args_is_help=True, help="Look after the controller's database.")
 
 
 @app.command()

@@ -7,10 +7,13 @@ from typing import Annotated, Any
 
 import typer
 
+from brainformer.api.cli.terminal.group import Group
 from brainformer.api.cli.terminal.options import URL, AsJson, Token, TokenFile, Url, connect
 from brainformer.api.cli.terminal.output import number, print_json, say, stdout, table
 
-app = typer.Typer(no_args_is_help=True, help="Pools: the kinds of hardware that work here.")
+app = typer.Typer(
+    cls=Group, no_args_is_help=True, help="Pools: the kinds of hardware that work here."
+)
 Pool = Annotated[str, typer.Argument(help="As its workers call it.", show_default=False)]
 
 

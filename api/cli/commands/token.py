@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from brainformer.api.cli.terminal.group import Group
 from brainformer.api.cli.terminal.options import AsJson
 from brainformer.api.cli.terminal.output import (
     print_json,
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from brainformer.search.store.actor import Actor
     from brainformer.search.store.contract import SearchStore
 
-app = typer.Typer(no_args_is_help=True, help="Tokens for the REST interface.")
+app = typer.Typer(cls=Group, no_args_is_help=True, help="Tokens for the REST interface.")
 
 Database = Annotated[
     str | None,

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from brainformer.api.cli.demo.processes import Family
 from brainformer.api.cli.searches.export import fetch_export
 from brainformer.api.cli.terminal.address import DEFAULT_URL
 from brainformer.api.cli.terminal.exit_codes import SEARCH_FAILED
@@ -31,6 +30,7 @@ from brainformer.search.errors import ControllerUnreachable, EnvironmentProblem
 from brainformer.search.status import SearchStatus
 
 if TYPE_CHECKING:
+    from brainformer.api.cli.demo.processes import Family
     from brainformer.api.cli.terminal.controller_client import ControllerClient
     from brainformer.search.spec import SearchSpec
 
@@ -50,6 +50,7 @@ def demo(
 
     Running it again continues the same search; remove the folder to start over.
     """
+    from brainformer.api.cli.demo.processes import Family
     from brainformer.search.spec import parse_spec, read_spec_file
 
     wanted = parse_spec(_default_spec() if spec is None else read_spec_file(spec))

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from brainformer.api.cli.terminal.address import search_path
+from brainformer.api.cli.terminal.group import Group
 from brainformer.api.cli.terminal.options import (
     URL,
     AsJson,
@@ -28,7 +29,9 @@ from brainformer.api.cli.terminal.output import (
 )
 from brainformer.api.report.certainty import verdict_sentence
 
-app = typer.Typer(no_args_is_help=True, help="Look at the trials of a search, and repeat one.")
+app = typer.Typer(
+    cls=Group, no_args_is_help=True, help="Look at the trials of a search, and repeat one."
+)
 TrialNumber = Annotated[int, typer.Argument(metavar="NUMBER", min=0, show_default=False)]
 FIGURES = (
     ("validation loss", "validation_loss", 4),

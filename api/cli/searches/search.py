@@ -16,6 +16,7 @@ from brainformer.api.cli.searches.events import ends_search, print_event
 from brainformer.api.cli.searches.unserved import unserved
 from brainformer.api.cli.terminal.address import search_path
 from brainformer.api.cli.terminal.exit_codes import SEARCH_FAILED
+from brainformer.api.cli.terminal.group import Group
 from brainformer.api.cli.terminal.options import (
     URL,
     AsJson,
@@ -40,7 +41,7 @@ from brainformer.search.status import SearchStatus
 if TYPE_CHECKING:
     from brainformer.api.cli.terminal.controller_client import ControllerClient
 
-app = typer.Typer(no_args_is_help=True, help="Launch searches and look after them.")
+app = typer.Typer(cls=Group, no_args_is_help=True, help="Launch searches and look after them.")
 
 
 @app.command()

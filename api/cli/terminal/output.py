@@ -8,14 +8,14 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TextIO
-
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
+from typing import TYPE_CHECKING, Any, TextIO
 
 from brainformer.api.cli.terminal.plain_text import visible
 from brainformer.search.errors import EnvironmentProblem
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
 
 UNCUT_COLUMNS = 100_000  # where there is no terminal, no table is too wide
 
@@ -35,6 +35,8 @@ def _console(file: TextIO) -> Console:
 
     Off a terminal it cuts and wraps nothing.
     """
+    from rich.console import Console
+
     wide = None if file.isatty() else UNCUT_COLUMNS
     return Console(
         file=file,
@@ -74,6 +76,9 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, title: str =
     On a terminal what does not fit goes on below, in its own column; elsewhere lines are as long as
     they need to be.
     """
+    from rich.table import Table
+    from rich.text import Text
+
     grid = Table(title=title or None, box=None, pad_edge=False, title_justify="left")
     for column in columns:
         right = column.endswith(">")
