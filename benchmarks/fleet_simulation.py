@@ -31,6 +31,7 @@ from benchmarks.fleet_stage import (
     Fleet,
     database,
     fill,
+    flush_ms,
     limits,
     lost_results,
     watched,
@@ -105,7 +106,7 @@ def simulate(fleet: Fleet, options: argparse.Namespace) -> dict[str, Any]:
             push = Fleet(PUSHERS, 0, seconds=options.push_seconds)
             pushed = run_workers(running, secret, push)
         lost = lost_results(url, seen, pushed)
-    return judge(fleet, seen, pushed, at_work, at_most, lost)
+    return {**judge(fleet, seen, pushed, at_work, at_most, lost), "flush_ms": flush_ms()}
 
 
 def run_workers(
@@ -200,6 +201,7 @@ def tell(row: dict[str, Any]) -> None:
         f"  at most {row['most_trials_per_second']} trials a second, with cores "
         f"{row['cores_at_most']}, the workers' own {row['workers_cores_at_most']}"
     )
+    print(f"  the disk keeps a page in {row['flush_ms']} ms")
     print(f"  outcomes {row['outcomes']}, errors {row['errors']}, lost {row['lost']}", flush=True)
 
 
