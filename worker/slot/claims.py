@@ -8,7 +8,13 @@ import threading
 import time
 from collections.abc import Callable
 
-from brainformer.search.errors import BrainformerError, LeaseLost, NotAuthorised, PoolRetired
+from brainformer.search.errors import (
+    BrainformerError,
+    LeaseLost,
+    NotAuthorised,
+    PoolRetired,
+    VersionSkew,
+)
 from brainformer.search.trials.lease_messages import ClaimRequest, Lease, Progress
 from brainformer.worker.settings import WorkerSettings
 from brainformer.worker.slot.controller_client import LeaseClient
@@ -118,7 +124,7 @@ class Claims:
             began = time.monotonic()
             try:
                 leases = self._client.claim(self._request())
-            except (NotAuthorised, PoolRetired) as error:
+            except (NotAuthorised, PoolRetired, VersionSkew) as error:
                 self._news.refuse(error)
                 break
             except Exception as error:  # noqa: BLE001 (a slot never gives up asking)

@@ -14,7 +14,13 @@ from datetime import UTC, datetime
 from types import FrameType
 from typing import Any
 
-from brainformer.search.errors import EnvironmentProblem, NotAuthorised, PoolRetired
+from brainformer.search.errors import (
+    Conflict,
+    EnvironmentProblem,
+    NotAuthorised,
+    PoolRetired,
+    VersionSkew,
+)
 from brainformer.search.trials.lease_messages import Result
 from brainformer.search.trials.trial import Outcome
 from brainformer.worker.settings import WorkerSettings
@@ -53,7 +59,7 @@ def run_dispatcher(settings: WorkerSettings, tell: Callable[[str], None] = log.i
         InvalidInput: there is no controller at that address.
         NotAuthorised: the controller refuses the token, at the start or later.
         PoolRetired: the controller gives the pool no work any more.
-        VersionSkew: the controller is of another version.
+        Conflict: the controller is of another minor version, at the start or later.
     """
     _check_cores(settings)
     settings.make_folders()
@@ -101,10 +107,12 @@ class Stop:
         self.event.set()
 
     def complain(self, pool: str) -> None:
-        """Raises NotAuthorised or PoolRetired if the controller has refused this worker."""
+        """Raises NotAuthorised, PoolRetired or Conflict if the controller refuses this worker."""
         if self._refusal is None:
             return
         code, why = self._refusal
+        if code == VersionSkew.code:
+            raise Conflict(why)
         raise PoolRetired(pool) if code == PoolRetired.code else NotAuthorised(why)
 
 

@@ -3,6 +3,7 @@ import time
 import pytest
 
 from brainformer.search.errors import PoolRetired
+from brainformer.search.trials.version_skew import own_version
 from brainformer.worker.settings import WorkerSettings
 from brainformer.worker.slot import claims
 from brainformer.worker.slot.claims import Claims
@@ -112,6 +113,17 @@ def test_a_pool_that_was_retired_ends_the_claiming(controller, open_claims):
     controller.say("claim", answer({"code": "pool_retired", "detail": "..."}, 409))
     open_claims(news=news).take(0.3)
     assert news.take()["refusal"] == PoolRetired("cpu").message
+    assert len(controller.got("claim")) == 1
+
+
+def test_a_controller_of_another_version_ends_the_claiming(controller, open_claims):
+    news = News()
+    controller.say("claim", answer({"code": "version_skew", "detail": "..."}, 409))
+    controller.say("healthz", answer({"version": "7.3.1"}))
+    open_claims(news=news).take(0.3)
+    told = news.take()
+    assert told["refused_as"] == "version_skew"
+    assert f"worker {own_version()} does not fit controller 7.3.1" in told["refusal"]
     assert len(controller.got("claim")) == 1
 
 
