@@ -47,6 +47,7 @@ WorkerVersion = Annotated[
 ]
 # A waiting claim looks this often whether its caller is still there.
 LOOK_AROUND_SECONDS = 5.0
+QUICK_SECONDS = 0.1  # nobody leaves within them
 TURN_SECONDS = 6.0  # that a claim waits for its turn, also one that does not want to wait for work
 LINKS = {
     name: {
@@ -147,7 +148,7 @@ async def _in_turn(
     async with parts.turns.turn(max(ends - began, TURN_SECONDS)) as came:
         if not came:
             raise StorageHeld("more leases are claimed than it can grant; claim again later")
-        if loop.time() - began > LOOK_AROUND_SECONDS and await request.is_disconnected():
+        if loop.time() - began > QUICK_SECONDS and await request.is_disconnected():
             raise ClientDisconnect
         if wanted.wait_seconds:
             renew()

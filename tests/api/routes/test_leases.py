@@ -265,7 +265,6 @@ def test_a_rush_of_claims_leaves_threads_to_everybody_else(tmp_path, monkeypatch
 
 
 def test_a_claim_whose_caller_leaves_before_its_turn_takes_nothing(tmp_path, monkeypatch):
-    monkeypatch.setattr(leases, "LOOK_AROUND_SECONDS", 0.1)
     with served(tmp_path) as (http, server), ThreadPoolExecutor(60) as threads:
         create(http)
         to_candidates(http)
