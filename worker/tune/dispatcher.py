@@ -31,6 +31,7 @@ from brainformer.worker.timing.calibration import cores
 from brainformer.worker.timing.clock import SystemClock
 from brainformer.worker.tune.cleanup import discard_old_checkpoints, prune_compiled
 from brainformer.worker.tune.console import Console
+from brainformer.worker.tune.held_sigterm import HeldSigterm
 from brainformer.worker.tune.pulse import Pulse
 from brainformer.worker.tune.ray_session import slot_resources, start_ray
 
@@ -71,18 +72,21 @@ def run_dispatcher(settings: WorkerSettings, tell: Callable[[str], None] = log.i
         if stop.event.is_set():
             return 0
         client.check_version()
-        tell(f"starting {settings.slots} slots for pool {settings.pool} ...")
-        ray = start_ray(settings)
-        try:
-            # From here on: Ray takes SIGTERM for itself when it starts.
-            with _Signals(stop.event):
-                from brainformer.worker.tune.muster import muster, slices_wanted
+        # A cluster that is joined may keep us waiting for longer than anybody who ends this.
+        with HeldSigterm(hold=settings.ray_address is None) as sigterm:
+            tell(f"starting {settings.slots} slots for pool {settings.pool} ...")
+            ray = start_ray(settings)
+            try:
+                # From here on: Ray takes SIGTERM for itself when it starts.
+                with _Signals(stop.event):
+                    sigterm.let_through()
+                    from brainformer.worker.tune.muster import muster, slices_wanted
 
-                with slices_wanted(settings):
-                    muster(settings, stop.event, tell)
-                    _run_until(stop, settings, client, callbacks, Console(tell))
-        finally:
-            ray.shutdown()
+                    with slices_wanted(settings):
+                        muster(settings, stop.event, tell)
+                        _run_until(stop, settings, client, callbacks, Console(tell))
+            finally:
+                ray.shutdown()
     finally:
         client.close()
     stop.complain(settings.pool)
