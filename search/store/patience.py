@@ -33,6 +33,11 @@ class Patience:
         """Starts counting again: the wait so far was not for the database."""
         self.ends = time.monotonic() + seconds
 
+    def lengthen(self, seconds: float) -> None:
+        """Does not count so many seconds: the caller has taken them."""
+        if self.ends is not None:
+            self.ends += seconds
+
     def answered(self) -> None:
         """Says that the caller has their answer: what follows, such as a stream, may take long."""
         self.ends = None
@@ -88,3 +93,10 @@ def renew() -> None:
     present = _present.get()
     if present is not None:
         present.renew()
+
+
+def lengthen(seconds: float) -> None:
+    """Does not count so many seconds of the present caller's patience, if there is a caller."""
+    present = _present.get()
+    if present is not None:
+        present.lengthen(seconds)
