@@ -37,19 +37,31 @@ def test_drawer_tells_what_a_trial_is_made_of_and_where_it_comes_from(watched, s
     expect(page.locator("#drawer-title")).to_contain_text(f"#{child['parent_number']}")
 
 
+class Held:
+    """Requests for single trials, which the controller does not see until they are let go."""
+
+    def __init__(self, page):
+        self.routes = []
+        self.is_over = False
+        page.route(
+            re.compile(r"/trials/\d+|/charts/(ancestors|costs)/\d+|/charts/curves"), self.hold
+        )
+
+    def hold(self, route):
+        if self.is_over:
+            route.continue_()
+        else:
+            self.routes.append(route)
+
+    def let_go(self):
+        self.is_over = True
+        for route in self.routes:
+            route.continue_()
+
+
 @pytest.fixture
 def held(watched):
-    """Answers about single trials that are held back: requests come, nothing goes out."""
-    found = []
-    address = re.compile(r"/trials/\d+|/charts/(ancestors|costs)/\d+|/charts/curves")
-    watched.page.route(address, lambda route: found.append(route))
-    return found
-
-
-def let_go(page, held):
-    page.unroute_all(behavior="ignoreErrors")
-    for route in held:
-        route.continue_()
+    return Held(watched.page)
 
 
 def test_a_row_opens_the_drawer_with_what_is_known_and_the_rest_follows(
@@ -65,9 +77,9 @@ def test_a_row_opens_the_drawer_with_what_is_known_and_the_rest_follows(
     for part in ("costs", "measured", "attempts"):
         expect(page.locator(f"#drawer [data-part={part}]")).to_contain_text("Loading")
     expect(page.locator("#drawer [data-part=curve]")).not_to_contain_text("no curve")
-    asked = {re.search(r"(\w+)/\d+$", route.request.url)[1] for route in held}
+    asked = {re.search(r"(\w+)/\d+$", route.request.url)[1] for route in held.routes}
     assert asked == {"trials", "ancestors", "costs"}, "none waits for another"
-    let_go(page, held)
+    held.let_go()
     expect(page.locator("#drawer .attempts")).to_contain_text("Attempt 1 on scripted-1")
     expect(page.locator("#drawer .curve-own").first).to_be_attached()
     expect(page.locator("#drawer .costs tbody tr")).to_have_count(len(genome["layers"]))
@@ -86,7 +98,7 @@ def test_a_mark_opens_the_drawer_with_its_fitness_before_its_block_is_read(
     expect(page.locator("#drawer .comparison")).to_contain_text("2.2000")
     expect(page.locator("#drawer [data-part=block]")).to_contain_text("Loading")
     expect(page.locator("#drawer .drawer-buttons button")).to_have_count(0)
-    let_go(page, held)
+    held.let_go()
     expect(page.locator("#drawer .block-diagram")).to_be_visible()
     expect(page.locator("#drawer .drawer-buttons button")).not_to_have_count(0)
 
