@@ -179,7 +179,8 @@ def _threads(parts: Controller, requests: CapacityLimiter) -> dict[str, float]:
 
 
 async def _warm(store: SearchStore) -> None:
-    """Reads what the dashboard will show first; a store that cannot be read says so later."""
+    """Makes what the dashboard will show first; a store that cannot be read says so later."""
+    await run_in_threadpool(dashboard.prepare)
     with suppress(StorageError):
         await run_in_threadpool(store.charts.warm)
 
