@@ -87,7 +87,9 @@ def create_app(settings: Settings, *, store: SearchStore | None = None) -> FastA
     )
     app.add_middleware(SubPath, prefix=settings.root_path)
     rest = APIRouter(prefix=ROOT)
+    # Routes are tried one after another, and a fleet asks for leases more than for all the rest.
     for module in (
+        leases,
         searches,
         notes,
         trials,
@@ -95,7 +97,6 @@ def create_app(settings: Settings, *, store: SearchStore | None = None) -> FastA
         certificates,
         charts,
         events,
-        leases,
         catalogue,
         pools,
         promotions,
@@ -166,6 +167,7 @@ def _threads(parts: Controller, requests: CapacityLimiter) -> dict[str, float]:
     """Returns how many of the threads that serve requests are taken."""
     pools: dict[str, tuple[float, float]] = {
         "requests": (requests.borrowed_tokens, requests.total_tokens),
+        "claims": (parts.claiming.taken, parts.claiming.most),
         "authentication": (parts.authenticator.threads.taken, parts.authenticator.threads.most),
         "care": (parts.care.taken, parts.care.most),
     }
@@ -177,7 +179,8 @@ def _threads(parts: Controller, requests: CapacityLimiter) -> dict[str, float]:
 
 
 async def _warm(store: SearchStore) -> None:
-    """Reads what the dashboard will show first; a store that cannot be read says so later."""
+    """Makes what the dashboard will show first; a store that cannot be read says so later."""
+    await run_in_threadpool(dashboard.prepare)
     with suppress(StorageError):
         await run_in_threadpool(store.charts.warm)
 

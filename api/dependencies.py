@@ -24,7 +24,7 @@ from brainformer.api.gate.stream_limit import StreamLimit
 from brainformer.api.gate.threads import Threads
 from brainformer.api.live.event_hub import EventHub
 from brainformer.api.live.metrics import Metrics
-from brainformer.api.live.waiting_claims import WaitingClaims
+from brainformer.api.live.waiting_claims import CLAIMS_AT_ONCE, Turns, WaitingClaims
 from brainformer.api.logs import request_id
 from brainformer.api.problems.problem import HttpProblem
 from brainformer.api.settings import Settings
@@ -50,6 +50,8 @@ class Controller:
     claims: RateLimit
     keys: KeysInFlight = field(default_factory=KeysInFlight)
     waiting: WaitingClaims = field(default_factory=WaitingClaims)
+    turns: Turns = field(default_factory=Turns)
+    claiming: Threads = field(default_factory=lambda: Threads(CLAIMS_AT_ONCE))
     care: Threads = field(default_factory=lambda: Threads(CARE_THREADS))
 
 

@@ -29,6 +29,7 @@ from brainformer.search.store.scopes import Scope
 from brainformer.search.studies.certificate import CertificateRequest
 from brainformer.search.studies.promotion import PromotionRequest
 from brainformer.search.trials.equal_tokens import EqualTokens
+from brainformer.search.trials.trial import CurvePoint
 
 
 class Body(BaseModel):
@@ -102,6 +103,20 @@ class SparkLine(Answer):
 
     best: tuple[float | None, ...]
     pools: tuple[str, ...]
+
+
+class PoolCurves(Answer):
+    """What a learning curve is seen beside on its pool.
+
+    Attributes:
+        rival: The newest completed run of the pool's baseline.
+        number: The pool's best candidates, by single runs.
+        curve: Theirs, one for each.
+    """
+
+    rival: TrialRecord | None
+    number: tuple[int, ...]
+    curve: tuple[tuple[CurvePoint, ...], ...]
 
 
 class Baselines(Answer):

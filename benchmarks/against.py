@@ -6,7 +6,7 @@ machine does meets both. What is compared is the median of a turn; the figure is
 turns of the ratio, this tree's over the revision's. The API's load is run whole, in turns as well:
 p99 of the slowest operation, and of the slowest but the report, which holds all charts since.
 
-    python -m benchmarks.against REVISION [--turns 20] [--load-turns 2] [--no-keep]
+    python -m benchmarks.against REVISION [--turns 20] [--load-turns 2] [--load-folder FOLDER]
 """
 
 from __future__ import annotations
@@ -128,9 +128,10 @@ def main() -> None:
         _git("worktree", "add", "--detach", str(other), options.revision)
         try:
             trees = {HERE: REPOSITORY, THERE: other}
-            rows = {work: _summary(pairs) for work, pairs in _in_turns(trees, options).items()}
+            found = _in_turns(trees, options) if options.turns else {}
+            rows = {work: _summary(pairs) for work, pairs in found.items()}
             if options.load_turns:
-                loads = _load(trees, options, name)
+                loads = _load(trees, options, options.load_folder or Path(name))
                 for row, without in ((SLOWEST, ()), (SLOWEST_READ, REPORT)):
                     rows[row] = _summary([_slowest(pair, without) for pair in loads])
         finally:
@@ -155,9 +156,10 @@ def main() -> None:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("revision", help="what to compare with, as git names it")
-    parser.add_argument("--turns", type=int, default=20)
+    parser.add_argument("--turns", type=int, default=20, help="of the others; 0 for none")
     parser.add_argument("--load-turns", type=int, default=2, help="of the API's load; 0 for none")
     parser.add_argument("--load-trials", type=int, default=100_000)
+    parser.add_argument("--load-folder", type=Path, help="keeps the databases of both trees")
     parser.add_argument("--load-seconds", type=float, default=40)
     parser.add_argument("--no-keep", action="store_true", help="write no result")
     return parser.parse_args()
@@ -185,11 +187,11 @@ def _in_turns(
     return found
 
 
-def _load(trees: dict[str, Path], options: argparse.Namespace, folder: str) -> list[Loads]:
+def _load(trees: dict[str, Path], options: argparse.Namespace, folder: Path) -> list[Loads]:
     """Returns p99 of every operation, a pair a turn; each tree keeps a database."""
     return [
         {
-            name: _one_load(trees[name], Path(folder) / f"{name}.db", options)
+            name: _one_load(trees[name], folder / f"{name}.db", options)
             for name in random.sample(list(trees), 2)
         }
         for _ in range(options.load_turns)

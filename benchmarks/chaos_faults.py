@@ -114,6 +114,7 @@ class Stage:
 
     def judge(self) -> None:
         """Compares promises with what the controller tells."""
+        promised = self.oracle.promised()  # before it is asked: clients go on meanwhile
         found: list[dict[str, Any]] = []
         query: dict[str, Any] = {"limit": 1000}
         while True:
@@ -123,7 +124,7 @@ class Stage:
             if page["next_cursor"] is None:
                 break
             query["cursor"] = page["next_cursor"]
-        self.oracle.judge(found)
+        self.oracle.judge(found, promised)
 
     def end(self) -> None:
         """Lets clients deliver what they hold, judges, and stops the controller."""
@@ -346,7 +347,7 @@ def run(place: Sqlite | Postgres, folder: Path, faults: list[str], *, seed: int)
     stage = Stage(place.url, folder, random.Random(seed))
     done: Counter[str] = Counter()
     began = time.monotonic()
-    known = place.faults()
+    known, seen = place.faults(), 0
     try:
         stage.begin()
         for number, name in enumerate(faults, 1):
@@ -357,6 +358,9 @@ def run(place: Sqlite | Postgres, folder: Path, faults: list[str], *, seed: int)
                 stage.judge()
             told = f"{time.monotonic() - began:7.1f} s  {number:4}  {name}"
             print(f"{told}  {stage.oracle.count} receipts", flush=True)
+            for violation in stage.oracle.violations[seen:]:
+                print(f"           {violation}", flush=True)
+            seen = len(stage.oracle.violations)
         stage.end()
     except BaseException:
         stage.controller.kill()

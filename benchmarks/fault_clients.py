@@ -65,9 +65,11 @@ class Oracle:
         """How many receipts there are."""
         return len(self.receipts)
 
-    def receipted(self, lease: dict[str, Any], receipt: dict[str, Any]) -> None:
-        """Keeps what a client was promised; a repeat must promise the same."""
+    def receipted(self, lease: dict[str, Any], receipt: dict[str, Any], world: int) -> None:
+        """Keeps what a client was promised in a world; a repeat must promise the same."""
         with self._lock:
+            if world != self.world:
+                return
             new = Receipt(
                 len(self.receipts),
                 lease["lease_id"],
@@ -98,11 +100,17 @@ class Oracle:
         """Notes a violation."""
         self.violations.append(what)
 
-    def judge(self, trials: list[dict[str, Any]]) -> None:
+    def promised(self) -> list[Receipt]:
+        """Returns the receipts so far."""
+        with self._lock:
+            return list(self.receipts.values())
+
+    def judge(self, trials: list[dict[str, Any]], promised: list[Receipt]) -> None:
         """Compares what the controller tells with what clients were promised.
 
         Args:
             trials: All of the search, over REST.
+            promised: The receipts that there were when these were asked for.
         """
         known = {one["number"]: one for one in trials}
         for number, trial in known.items():
@@ -114,7 +122,7 @@ class Oracle:
         digests = [one["digest"] for one in trials if one["kind"] == "candidate"]
         if len(digests) != len(set(digests)):
             self.violate("a genome was proposed twice")
-        for receipt in list(self.receipts.values()):
+        for receipt in promised:
             trial = known.get(receipt.number)
             if receipt.status != "completed":
                 continue
@@ -170,8 +178,7 @@ class Client(threading.Thread):
             if self._is_lost(answer, lease, world):
                 return
             if answer is not None and answer.status_code == 200:
-                if self._oracle.world == world:
-                    self._oracle.receipted(lease, answer.json())
+                self._oracle.receipted(lease, answer.json(), world)
                 return
             time.sleep(0.2)
         self._oracle.violate(f"{lease['lease_id']} could not be delivered")

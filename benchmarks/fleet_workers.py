@@ -26,6 +26,8 @@ POINTS = 8  # of a learning curve
 BEATS = 3  # heartbeats in a lease's time, as worker/slot/held_lease.py has it
 OVERHEAD = 0.06  # of the budget: compiling, loading, evaluating; its median
 WAIT_SECONDS = 20.0  # of a claim
+FIRST_PAUSE_SECONDS = 0.5  # after a claim or a result that failed, doubled with every further one
+LONGEST_CLAIM_PAUSE, LONGEST_RESULT_PAUSE = 15.0, 30.0  # as worker/slot/ has them
 PREEMPTED, VANISHES, FAILS, DIVERGES = 0.02, 0.003, 0.01, 0.01
 RESTART_SECONDS = 15.0  # of a worker that was preempted or vanished
 
@@ -78,6 +80,8 @@ class Worker:
         self._seen = seen
         self._rng = random.Random(2306_08 + number)
         self._lives = 0
+        self._pause = FIRST_PAUSE_SECONDS
+        self._outbox: set[asyncio.Task[None]] = set()
         self._fresh = True  # the fleet has been at work for long: a first trial is partly done
 
     async def run(self) -> None:
@@ -98,11 +102,13 @@ class Worker:
         }
         began = time.monotonic()
         answer = await self._ask("claim", f"{ROOT}/leases/claim", body)
+        leases: list[dict[str, Any]] = [] if answer is None else answer["leases"]
+        if not leases and (answer is None or time.monotonic() - began < WAIT_SECONDS / 2):
+            await asyncio.sleep(self._rng.uniform(0.5, 1) * self._pause)
+            self._pause = min(2 * self._pause, LONGEST_CLAIM_PAUSE)
+        else:
+            self._pause = FIRST_PAUSE_SECONDS
         self._seen.waiting_seconds += self._seen.within(began, time.monotonic())
-        if answer is None:
-            await asyncio.sleep(self._rng.uniform(0.5, 1.0))
-            return None
-        leases: list[dict[str, Any]] = answer["leases"]
         return leases[0] if leases else None
 
     async def _train(self, lease: dict[str, Any]) -> None:
@@ -177,30 +183,52 @@ class Worker:
         return {"outcome": outcome, "measurements": measured}
 
     async def _hand_in(self, lease: dict[str, Any], result: dict[str, Any]) -> None:
+        """Delivers the result; one that is not taken is tried again later, beside other work."""
         began = time.monotonic()
-        path = f"{ROOT}/leases/{lease['lease_id']}/result"
-        receipt = await self._ask("result", path, result)
+        delivered = await self._deliver(lease, result)
         self._seen.waiting_seconds += self._seen.within(began, time.monotonic())
+        if not delivered:
+            task = asyncio.create_task(self._deliver_later(lease, result))
+            self._outbox.add(task)
+            task.add_done_callback(self._outbox.discard)
+
+    async def _deliver(self, lease: dict[str, Any], result: dict[str, Any]) -> bool:
+        """Returns whether the result needs no further delivery."""
+        path = f"{ROOT}/leases/{lease['lease_id']}/result"
+        status, receipt = await self._asked("result", path, result)
         if receipt is not None:
             self._seen.outcomes[result["outcome"]] += 1
             self._seen.receipts[receipt["status"]] += 1
+        return status is not None and status < 500
+
+    async def _deliver_later(self, lease: dict[str, Any], result: dict[str, Any]) -> None:
+        pause = FIRST_PAUSE_SECONDS
+        while time.monotonic() < self._seen.ends:
+            await asyncio.sleep(pause)
+            if await self._deliver(lease, result):
+                return
+            pause = min(2 * pause, LONGEST_RESULT_PAUSE)
 
     async def _ask(self, name: str, path: str, body: Any) -> Any:
-        """Returns the answer, or None if there was none; notes time and error."""
+        """Returns the answer, or None if there was none that helps."""
+        return (await self._asked(name, path, body))[1]
+
+    async def _asked(self, name: str, path: str, body: Any) -> tuple[int | None, Any]:
+        """Returns status and answer, None without a good one; notes time and error."""
         began = time.monotonic()
         try:
             status, answer = await self._http.ask(self._number, path, body)
         except (OSError, asyncio.IncompleteReadError) as error:
             self._seen.errors[f"{name}: {type(error).__name__}"] += 1
-            return None
+            return None, None
         if status >= 400:
             code = (answer or {}).get("code", "")
             self._seen.errors[f"{name}: {status} {code}"] += 1
-            return None
+            return status, None
         granted = name != "claim" or bool(answer["leases"])
         if granted and self._seen.began <= began <= self._seen.ends:
             self._seen.latencies_ms[name].append(1000 * (time.monotonic() - began))
-        return answer
+        return status, answer
 
 
 async def run(options: argparse.Namespace) -> Seen:

@@ -1,46 +1,44 @@
 """What a trial loses when its worker gets SIGTERM: the slot's time beyond an undisturbed run's.
 
 Two workers of one slot each, every one on a core of its own, run repeats of one block that really
-train. In most of them the worker gets SIGTERM at a random moment, at any stage of the trial, ends,
-is started again and goes on from the checkpoint. Lost is what the attempts together occupied the
-slot for, from claim to result, beyond what undisturbed runs of the same block needed; the time in
-which there was no worker is not the trial's. The wall clock decides the budget, so a trial that
-trains anything twice takes that much longer.
+train. Then each gets SIGTERM at random moments, at any stage of a trial, ends, is started again and
+goes on from the checkpoint. Lost is what the attempts together occupied the slot for, from claim to
+result, beyond what undisturbed runs of the same block needed; the time in which there was no worker
+is not the trial's. The wall clock decides the budget, so a trial that trains anything twice takes
+that much longer. A moment at which the trial had already ended is drawn again.
 
-    python -m benchmarks.preemption_loss [--moments 10] [--budget 60] [--try]
+It always ends: with the figures, or with a sentence that says what did not come about in time.
+
+    python -m benchmarks.preemption_loss [--moments 10] [--budget 60] [--limit SECONDS] [--try]
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import os
 import random
 import re
 import signal
-import subprocess
-import sys
 import tempfile
-import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
-from datetime import datetime
 from pathlib import Path
 from statistics import mean
 from typing import Any, NamedTuple
 
 import httpx2
 
+from benchmarks.preempted_worker import Patience, Trials, Worker, seconds
 from benchmarks.report import report
 from tests.api.controller_process import controller_process
 from tests.worker.stack import search_spec
 
 WORKERS = 2
 UNDISTURBED = 3  # runs of each worker; the first compiles for all, and does not count
-LONGEST_WAIT_SECONDS = 600.0
+DRAWS = 3  # of a moment, before it is given up
 LEASE_SECONDS = 60.0
-CLI = [sys.executable, "-P", "-m", "brainformer.api.cli.main"]
+START_SECONDS = 120.0  # of a worker, on a machine that has other work too
+SLOWEST = 4.0  # times a trial's budget, before it is given up
 
 
 class Loss(NamedTuple):
@@ -53,6 +51,8 @@ class Loss(NamedTuple):
         trained: Steps of the first attempt.
         kept: Of them, those in the checkpoint that it left.
         steps: Of the whole trial.
+        drained: Seconds from SIGTERM to the worker's end.
+        attempts: Of the trial.
     """
 
     moment: float
@@ -61,117 +61,113 @@ class Loss(NamedTuple):
     trained: int
     kept: int
     steps: int
+    drained: float
+    attempts: int
 
 
-class Worker:
-    """A worker of one slot and its pool, on one core."""
+class Found(NamedTuple):
+    """What one worker was found to do.
 
-    def __init__(self, number: int, url: str, folder: Path) -> None:
-        self.pool = f"cpu-{number}"
-        cores = sorted(os.sched_getaffinity(0))
-        command = ["taskset", "-c", str(cores[number % len(cores)]), *CLI, "worker"]
-        command += ["--pool", self.pool, "--slots", "1", "--url", url]
-        self._state = folder / self.pool
-        self._command = [*command, "--state-folder", str(self._state)]
-        self._log = folder / f"{self.pool}.log"
-        self._process: subprocess.Popen[bytes] | None = None
+    Attributes:
+        undisturbed: Seconds that each undisturbed run occupied the slot.
+        losses: Of each moment.
+        missed: Moments at which the trial had already ended.
+    """
 
-    def kept_steps(self) -> int:
-        """Returns the steps in the checkpoint that is there; 0 without one."""
-        found = list((self._state / "checkpoints").glob("*/progress.json"))
-        return max((int(json.loads(one.read_text())["steps"]) for one in found), default=0)
-
-    def start(self) -> None:
-        """Starts it, whose last process has ended."""
-        with self._log.open("ab") as log:
-            self._process = subprocess.Popen(self._command, stdout=log, stderr=log)
-
-    def terminate(self) -> None:
-        """Ends it by SIGTERM; raises if it does not come to an end."""
-        if self._process is not None:
-            self._process.send_signal(signal.SIGTERM)
-            self._process.wait(60)
+    undisturbed: list[float]
+    losses: list[Loss]
+    missed: int
 
 
-class Rest:
-    """What the controller knows of the search."""
+class Strike:
+    """One worker, which gets SIGTERM time and again.
 
-    def __init__(self, url: str, search_id: str) -> None:
-        self._http = httpx2.Client(base_url=f"{url}/api/v1", timeout=60, trust_env=False)
-        self._search = f"/searches/{search_id}"
+    Args:
+        worker: Not yet started.
+        trials: Of its pool.
+        patience: Shared with the other worker.
+        budget: Seconds that a trial trains.
+        rng: Draws the moments.
+    """
 
-    def trials(self, pool: str, status: str) -> list[dict[str, Any]]:
-        """Returns the pool's trials of a status, in the order of their numbers."""
-        query = {"pool": pool, "status": status, "limit": 500}
-        answer = self._http.get(f"{self._search}/trials", params=query).raise_for_status()
-        return list(answer.json()["items"])
+    def __init__(
+        self, worker: Worker, trials: Trials, patience: Patience, budget: float, rng: random.Random
+    ) -> None:
+        self._worker = worker
+        self._trials = trials
+        self._patience = patience
+        self._trial_seconds = START_SECONDS + SLOWEST * budget
+        self._rng = rng
 
-    def attempts(self, number: int) -> list[dict[str, Any]]:
-        """Returns a trial's attempts, oldest first."""
-        answer = self._http.get(f"{self._search}/trials/{number}").raise_for_status()
-        return [one for one in answer.json()["attempts"] if one["finished_at"]]
+    def run(self, moments: int) -> Found:
+        """Returns what undisturbed runs occupied the slot for, and what preempted ones did."""
+        self._worker.start()
+        try:
+            found = self._found(moments)
+        except BaseException:
+            self._worker.kill()
+            raise
+        self._worker.terminate()
+        return found
 
+    def _found(self, moments: int) -> Found:
+        quiet = self._undisturbed()
+        losses: list[Loss] = []
+        missed = 0
+        while len(losses) < moments:
+            loss = self._preempt(self._rng.uniform(0, min(quiet)))
+            if loss is None:
+                missed += 1
+            else:
+                losses.append(loss)
+                print(f"  {self._worker.pool}: {loss}", flush=True)
+            if missed > DRAWS * moments:
+                raise RuntimeError(f"{missed} trials had ended before their SIGTERM")
+        return Found(quiet, losses, missed)
 
-def hit(
-    worker: Worker, rest: Rest, moments: int, undisturbed: int, rng: random.Random
-) -> tuple[list[float], list[Loss]]:
-    """Returns what undisturbed runs occupied the slot for, and what preempted ones did."""
-    worker.start()
-    try:
-        wait_for(lambda: len(rest.trials(worker.pool, "completed")) >= undisturbed)
-        quiet = [occupied(rest, one["number"]) for one in rest.trials(worker.pool, "completed")]
-        length = mean(quiet[1:undisturbed])
-        losses = []
-        for _ in range(moments):
-            losses.append(preempt(worker, rest, rng.uniform(0, length)))
-            print(f"  {worker.pool}: {losses[-1]}", flush=True)
-        return quiet[1:undisturbed], losses
-    finally:
-        worker.terminate()
+    def _undisturbed(self) -> list[float]:
+        def ended() -> list[int]:
+            self._worker.check()
+            numbers = [one["number"] for one in self._trials.of_status("completed")]
+            return numbers if len(numbers) >= UNDISTURBED else []
 
+        limit = UNDISTURBED * self._trial_seconds
+        what = f"{UNDISTURBED} undisturbed trials of {self._worker.pool}"
+        numbers = self._patience.wait_for(what, ended, seconds=limit)
+        return [self._trials.occupied(number) for number in numbers[1:UNDISTURBED]]
 
-def preempt(worker: Worker, rest: Rest, moment: float) -> Loss:
-    """Ends the worker so many seconds after its next claim; returns what that cost."""
-    before = len(rest.trials(worker.pool, "completed"))
-    (running,) = wait_for(lambda: rest.trials(worker.pool, "running"))
-    claimed = datetime.fromisoformat(running["started_at"]).timestamp()
-    time.sleep(max(0.0, claimed + moment - time.time()))
-    moment = time.time() - claimed
-    worker.terminate()
-    kept, number = worker.kept_steps(), running["number"]
-    worker.start()
-    wait_for(lambda: len(rest.trials(worker.pool, "completed")) > before)
-    (ended,) = [one for one in rest.trials(worker.pool, "completed") if one["number"] == number]
-    first = rest.attempts(number)[0]
-    return Loss(
-        round(moment, 2),
-        first["message"],
-        round(occupied(rest, number), 2),
-        int((re.search(r"after (\d+) steps", first["message"]) or [0, 0])[1]),
-        kept,
-        int(ended["measurements"]["steps"]),
-    )
+    def _preempt(self, moment: float) -> Loss | None:
+        """Returns what SIGTERM cost, so long after the next claim; None if it came too late."""
+        running = self._wait_for("a claim", self._trials.begun)
+        number, claimed = running["number"], seconds(running["started_at"])
+        self._patience.sleep_until(claimed + moment)
+        sent, drained = self._worker.terminate()
+        kept = self._worker.kept_steps()
+        self._worker.start()
+        first = self._wait_for("the first attempt's end", lambda: self._trials.attempts(number))[0]
+        if first["outcome"] != "preempted":
+            return None
+        ended = self._wait_for(f"the end of trial {number}", lambda: self._trials.ended(number))
+        if ended["status"] != "completed":
+            raise RuntimeError(f"trial {number} {ended['status']}: {ended['message']}")
+        return Loss(
+            round(sent - claimed, 2),
+            first["message"],
+            round(self._trials.occupied(number), 2),
+            int((re.search(r"after (\d+) steps", first["message"]) or [0, 0])[1]),
+            kept,
+            int(ended["measurements"]["steps"]),
+            round(drained, 2),
+            len(ended["attempts"]),
+        )
 
+    def _wait_for(self, what: str, question: Any) -> Any:
+        def ask() -> Any:
+            self._worker.check()
+            return question()
 
-def occupied(rest: Rest, number: int) -> float:
-    """Returns the seconds between claim and result, of all attempts together."""
-    return sum(
-        (
-            datetime.fromisoformat(one["finished_at"]) - datetime.fromisoformat(one["started_at"])
-        ).total_seconds()
-        for one in rest.attempts(number)
-    )
-
-
-def wait_for(question: Any) -> Any:
-    """Returns the answer once it is one; raises TimeoutError after ten minutes."""
-    end = time.monotonic() + LONGEST_WAIT_SECONDS
-    while time.monotonic() < end:
-        found = question()
-        if found:
-            return found
-        time.sleep(0.2)
-    raise TimeoutError("nothing came of it")
+        what = f"{what} of {self._worker.pool}"
+        return self._patience.wait_for(what, ask, seconds=self._trial_seconds)
 
 
 @contextmanager
@@ -187,37 +183,54 @@ def search(folder: Path, repeats: int, budget: float) -> Iterator[tuple[str, str
         yield one.url, str(made.json()["id"])
 
 
-def main() -> None:
-    """Measures and reports."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--moments", type=int, default=10, help="SIGTERMs, of both workers")
-    parser.add_argument("--budget", type=float, default=60.0, help="seconds that a trial trains")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--try", dest="trying", action="store_true", help="keep no result")
-    options = parser.parse_args()
-    each = options.moments // WORKERS
+def measure(moments: int, budget: float, seed: int, patience: Patience) -> list[Found]:
+    """Returns what each worker was found to do.
+
+    Raises:
+        TimeoutError: something did not come about in time.
+        RuntimeError: a worker or a trial did not do what it should.
+    """
+    each = -(-moments // WORKERS)
+    repeats = min(100, UNDISTURBED + 1 + (1 + DRAWS) * each)
     with (
         tempfile.TemporaryDirectory(prefix="preempted-") as folder,
-        search(Path(folder), each + UNDISTURBED + 1, options.budget) as (url, search_id),
+        search(Path(folder), repeats, budget) as (url, search_id),
         ThreadPoolExecutor(WORKERS) as threads,
     ):
-        running = [
-            threads.submit(
-                hit,
-                Worker(number, url, Path(folder)),
-                Rest(url, search_id),
-                each,
-                UNDISTURBED,
-                random.Random(options.seed + number),
-            )
-            for number in range(WORKERS)
-        ]
-        found = [one.result() for one in running]
-    quiet = [seconds for undisturbed, _ in found for seconds in undisturbed]
+        running = []
+        try:
+            for number in range(WORKERS):
+                worker = Worker(number, url, Path(folder))
+                trials = Trials(url, search_id, worker.pool)
+                rng = random.Random(seed + number)
+                strike = Strike(worker, trials, patience, budget, rng)
+                running.append(threads.submit(strike.run, each))
+            return gather(running, patience)
+        finally:
+            patience.lose()  # by an error or a signal; otherwise nobody waits any more
+
+
+def gather(running: list[Future[Found]], patience: Patience) -> list[Found]:
+    """Returns all that was found; the first error ends the others, and is raised."""
+    done, _ = wait(running, return_when=FIRST_EXCEPTION)
+    for one in done:
+        if (error := one.exception()) is not None:
+            patience.lose()
+            raise error
+    return [one.result() for one in running]
+
+
+def main() -> None:
+    """Measures and reports."""
+    options = _options()
+    signal.signal(signal.SIGTERM, _end)
+    limit = options.limit or longest(options.moments, options.budget)
+    found = measure(options.moments, options.budget, options.seed, Patience(limit))
+    quiet = [one for each in found for one in each.undisturbed]
     rows = sorted(
-        (loss, round((loss.occupied - mean(undisturbed)) / options.budget, 4))
-        for undisturbed, losses in found
-        for loss in losses
+        (loss, round((loss.occupied - mean(each.undisturbed)) / options.budget, 4))
+        for each in found
+        for loss in each.losses
     )
     tell(quiet, rows)
     worst = max(share for _, share in rows)
@@ -232,6 +245,8 @@ def main() -> None:
             "undisturbed_seconds": [round(one, 2) for one in quiet],
             "mean_percent": round(100 * mean(share for _, share in rows), 2),
             "steps_trained_twice": sum(loss.trained - loss.kept for loss, _ in rows),
+            "longest_drain_seconds": max(loss.drained for loss, _ in rows),
+            "missed_moments": sum(each.missed for each in found),
             "moments": [
                 {**loss._asdict(), "lost_percent": round(100 * share, 2)} for loss, share in rows
             ],
@@ -240,12 +255,38 @@ def main() -> None:
     )
 
 
+def longest(moments: int, budget: float) -> float:
+    """Returns the seconds after which the run is given up: about three times what it should take.
+
+    A trial takes its budget and some ten seconds, a worker a quarter of a minute to start.
+    """
+    trials = UNDISTURBED + 2 * moments / WORKERS
+    return 300.0 + trials * (2 * budget + 60.0)
+
+
 def tell(quiet: list[float], rows: list[tuple[Loss, float]]) -> None:
     """Prints the table."""
     print(f"undisturbed: {', '.join(f'{one:.1f} s' for one in quiet)}")
-    print(f"{'SIGTERM after':>14}{'lost of the budget':>20}  the first attempt")
+    print(f"{'SIGTERM after':>14}{'lost of the budget':>20}{'drained in':>12}  the first attempt")
     for loss, share in rows:
-        print(f"{loss.moment:>12.1f} s{share:>19.2%}  {loss.message}; {loss.kept} kept")
+        print(
+            f"{loss.moment:>12.1f} s{share:>19.2%}{loss.drained:>10.1f} s"
+            f"  {loss.message}; {loss.kept} kept"
+        )
+
+
+def _end(*_: object) -> None:
+    raise SystemExit("ended by SIGTERM")
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--moments", type=int, default=10, help="SIGTERMs, of both workers")
+    parser.add_argument("--budget", type=float, default=60.0, help="seconds that a trial trains")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--limit", type=float, help="seconds after which it is given up")
+    parser.add_argument("--try", dest="trying", action="store_true", help="keep no result")
+    return parser.parse_args()
 
 
 if __name__ == "__main__":

@@ -43,14 +43,27 @@ def test_the_oracle_sees_what_is_lost_wrong_failed_or_doubled() -> None:
     oracle = Oracle()
     for number in range(3):
         lease = {"lease_id": f"l-{number}", "trial_number": number, "genome": {"model_dim": number}}
-        oracle.receipted(lease, {"status": "completed"})
-    oracle.judge([trial(number) for number in range(3)])
+        oracle.receipted(lease, {"status": "completed"}, oracle.world)
+    oracle.judge([trial(number) for number in range(3)], oracle.promised())
     assert oracle.violations == []
-    oracle.judge([trial(0, genome={"model_dim": 7}), trial(1, status="failed", digest="0")])
+    wrong = [trial(0, genome={"model_dim": 7}), trial(1, status="failed", digest="0")]
+    oracle.judge(wrong, oracle.promised())
     told = " ".join(oracle.violations)
     for word in ("loss of another genome", "trial 1 failed", "proposed twice", "lost: l-2"):
         assert word in told
     fresh = Oracle(receipts=dict(oracle.receipts))
     fresh.rewound(1)
-    fresh.judge([trial(0)])
+    fresh.judge([trial(0)], fresh.promised())
     assert fresh.violations == []
+
+
+def test_the_oracle_asks_only_for_what_was_promised_when_it_asked_and_in_this_world() -> None:
+    oracle = Oracle()
+    promised = oracle.promised()
+    lease = {"lease_id": "l-0", "trial_number": 0, "genome": {"model_dim": 0}}
+    oracle.receipted(lease, {"status": "completed"}, oracle.world)
+    oracle.judge([trial(0, status="running")], promised)
+    assert oracle.violations == []
+    oracle.rewound(0)
+    oracle.receipted(lease, {"status": "completed"}, oracle.world - 1)
+    assert oracle.promised() == []

@@ -7,7 +7,8 @@ import argparse
 import pytest
 from sqlalchemy import create_engine, update
 
-from benchmarks.fleet_simulation import Fleet, database, fill, judge, lost_results, simulate
+from benchmarks.fleet_simulation import judge, simulate
+from benchmarks.fleet_stage import Fleet, database, fill, lost_results
 from benchmarks.fleet_workers import Seen
 from brainformer.search.sql.connection.tables import trials
 from brainformer.search.sql.store import open_store

@@ -1,27 +1,15 @@
-"""The page's modules and style sheets as text, for a file that needs no server.
-
-Modules become one script: each is a function that runs once and returns what it exports, after
-those that it imports. It reads the imports and exports of our own modules, which stand alone on
-their lines (a test holds them to it), not JavaScript at large.
-"""
+"""The page's modules and style sheets as text, for a file that needs no server."""
 
 from __future__ import annotations
 
 import base64
 import hashlib
-import posixpath
 import re
-from collections.abc import Mapping
 from functools import cache
 
 from brainformer.api.dashboard.files import page_files
+from brainformer.api.dashboard.joining import joined
 
-IMPORT = re.compile(
-    r'^import (?:\* as (?P<whole>\w+)|\{(?P<names>[^}]+)\}) from "(?P<path>\.[\w./]+)";$',
-    re.MULTILINE,
-)
-EXPORT = re.compile(r"^export ((?:async )?(?:function|class|const) (\w+))", re.MULTILINE)
-LEFT_OVER = re.compile(r"^(?:import|export)\b|\bimport\s*[(.]", re.MULTILINE)
 # What would end the element that holds a script, or begin a comment in it.
 UNSAFE = re.compile(r"</script|<!--", re.IGNORECASE)
 
@@ -43,23 +31,6 @@ def script(entry: str) -> str:
     return written
 
 
-def joined(entry: str, sources: Mapping[str, str]) -> str:
-    """Returns a module and all that it imports as one script; see `script`.
-
-    Args:
-        entry: The module's path.
-        sources: Modules by path.
-
-    Raises:
-        ValueError: a module is not there, imports itself, or is not understood.
-    """
-    order: list[str] = []
-    _visit(entry, sources, order, ())
-    names = {name: f"m{index}" for index, name in enumerate(order)}
-    parts = [f"const {names[name]} = {_wrapped(name, sources[name], names)};" for name in order]
-    return '"use strict";\n{\n' + "\n".join(parts) + "\n}\n"
-
-
 def content_hash(text: str) -> str:
     """Returns the source expression by which a content security policy allows a script."""
     digest = hashlib.sha256(text.encode()).digest()
@@ -70,36 +41,3 @@ def content_hash(text: str) -> str:
 def styles(*names: str) -> str:
     """Returns style sheets of the page, one after another."""
     return "\n".join(page_files()[f"css/{name}.css"].body.decode() for name in names)
-
-
-def _visit(name: str, sources: Mapping[str, str], order: list[str], above: tuple[str, ...]) -> None:
-    """Puts a module behind all that it imports."""
-    if name in order:
-        return
-    if name in above:
-        raise ValueError(f"{' imports '.join((*above, name))}")
-    if name not in sources:
-        raise ValueError(f"{above[-1] if above else 'nobody'} imports {name}, which is not there")
-    for found in IMPORT.finditer(sources[name]):
-        _visit(_target(name, found["path"]), sources, order, (*above, name))
-    order.append(name)
-
-
-def _target(name: str, path: str) -> str:
-    return posixpath.normpath(posixpath.join(posixpath.dirname(name), path))
-
-
-def _wrapped(name: str, source: str, names: Mapping[str, str]) -> str:
-    """Returns a module as an expression whose value is what the module exports."""
-
-    def imported(found: re.Match[str]) -> str:
-        target = names[_target(name, found["path"])]
-        if found["whole"]:
-            return f"const {found['whole']} = {target};"
-        return f"const {{{found['names'].replace(' as ', ': ')}}} = {target};"
-
-    exports = [found[2] for found in EXPORT.finditer(source)]
-    body = EXPORT.sub(r"\1", IMPORT.sub(imported, source))
-    if LEFT_OVER.search(body):
-        raise ValueError(f"an import or export of {name} is not understood")
-    return f"(() => {{\n{body}\nreturn {{ {', '.join(exports)} }};\n}})()"

@@ -21,7 +21,7 @@ from brainformer.api.live.metrics import Metrics
 from brainformer.api.logs import request_id
 from brainformer.api.problems.problem import HttpProblem, problem_of
 from brainformer.api.settings import Settings
-from brainformer.search.store.patience import Patience, patience, renew
+from brainformer.search.store.patience import Patience, lengthen, patience
 
 log = logging.getLogger("brainformer.access")
 failures = logging.getLogger("brainformer.api")
@@ -138,6 +138,7 @@ class RequestGate:
             nonlocal taken, whole
             if whole:  # from here on it only tells of the end of the connection
                 return await receive()
+            began = loop.time()
             try:
                 async with asyncio.timeout_at(end):
                     message = await receive()
@@ -146,8 +147,7 @@ class RequestGate:
                 raise HttpProblem(408, f"the body must arrive within {limit:g} s") from None
             taken += len(message.get("body", b""))
             whole = not message.get("more_body", False)
-            if whole:
-                renew()  # the time that a body takes is the caller's own
+            lengthen(loop.time() - began)  # the time that a body takes is the caller's own
             if taken > most:
                 raise _too_large(most)
             return message

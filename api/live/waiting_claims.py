@@ -1,7 +1,9 @@
-"""Lease claims that wait for work: those that want the same stand in one line.
+"""Lease claims that wait: for work, those that want the same in one line, and for their turn.
 
 When one trial turns up, a hundred idle dispatchers must not open a hundred transactions: the first
 of each line asks, then the next, until one finds nothing; the rest go on waiting without asking.
+When ten thousand workers start at once, a few ask at a time: searches are changed one after another
+anyway, and claims that wait for a connection would keep heartbeats and results from theirs.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from dataclasses import dataclass, field
 
 from brainformer.search.trials.lease_messages import ClaimRequest
 
+CLAIMS_AT_ONCE = 8
 Wish = tuple[str, frozenset[tuple[str, str]] | None]
 
 
@@ -33,6 +36,27 @@ class Line:
         """Yields, when it is this claim's turn, whether to ask; no if it would find nothing."""
         async with self.turn:
             yield self.empty_at < work
+
+
+class Turns:
+    """Lets a few claims ask the database at a time, in the order in which they came."""
+
+    def __init__(self, most: int = CLAIMS_AT_ONCE) -> None:
+        self._free = asyncio.Semaphore(most)
+
+    @asynccontextmanager
+    async def turn(self, seconds: float) -> AsyncIterator[bool]:
+        """Yields whether the turn came within so many seconds; whoever has it holds it inside."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._free.acquire()
+        except TimeoutError:
+            yield False
+            return
+        try:
+            yield True
+        finally:
+            self._free.release()
 
 
 class WaitingClaims:

@@ -20,6 +20,22 @@ from brainformer.api.problems.problem import Problem
 from brainformer.api.reference.examples import ANSWERS, BODIES
 from brainformer.search.spec import SearchSpec
 
+# In the order of the reference, which is not that in which routes are tried.
+TAGS = (
+    "searches",
+    "trials",
+    "reports",
+    "certificates",
+    "charts",
+    "events",
+    "leases",
+    "catalogue",
+    "pools",
+    "promotions",
+    "access",
+    "operation",
+)
+
 
 def operation_id(route: APIRoute) -> str:
     """Returns the id of an operation: its function's name, whatever its path."""
@@ -38,6 +54,7 @@ def schema_maker(app: FastAPI) -> Callable[[], dict[str, Any]]:
                 routes=app.routes,
             )
             _add_models(schema)
+            schema["paths"] = _in_order(schema["paths"])
             for methods in schema["paths"].values():
                 for operation in methods.values():
                     _add_examples(operation)
@@ -45,6 +62,16 @@ def schema_maker(app: FastAPI) -> Callable[[], dict[str, Any]]:
         return app.openapi_schema
 
     return openapi
+
+
+def _in_order(paths: dict[str, Any]) -> dict[str, Any]:
+    """Returns the paths in the order of their first operation's tag."""
+
+    def place(path: str) -> int:
+        first: dict[str, Any] = next(iter(paths[path].values()))
+        return TAGS.index(first["tags"][0])
+
+    return {path: paths[path] for path in sorted(paths, key=place)}
 
 
 def _add_models(schema: dict[str, Any]) -> None:

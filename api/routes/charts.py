@@ -9,9 +9,10 @@ from fastapi import APIRouter, Depends, Query, Response
 from brainformer.api.dependencies import LAST_NUMBER, Parts, Reads, SearchId, TrialNumber
 from brainformer.api.problems.problem import problems
 from brainformer.api.routes.answers import answer
-from brainformer.api.schemas import SparkLine, TrialTable
+from brainformer.api.schemas import PoolCurves, SparkLine, TrialTable
 from brainformer.search.charts.buckets import MOST_BUCKETS
 from brainformer.search.charts.pictures import (
+    Ancestors,
     Composition,
     Costs,
     Failures,
@@ -23,6 +24,8 @@ from brainformer.search.charts.pictures import (
 )
 from brainformer.search.proxy.proxy import NAME_PATTERN
 from brainformer.search.store.chart_store import Stretch
+from brainformer.search.store.contract import TrialFilter
+from brainformer.search.trials.trial import TrialKind, TrialStatus
 
 router = APIRouter(prefix="/searches/{search_id}/charts", tags=["charts"], dependencies=[Reads])
 TableSort = Literal[
@@ -43,6 +46,7 @@ TableSort = Literal[
     "pool",
     "-pool",
 ]
+MOST_CURVES = 12  # of other trials, beside one
 WORD = r"^[^\x00-\x1f]{1,64}$"
 
 
@@ -157,3 +161,34 @@ def get_table(
 def get_costs(parts: Parts, search_id: SearchId, number: TrialNumber) -> Response:
     """Returns what a trial's block costs, sub-layer by sub-layer."""
     return answer(parts.store.charts.costs(search_id, number))
+
+
+@router.get("/ancestors/{number}", response_model=Ancestors, responses=problems(404, 409))
+def get_ancestors(parts: Parts, search_id: SearchId, number: TrialNumber) -> Response:
+    """Returns where a trial comes from: its ancestors as columns, and its parent's block."""
+    return answer(parts.store.charts.ancestors(search_id, number))
+
+
+@router.get("/curves", response_model=PoolCurves, responses=problems(404, 409))
+def get_curves(
+    parts: Parts,
+    search_id: SearchId,
+    pool: Annotated[str, Query(pattern=NAME_PATTERN, description="Of which pool.")],
+) -> Response:
+    """Returns what a trial's learning curve is seen beside: its rival's, and the pool's best."""
+    rivals = TrialFilter.rival_runs(pool, sort="-number", curves=True)
+    newest = parts.store.list_trials(search_id, where=rivals, limit=1).items
+    best = TrialFilter(
+        statuses=(TrialStatus.COMPLETED,),
+        kinds=(TrialKind.CANDIDATE,),
+        pool=pool,
+        sort="-fitness",
+        curves=True,
+    )
+    others = parts.store.list_trials(search_id, where=best, limit=MOST_CURVES).items
+    found = PoolCurves.model_construct(
+        rival=newest[0] if newest else None,
+        number=tuple(one.number for one in others),
+        curve=tuple(one.measurements.curve for one in others),
+    )
+    return answer(found)

@@ -7,6 +7,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Header, Request, Response
 from starlette.concurrency import run_in_threadpool
+from starlette.requests import ClientDisconnect
 
 from brainformer.api.dependencies import (
     ClaimedLease,
@@ -18,6 +19,7 @@ from brainformer.api.dependencies import (
 from brainformer.api.gate.strict_body import body_schema, strict_body
 from brainformer.api.problems.problem import HttpProblem, problems
 from brainformer.api.routes.answers import answer
+from brainformer.search.storage_errors import StorageHeld
 from brainformer.search.store.patience import renew
 from brainformer.search.trials.lease_messages import (
     ClaimRequest,
@@ -45,6 +47,8 @@ WorkerVersion = Annotated[
 ]
 # A waiting claim looks this often whether its caller is still there.
 LOOK_AROUND_SECONDS = 5.0
+QUICK_SECONDS = 0.1  # nobody leaves within them
+TURN_SECONDS = 6.0  # that a claim waits for its turn, also one that does not want to wait for work
 LINKS = {
     name: {
         "operationId": name,
@@ -72,10 +76,10 @@ async def claim_leases(
             429, "too many claims from this address", headers={"Retry-After": str(int(pause) + 1)}
         )
     parts.datasets.offer(wanted.datasets)
-    seen = parts.hub.work
-    granted = await run_in_threadpool(_claim, parts, wanted)
+    seen, ends = parts.hub.work, asyncio.get_running_loop().time() + wanted.wait_seconds
+    granted = await _in_turn(request, parts, wanted, ends)
     if not granted and wanted.wait_seconds:
-        granted = await _wait(request, parts, wanted, seen)
+        granted = await _wait(request, parts, wanted, seen, ends)
     if granted:
         parts.hub.poke()
     return answer(ClaimResponse(leases=tuple(granted)))
@@ -124,29 +128,55 @@ def release_lease(parts: Parts, lease_id: ClaimedLease) -> Response:
     return Response(status_code=204)
 
 
+async def _in_turn(
+    request: Request, parts: Controller, wanted: ClaimRequest, ends: float
+) -> list[Lease]:
+    """Returns what is granted once it is this claim's turn.
+
+    Args:
+        request: Tells whether the caller is still there.
+        parts: Of the controller.
+        wanted: The claim.
+        ends: When the caller no longer waits for work, by the loop's clock.
+
+    Raises:
+        StorageHeld: the turn did not come in time.
+        ClientDisconnect: the caller has left meanwhile.
+    """
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    async with parts.turns.turn(max(ends - began, TURN_SECONDS)) as came:
+        if not came:
+            raise StorageHeld("more leases are claimed than it can grant; claim again later")
+        if loop.time() - began > QUICK_SECONDS and await request.is_disconnected():
+            raise ClientDisconnect
+        if wanted.wait_seconds:
+            renew()
+        return await parts.claiming.run(_claim, parts, wanted)
+
+
 def _claim(parts: Controller, wanted: ClaimRequest) -> list[Lease]:
     with parts.metrics.timed("ask"):
         return parts.store.claim(wanted)
 
 
 async def _wait(
-    request: Request, parts: Controller, wanted: ClaimRequest, seen: int
+    request: Request, parts: Controller, wanted: ClaimRequest, seen: int, ends: float
 ) -> list[Lease]:
     """Returns the first leases to be had in time, without holding a thread meanwhile."""
     hub, waiting = parts.hub, parts.waiting
     if waiting.total() >= parts.settings.max_waiting_claims:
         return []
     loop = asyncio.get_running_loop()
-    end = loop.time() + wanted.wait_seconds
     with waiting.queued(wanted) as line, parts.metrics.waiting_claims.track_inprogress():
-        while not hub.closing and loop.time() < end and not await request.is_disconnected():
-            await hub.wait_for_work(seen, min(end - loop.time(), LOOK_AROUND_SECONDS))
+        while not hub.closing and loop.time() < ends and not await request.is_disconnected():
+            await hub.wait_for_work(seen, min(ends - loop.time(), LOOK_AROUND_SECONDS))
             if hub.work == seen:
                 continue
             seen = hub.work
             async with line.asking(seen) as worth_it:
-                renew()
-                granted = await run_in_threadpool(_claim, parts, wanted) if worth_it else []
+                worth_it &= loop.time() < ends  # it may have stood in line until then
+                granted = await _in_turn(request, parts, wanted, ends) if worth_it else []
                 if worth_it and not granted:
                     line.empty_at = seen
             if granted:

@@ -24,19 +24,24 @@ def failure_groups(columns: TrialColumns, shown: Flags) -> list[FailureGroup]:
     at = np.flatnonzero(shown & np.isin(status, LOST))
     if not at.size:
         return []
-    key = np.stack([status[at], outcome[at], reason[at]], axis=1)
-    distinct, group = np.unique(key, axis=0, return_inverse=True)
-    counts = np.bincount(group)
+    # One number a trial: rows as keys would be sorted as bytes, ten times as slowly.
+    shape = (len(STATUSES), len(columns.outcomes.known) + 1, len(columns.reasons.known) + 1)
+    places = status[at], outcome[at] - NOBODY, reason[at] - NOBODY
+    distinct, group, counts = np.unique(
+        np.ravel_multi_index(places, shape), return_inverse=True, return_counts=True
+    )
     found = []
     for index in np.argsort(-counts, kind="stable")[:MOST_GROUPS].tolist():
         inside = at[group == index]
-        its_status, its_outcome, its_reason = distinct[index].tolist()
+        its_status, its_outcome, its_reason = (
+            int(place) for place in np.unravel_index(distinct[index], shape)
+        )
         pools = np.unique(columns.whole("pool")[inside]).tolist()
         found.append(
             FailureGroup(
                 status=STATUSES[its_status],
-                outcome="" if its_outcome == NOBODY else columns.outcomes.known[its_outcome],
-                reason="" if its_reason == NOBODY else columns.reasons.known[its_reason],
+                outcome=columns.outcomes.known[its_outcome - 1] if its_outcome else "",
+                reason=columns.reasons.known[its_reason - 1] if its_reason else "",
                 count=len(inside),
                 newest=int(inside[-1]),
                 pools=[columns.pools.known[pool] for pool in pools if pool != NOBODY],

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict
 
+from brainformer.search.space.genome import Genome
+
 Value = float | None
 
 
@@ -229,3 +231,14 @@ class Costs(Picture):
 
     items: list[SubLayerCost]
     blocks: int
+
+
+class Ancestors(Picture):
+    """A trial, its parent, its parent's parent ..., at most 200. `parent` is its parent's block."""
+
+    number: list[int]
+    status: list[str]
+    fitness: list[Value]
+    mutation: list[str]
+    origin: list[str]
+    parent: Genome | None

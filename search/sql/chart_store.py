@@ -24,6 +24,7 @@ from brainformer.search.charts.gains import gains
 from brainformer.search.charts.lineage import lineage
 from brainformer.search.charts.overview import MOST_POINTS, SearchDigest, overview
 from brainformer.search.charts.pictures import (
+    Ancestors,
     Composition,
     Costs,
     Failures,
@@ -47,8 +48,10 @@ from brainformer.search.sql.rows.values import read_genome, read_proxy, read_spe
 from brainformer.search.sql.trials.baselines import baseline_rows
 from brainformer.search.store.chart_store import WHOLE, ChartStore, Stretch, TrialRows
 from brainformer.search.studies.plan import StudyKind
+from brainformer.search.trials.trial import TrialStatus
 
 P = TypeVar("P")
+COMPLETED = TrialStatus.COMPLETED.value
 KEPT_SEARCHES = 8
 KEPT_WORDS = 32
 WARM_SEARCHES = 3
@@ -266,6 +269,22 @@ class SqlCharts(ChartStore):
                 )
                 for layer, cost in zip(genome.layers, layer_costs(genome, own), strict=True)
             ],
+        )
+
+    @override
+    def ancestors(self, search_id: str, number: int) -> Ancestors:
+        with self._database.read() as tx:
+            search = searches.find(tx, search_id)
+            one_trial(tx, search.id, number)
+            line = chart_rows.ancestors_of(tx, search.id, number)
+            parent = one_trial(tx, search.id, line[1].number).genome if len(line) > 1 else None
+        return Ancestors(
+            number=[row.number for row in line],
+            status=[row.status for row in line],
+            fitness=[row.fitness if row.status == COMPLETED else None for row in line],
+            mutation=[row.mutation for row in line],
+            origin=[row.origin for row in line],
+            parent=None if parent is None else read_genome(parent),
         )
 
     @override

@@ -88,15 +88,21 @@ class PoolDecisions:
         self._lock = threading.Lock()
 
     def now(self, tx: Transaction) -> OutOfWork:
-        """Returns the pools that are out of work."""
+        """Returns the pools that are out of work.
+
+        The lock is not held while the database is asked: behind one that is slow, every claim
+        would wait for all before it, and for longer than anybody has patience.
+        """
+        newest = tx.run(NEWEST).scalar_one() or 0
+        # Asked for alone, the newest is one step in the index; in one query with the news, a
+        # planner that knows its statistics goes through all events instead.
+        read = self._read
+        news = tx.all(EventRow, NEWS, {"after": read}) if newest > read else []
         with self._lock:
-            newest = tx.run(NEWEST).scalar_one() or 0
-            if newest > self._read:
-                # Asked for alone, the newest is one step in the index; in one query with the news,
-                # a planner that knows its statistics goes through all events instead.
-                for row in tx.all(EventRow, NEWS, {"after": self._read}):
+            for row in news:
+                if row.seq > self._read:  # nobody else has followed it meanwhile
                     self._follow(row)
-                self._read = newest
+                    self._read = row.seq
             return OutOfWork(dict(self._drained), dict(self._retired))
 
     def _follow(self, row: EventRow) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from brainformer.search.charts.pictures import (
+    Ancestors,
     Composition,
     Costs,
     Failures,
@@ -106,6 +107,10 @@ class ChartStore(ABC):
     @abstractmethod
     def costs(self, search_id: str, number: int) -> Costs:
         """Returns what a trial's block costs, sub-layer by sub-layer."""
+
+    @abstractmethod
+    def ancestors(self, search_id: str, number: int) -> Ancestors:
+        """Returns where a trial comes from, without its ancestors' blocks but the parent's."""
 
     @abstractmethod
     def spark(self, search_id: str) -> tuple[list[float | None], list[str]]:

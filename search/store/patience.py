@@ -12,6 +12,9 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 
 ANSWER_SECONDS = 8.0  # callers are answered within 10 s, whatever the database does
+# Of the patience, what work must still have when it begins: what is broken off has cost as much as
+# what succeeds, and on PostgreSQL its connection.
+LEAST_SHARE = 0.25
 
 
 @dataclass(slots=True)
@@ -20,13 +23,20 @@ class Patience:
 
     Attributes:
         ends: When it ends, by the monotonic clock; None once there is no hurry any more.
+        whole: How many seconds it was, of the shortest of the blocks around.
     """
 
     ends: float | None
+    whole: float = ANSWER_SECONDS
 
     def renew(self, seconds: float = ANSWER_SECONDS) -> None:
         """Starts counting again: the wait so far was not for the database."""
         self.ends = time.monotonic() + seconds
+
+    def lengthen(self, seconds: float) -> None:
+        """Does not count so many seconds: the caller has taken them."""
+        if self.ends is not None:
+            self.ends += seconds
 
     def answered(self) -> None:
         """Says that the caller has their answer: what follows, such as a stream, may take long."""
@@ -46,10 +56,10 @@ class _Block:
 
     def __enter__(self) -> Patience:
         around = _present.get()
-        ends = time.monotonic() + self._seconds
+        ends, whole = time.monotonic() + self._seconds, self._seconds
         if around is not None and around.ends is not None:
-            ends = min(ends, around.ends)
-        mine = Patience(ends)
+            ends, whole = min(ends, around.ends), min(whole, around.whole)
+        mine = Patience(ends, whole)
         self._mark = _present.set(mine)
         return mine
 
@@ -70,8 +80,23 @@ def seconds_left() -> float | None:
     return max(0.0, present.ends - time.monotonic())
 
 
+def too_late() -> bool:
+    """Returns whether the present caller has waited too long for work to begin."""
+    present = _present.get()
+    if present is None or present.ends is None:
+        return False
+    return present.ends - time.monotonic() < LEAST_SHARE * present.whole
+
+
 def renew() -> None:
     """Renews the present caller's patience, if there is a caller."""
     present = _present.get()
     if present is not None:
         present.renew()
+
+
+def lengthen(seconds: float) -> None:
+    """Does not count so many seconds of the present caller's patience, if there is a caller."""
+    present = _present.get()
+    if present is not None:
+        present.lengthen(seconds)

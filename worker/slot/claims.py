@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import logging
+import random
 import threading
 import time
 from collections.abc import Callable
 
-from brainformer.search.errors import BrainformerError, LeaseLost, NotAuthorised, PoolRetired
+from brainformer.search.errors import (
+    BrainformerError,
+    LeaseLost,
+    NotAuthorised,
+    PoolRetired,
+    VersionSkew,
+)
 from brainformer.search.trials.lease_messages import ClaimRequest, Lease, Progress
 from brainformer.worker.settings import WorkerSettings
 from brainformer.worker.slot.controller_client import LeaseClient
@@ -19,6 +26,8 @@ IDLE_SECONDS = 0.25  # between looks at the age of a lease that waits
 LAST_CLAIM_SECONDS = 0.5
 FIRST_PAUSE_SECONDS = 0.5
 LONGEST_PAUSE_SECONDS = 15.0
+JITTER = 0.5  # of a pause
+EARLY_SHARE = 0.5  # of the time that a claim waits: an empty answer before that did not wait
 RENEW_SHARE = 1 / 3  # of a lease's time
 USABLE_SHARE = 0.8
 
@@ -107,21 +116,21 @@ class Claims:
                 log.warning("lease %s was not handed back: %s", lease.lease_id, error.message)
 
     def _run(self) -> None:
-        pause = self._first_pause
+        pause = idle = self._first_pause
         while not self._closed.is_set():
             if not self._claims_now():
                 self._renew()
                 continue
+            began = time.monotonic()
             try:
                 leases = self._client.claim(self._request())
-            except (NotAuthorised, PoolRetired) as error:
+            except (NotAuthorised, PoolRetired, VersionSkew) as error:
                 self._news.refuse(error)
                 break
             except Exception as error:  # noqa: BLE001 (a slot never gives up asking)
                 log.warning("no lease was claimed: %s", error)
                 self._news.tell(f"no lease was claimed: {error}; trying again")
-                self._closed.wait(pause)
-                pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
+                pause = self._rest(pause)
                 continue
             if pause > self._first_pause:
                 self._news.tell("the controller answers again")
@@ -131,7 +140,18 @@ class Claims:
             with self._changed:
                 self._lease, self._renewed = (*leases, None)[0], time.monotonic()
                 self._changed.notify_all()
+            if not leases and time.monotonic() - began < EARLY_SHARE * WAIT_SECONDS:
+                # More claims wait there already than it lets wait: to ask again at once, and all
+                # the others too, would leave it no time for anything else.
+                idle = self._rest(idle)
+            else:
+                idle = self._first_pause
         self._hand_back()
+
+    def _rest(self, pause: float) -> float:
+        """Pauses, for not quite as long as others do that began together; returns what is next."""
+        self._closed.wait(random.uniform(1 - JITTER, 1) * pause)  # noqa: S311 (no secret)
+        return min(2 * pause, LONGEST_PAUSE_SECONDS)
 
     def _claims_now(self) -> bool:
         """Returns whether a lease is wanted; no when the one at hand is to be looked after."""

@@ -23,6 +23,7 @@ from brainformer.search.errors import (
     LeaseLost,
     NotAuthorised,
     PoolRetired,
+    VersionSkew,
 )
 from brainformer.search.trials.lease_id import LeaseId
 from brainformer.search.trials.lease_messages import (
@@ -113,6 +114,7 @@ class LeaseClient:
             ControllerUnreachable: no usable answer; nothing was claimed as far as this side knows.
             NotAuthorised: the controller refuses the token.
             PoolRetired: the pool gets no work any more.
+            VersionSkew: the controller was upgraded to another minor version meanwhile.
         """
         timeout = httpx2.Timeout(request.wait_seconds + 30, connect=5)
         body = self._post("/claim", request, timeout=timeout, pool=request.pool)
@@ -179,6 +181,8 @@ class LeaseClient:
         answer = self._answer("POST", f"/leases{path}", content=content, timeout=wait)
         if answer.status_code in GONE and _code(answer) == PoolRetired.code:
             raise PoolRetired(pool)
+        if answer.status_code in GONE and _code(answer) == VersionSkew.code:
+            self.check_version()
         if answer.status_code in GONE and lease_id is not None:
             lease = LeaseId.parse(lease_id)
             raise LeaseLost(lease.trial_id, lease.attempt, _detail(answer))

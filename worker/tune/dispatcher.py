@@ -14,7 +14,13 @@ from datetime import UTC, datetime
 from types import FrameType
 from typing import Any
 
-from brainformer.search.errors import EnvironmentProblem, NotAuthorised, PoolRetired
+from brainformer.search.errors import (
+    Conflict,
+    EnvironmentProblem,
+    NotAuthorised,
+    PoolRetired,
+    VersionSkew,
+)
 from brainformer.search.trials.lease_messages import Result
 from brainformer.search.trials.trial import Outcome
 from brainformer.worker.settings import WorkerSettings
@@ -25,6 +31,7 @@ from brainformer.worker.timing.calibration import cores
 from brainformer.worker.timing.clock import SystemClock
 from brainformer.worker.tune.cleanup import discard_old_checkpoints, prune_compiled
 from brainformer.worker.tune.console import Console
+from brainformer.worker.tune.held_sigterm import HeldSigterm
 from brainformer.worker.tune.pulse import Pulse
 from brainformer.worker.tune.ray_session import (
     check_accelerators,
@@ -56,7 +63,7 @@ def run_dispatcher(settings: WorkerSettings, tell: Callable[[str], None] = log.i
         InvalidInput: there is no controller at that address.
         NotAuthorised: the controller refuses the token, at the start or later.
         PoolRetired: the controller gives the pool no work any more.
-        VersionSkew: the controller is of another version.
+        Conflict: the controller is of another minor version, at the start or later.
     """
     _check_cores(settings)
     settings.make_folders()
@@ -69,20 +76,23 @@ def run_dispatcher(settings: WorkerSettings, tell: Callable[[str], None] = log.i
         if stop.event.is_set():
             return 0
         client.check_version()
-        slots = f"{settings.slots} slot{'' if settings.slots == 1 else 's'}"
-        tell(f"starting {slots} for pool {settings.pool} ...")
-        ray = start_ray(settings)
-        try:
-            check_accelerators(settings, ray.cluster_resources())
-            # From here on: Ray takes SIGTERM for itself when it starts.
-            with _Signals(stop.event):
-                from brainformer.worker.tune.muster import muster, slices_wanted
+        # A cluster that is joined may keep us waiting for longer than anybody who ends this.
+        with HeldSigterm(hold=settings.ray_address is None) as sigterm:
+            slots = f"{settings.slots} slot{'' if settings.slots == 1 else 's'}"
+            tell(f"starting {slots} for pool {settings.pool} ...")
+            ray = start_ray(settings)
+            try:
+                # From here on: Ray takes SIGTERM for itself when it starts.
+                with _Signals(stop.event):
+                    sigterm.let_through()
+                    check_accelerators(settings, ray.cluster_resources())
+                    from brainformer.worker.tune.muster import muster, slices_wanted
 
-                with slices_wanted(settings):
-                    muster(settings, stop.event, tell)
-                    _run_until(stop, settings, client, callbacks, Console(tell))
-        finally:
-            ray.shutdown()
+                    with slices_wanted(settings):
+                        muster(settings, stop.event, tell)
+                        _run_until(stop, settings, client, callbacks, Console(tell))
+            finally:
+                ray.shutdown()
     finally:
         client.close()
     stop.complain(settings.pool)
@@ -103,10 +113,12 @@ class Stop:
         self.event.set()
 
     def complain(self, pool: str) -> None:
-        """Raises NotAuthorised or PoolRetired if the controller has refused this worker."""
+        """Raises NotAuthorised, PoolRetired or Conflict if the controller refuses this worker."""
         if self._refusal is None:
             return
         code, why = self._refusal
+        if code == VersionSkew.code:
+            raise Conflict(why)
         raise PoolRetired(pool) if code == PoolRetired.code else NotAuthorised(why)
 
 

@@ -86,10 +86,13 @@ def worker(
     require_worker_packages("jax", "ray")
     from pydantic import ValidationError
 
-    from brainformer.search.validation import first_problem
-    from brainformer.worker.datasets.manifest import default_data_folder
-    from brainformer.worker.settings import WorkerSettings
-    from brainformer.worker.tune.dispatcher import run_dispatcher
+    from brainformer.worker.tune.held_sigterm import HeldSigterm
+
+    with HeldSigterm():  # the threads of what is imported leave SIGTERM to this one
+        from brainformer.search.validation import first_problem
+        from brainformer.worker.datasets.manifest import default_data_folder
+        from brainformer.worker.settings import WorkerSettings
+        from brainformer.worker.tune.dispatcher import run_dispatcher
 
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")
     known = given_token(token, token_file)

@@ -85,6 +85,11 @@ class Transaction:
         self._workers_seen = WorkersSeen()
         self.has_written = False  # for certain; what looks for work often finds none
 
+    @property
+    def by_server(self) -> bool:
+        """Whether the time is the server's own, so that a statement may read it itself."""
+        return self.postgres and not self._database.has_given_clock
+
     @cached_property
     def now(self) -> float:
         """The database's time, read when it is first asked for: after the wait for a lock."""

@@ -19,7 +19,7 @@ from brainformer.search.sql.connection.postgres import (
     make_postgres_engine,
 )
 from brainformer.search.storage_errors import StorageHeld
-from brainformer.search.store.patience import ANSWER_SECONDS, seconds_left
+from brainformer.search.store.patience import ANSWER_SECONDS, seconds_left, too_late
 
 ASIDE_CONNECTIONS = 6
 
@@ -119,12 +119,15 @@ class Engines:
         """Yields a connection in a transaction that is committed at the end.
 
         Raises:
-            StorageHeld: none became free in time.
+            StorageHeld: none became free in time, or so late that nothing is begun any more.
         """
-        with self.places[self.places_of[engine]], engine.begin() as connection:
-            if self._pooled:
-                connection.exec_driver_sql(LIMITS_OF_TRANSACTION)
-            yield connection
+        with self.places[self.places_of[engine]]:
+            if too_late():
+                raise StorageHeld("more is asked of it than it can do; this waited for too long")
+            with engine.begin() as connection:
+                if self._pooled:
+                    connection.exec_driver_sql(LIMITS_OF_TRANSACTION)
+                yield connection
 
     def dispose(self) -> None:
         """Closes all connections."""

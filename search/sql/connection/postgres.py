@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from psycopg.abc import RV, PQGen
 
 CONNECT_SECONDS = 5
+SHORTEST_CONNECT_SECONDS = 1.0  # psycopg waits for 2 s, however few it is told
 CONNECTIONS = 32
 SILENT_SECONDS = 1.0  # after which a connection may have died unnoticed
 PING_SECONDS = 3.0
@@ -114,6 +115,8 @@ def _connect(
     _dialect: Dialect, _record: ConnectionPoolEntry, given: list[Any], named: dict[str, Any]
 ) -> PatientConnection:
     left = seconds_left()
+    if left is not None and left < SHORTEST_CONNECT_SECONDS:
+        raise psycopg.OperationalError("the server has not answered in time")
     if left is not None:
         wanted = float(named.get("connect_timeout", CONNECT_SECONDS))
         named = {**named, "connect_timeout": max(1, math.floor(min(left, wanted)))}

@@ -14,6 +14,7 @@ from brainformer.search.spec import SearchSpec
 from brainformer.search.sql.connection.database import Transaction
 from brainformer.search.sql.connection.storable_text import storable
 from brainformer.search.sql.connection.tables import ON_FRONT, attempts, trials
+from brainformer.search.sql.reading.listings import line_of_descent
 from brainformer.search.sql.rows.table_rows import BaselineRow, TrialRow
 from brainformer.search.sql.trials.baselines import as_baseline
 from brainformer.search.trials.reward import step_time_limit
@@ -21,6 +22,7 @@ from brainformer.search.trials.trial import TrialKind, TrialStatus
 
 A_QUERY = 500  # numbers named in one statement
 MOST_SPANS = 2_000
+MOST_ANCESTORS = 200
 SPARK_PLACES = 40
 BASELINE = TrialKind.BASELINE.value
 
@@ -61,6 +63,16 @@ class SpanRow(NamedTuple):
     outcome: str | None
     started_at: float
     finished_at: float | None
+
+
+class AncestorRow(NamedTuple):
+    """What is told of an ancestor."""
+
+    number: int
+    status: str
+    fitness: float | None
+    mutation: str
+    origin: str
 
 
 def changed_cells(tx: Transaction, search_id: str, after: int) -> list[TrialCells]:
@@ -179,6 +191,24 @@ def latest_spans(tx: Transaction, search_id: str) -> list[SpanRow]:
         .limit(MOST_SPANS)
     )
     return tx.all(SpanRow, query)
+
+
+def ancestors_of(tx: Transaction, search_id: str, number: int) -> list[AncestorRow]:
+    """Returns a trial and its ancestors, the youngest first, without their blocks."""
+    line = line_of_descent(search_id, number, MOST_ANCESTORS)
+    query = (
+        select(
+            trials.c.number,
+            trials.c.status,
+            trials.c.fitness,
+            trials.c.mutation,
+            trials.c.origin,
+        )
+        .join(line, trials.c.number == line.c.number)
+        .where(trials.c.search_id == search_id)
+        .order_by(line.c.depth)
+    )
+    return tx.all(AncestorRow, query)
 
 
 def spark_line(tx: Transaction, search_id: str, size: int) -> list[float | None]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 from pydantic_core import to_json
-from sqlalchemy import BigInteger, ColumnElement, Select, func, literal, select, tuple_
+from sqlalchemy import CTE, BigInteger, ColumnElement, Select, func, literal, select, tuple_
 
 from brainformer.search.errors import InvalidInput, NotFound
 from brainformer.search.sql.connection.database import Transaction
@@ -267,18 +267,7 @@ def attempts_of(tx: Transaction, search_id: str, number: int) -> list[AttemptRec
 def ancestors(tx: Transaction, search: SearchRow, number: int, limit: int) -> list[TrialRecord]:
     """Returns the trial, its parent, its parent's parent ..., by one recursive query."""
     one_trial(tx, search.id, number)
-    line = (
-        select(trials.c.number, trials.c.parent_number, literal(0).label("depth"))
-        .where(trials.c.search_id == search.id, trials.c.number == number)
-        .cte("line", recursive=True)
-    )
-    line = line.union_all(
-        select(trials.c.number, trials.c.parent_number, line.c.depth + 1).where(
-            trials.c.search_id == search.id,
-            trials.c.number == line.c.parent_number,
-            line.c.depth < limit - 1,
-        )
-    )
+    line = line_of_descent(search.id, number, limit)
     found = (
         select(trials)
         .join(line, trials.c.number == line.c.number)
@@ -287,6 +276,22 @@ def ancestors(tx: Transaction, search: SearchRow, number: int, limit: int) -> li
     )
     outside = youngest_outside(search)
     return [trial_record(row, outside, lean=True) for row in tx.all(TrialRow, found)]
+
+
+def line_of_descent(search_id: str, number: int, limit: int) -> CTE:
+    """Returns a trial and its ancestors, at most `limit` of them: `number` and `depth`."""
+    line = (
+        select(trials.c.number, trials.c.parent_number, literal(0).label("depth"))
+        .where(trials.c.search_id == search_id, trials.c.number == number)
+        .cte("line", recursive=True)
+    )
+    return line.union_all(
+        select(trials.c.number, trials.c.parent_number, line.c.depth + 1).where(
+            trials.c.search_id == search_id,
+            trials.c.number == line.c.parent_number,
+            line.c.depth < limit - 1,
+        )
+    )
 
 
 def population(tx: Transaction, search: SearchRow) -> list[TrialRecord]:

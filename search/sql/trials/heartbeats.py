@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
-from sqlalchemy import bindparam, update
+from sqlalchemy import ColumnElement, Double, bindparam, literal_column, update
+from sqlalchemy.sql.dml import ReturningUpdate
 
 from brainformer.search.errors import NotFound
+from brainformer.search.sql.connection.clock import POSTGRES_CLOCK
 from brainformer.search.sql.connection.database import Transaction
 from brainformer.search.sql.connection.tables import trials
 from brainformer.search.sql.rows.table_rows import TrialRow
@@ -20,16 +23,22 @@ from brainformer.search.trials.reward import HURDLE_FRACTION, directive
 from brainformer.search.trials.trial import CurvePoint, Outcome, TrialKind, TrialStatus
 
 MAX_POINTS = 256
-BEAT = (
-    update(trials)
-    .where(
-        trials.c.id == bindparam("key"),
-        trials.c.attempt == bindparam("holder"),
-        trials.c.lease_key == bindparam("given"),
-        trials.c.status == TrialStatus.RUNNING.value,
-    )
-    .values(lease_expires_at=bindparam("now") + trials.c.lease_seconds)
+HOLDS = (
+    trials.c.id == bindparam("key"),
+    trials.c.attempt == bindparam("holder"),
+    trials.c.lease_key == bindparam("given"),
+    trials.c.status == TrialStatus.RUNNING.value,
 )
+
+
+def _beat_at(now: ColumnElement[float]) -> ReturningUpdate[Any]:
+    """Returns the statement that extends a lease from `now` on; it tells whose, and the time."""
+    extended = update(trials).where(*HOLDS).values(lease_expires_at=now + trials.c.lease_seconds)
+    return extended.returning(trials.c.worker_id, now.label("clock"))
+
+
+BEAT = _beat_at(bindparam("now", type_=Double))
+BEAT_BY_SERVER = _beat_at(literal_column(POSTGRES_CLOCK, Double))
 
 
 def record_progress(tx: Transaction, lease: LeaseId, report: Progress) -> Directive:
@@ -54,21 +63,24 @@ def record_progress(tx: Transaction, lease: LeaseId, report: Progress) -> Direct
 
 def _beat(tx: Transaction, lease: LeaseId) -> Directive:
     """Extends the lease alone; the search is not held, so that heartbeats wait for nobody."""
-    beat = {
+    holder: dict[str, object] = {
         "key": lease.trial_id,
         "holder": lease.attempt,
         "given": lease.key,
-        "now": tx.now,
     }
-    extended = tx.run(BEAT, beat).rowcount
+    if tx.by_server:
+        extended = tx.run(BEAT_BY_SERVER, holder).first()
+    else:
+        extended = tx.run(BEAT, {**holder, "now": tx.now}).first()
+    if extended is not None:
+        tx.tell_time(extended.clock)
+        tx.saw(extended.worker_id)
+        return GO_ON
     row = tx.first(TrialRow, TRIAL, {"key": lease.trial_id})
     if row is None:
         raise NotFound("trial", lease.trial_id)
-    if not extended:
-        require_granted(tx, row, lease)
-        return _gone(row, lease)
-    tx.saw(row.worker_id)
-    return GO_ON
+    require_granted(tx, row, lease)
+    return _gone(row, lease)
 
 
 def _gone(row: TrialRow, lease: LeaseId) -> Directive:

@@ -27,12 +27,22 @@ from brainformer.search.trials.lease_id import LeaseId
 from brainformer.search.trials.trial import TRIAL_TRANSITIONS, TrialStatus
 
 TRIAL = select(trials).where(trials.c.id == bindparam("key"))
-OWNER = select(trials.c.search_id).where(trials.c.id == bindparam("key"))
 BY_ID = select(searches).where(searches.c.id == bindparam("key"))
-# The clock is read when the lock is held: what a locking query yields is never inlined.
-_held = BY_ID.with_for_update().cte("held")
-HELD = select(_held, literal_column(POSTGRES_CLOCK, Double).label("clock"))
+_owner = select(trials.c.search_id).where(trials.c.id == bindparam("key")).scalar_subquery()
+BY_TRIAL = select(searches).where(searches.c.id == _owner)
 UNFINISHED = select(searches).where(UNENDED).order_by(searches.c.ordinal)
+
+
+def _held(search: Select[Any]) -> Select[Any]:
+    """Returns the query that locks what `search` finds, with the time.
+
+    The clock is read when the lock is held: what a locking query yields is never inlined.
+    """
+    held = search.with_for_update().cte("held")
+    return select(held, literal_column(POSTGRES_CLOCK, Double).label("clock"))
+
+
+HELD, HELD_BY_TRIAL = _held(BY_ID), _held(BY_TRIAL)
 
 
 class Counters(TypedDict, total=False):
@@ -193,9 +203,16 @@ def lock_search(tx: Transaction, search_id: str) -> SearchState:
     Raises:
         NotFound: there is none of that id.
     """
-    row = tx.run(HELD if tx.postgres else BY_ID, {"key": search_id}).first()
-    if row is None:
+    state = _lock(tx, HELD if tx.postgres else BY_ID, search_id)
+    if state is None:
         raise NotFound("search", search_id)
+    return state
+
+
+def _lock(tx: Transaction, statement: Select[Any], key: str | int) -> SearchState | None:
+    row = tx.run(statement, {"key": key}).first()
+    if row is None:
+        return None
     if tx.postgres:
         tx.tell_time(row.clock)
     return SearchState(tx, cast("SearchRow", row))
@@ -213,12 +230,9 @@ def lock_held_trial(tx: Transaction, lease: LeaseId) -> HeldTrial:
     Raises:
         NotFound: there is no such lease.
     """
-    search_id: str | None = tx.run(OWNER, {"key": lease.trial_id}).scalar()
-    if search_id is None:
-        raise NotFound("trial", lease.trial_id)
-    state = lock_search(tx, search_id)
-    row = read_trial(tx, lease.trial_id)
-    if row is None:
+    state = _lock(tx, HELD_BY_TRIAL if tx.postgres else BY_TRIAL, lease.trial_id)
+    row = None if state is None else read_trial(tx, lease.trial_id)
+    if state is None or row is None:
         raise NotFound("trial", lease.trial_id)
     require_granted(tx, row, lease)
     held = row.status == TrialStatus.RUNNING.value and row.attempt == lease.attempt

@@ -121,6 +121,32 @@ def test_axes_change_and_x_ends_where_the_trials_do(watched, site, long_search):
     assert len(shown(watched)) == 42
 
 
+def test_a_stretch_that_moves_shows_its_own_trials_within_the_plot(watched, site, long_search):
+    page = open_search(watched, site, long_search, **{"from": 5, "to": 15})
+    until(lambda: shown(watched) == list(range(5, 16)), "the stretch is drawn")
+    strip = page.locator(".navigator-strip")
+    strip.scroll_into_view_if_needed()
+    box = strip.bounding_box()
+    window = page.locator(".navigator-window").bounding_box()
+    y = box["y"] + box["height"] / 2
+    page.mouse.move(window["x"] + window["width"] / 2, y)
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] / 2, y, steps=6)
+    until(lambda: min(shown(watched)) > 10, "the chart follows the hand")
+    moving = page.evaluate(
+        """() => {
+             const area = document.querySelector("#chart-fitness .chart-area");
+             const right = area.clientWidth;
+             return area.marks().every((mark) => mark.x > 50 && mark.x < right);
+           }"""
+    )
+    assert moving
+    assert len(shown(watched)) == 11
+    expect(page).to_have_url(re.compile("from=5&"))  # it has not been let go
+    page.mouse.up()
+    expect(page).not_to_have_url(re.compile("from=5&"))
+
+
 @pytest.mark.parametrize("kind", ["SVG", "PNG", "CSV", "JSON"])
 def test_every_chart_is_downloaded_whole(watched, site, long_search, kind):
     page = open_search(watched, site, long_search)

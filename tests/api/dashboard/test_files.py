@@ -54,8 +54,8 @@ def test_page_is_checked_at_every_visit_and_answers_304_when_it_is_the_same(clie
 
 def test_everything_that_the_page_names_is_versioned_and_kept_for_good(client):
     addresses = _addresses(client.get("/").text)
-    assert f"assets/{assets_label()}/app.js" in addresses
-    assert len(addresses) >= 5
+    assert f"assets/{assets_label()}/page.js" in addresses
+    assert len(addresses) == 4  # an icon, the theme, one script, one style sheet
     for address in addresses:
         answer = client.get(address)
         assert answer.status_code == 200, address
@@ -63,8 +63,25 @@ def test_everything_that_the_page_names_is_versioned_and_kept_for_good(client):
         assert answer.headers["x-content-type-options"] == "nosniff"
 
 
+def test_one_script_holds_every_module_of_the_page_and_none_of_a_report(client):
+    tags = _Tags(client.get("/").text).tags
+    scripts = [attributes["src"] for tag, attributes in tags if tag == "script"]
+    assert scripts == [f"assets/{assets_label()}/{name}" for name in ("theme.js", "page.js")]
+    written = client.get(scripts[1]).text
+    classes = {
+        name: re.findall(r"^export class (\w+)", path.read_text(), re.MULTILINE)
+        for name, path in zip(NAMES, MODULES, strict=True)
+    }
+    for name, found in classes.items():
+        for one in found:
+            assert written.count(f"class {one} ") == (0 if name.startswith("report/") else 1), one
+    sheet = client.get(f"assets/{assets_label()}/page.css").text
+    for path in (FOLDER / "css").iterdir():
+        assert (path.read_text() in sheet) == (path.name != "report.css"), path.name
+
+
 def test_files_arrive_gzipped_and_all_of_them_are_small(client):
-    address = f"/assets/{assets_label()}/app.js"
+    address = f"/assets/{assets_label()}/page.js"
     with client.stream("GET", address, headers={"Accept-Encoding": "gzip"}) as answer:
         raw = b"".join(answer.iter_raw())
         assert answer.headers["content-encoding"] == "gzip"

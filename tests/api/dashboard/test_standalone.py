@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from brainformer.api.dashboard.standalone import joined, script
+from brainformer.api.dashboard.joining import joined
+from brainformer.api.dashboard.standalone import script
 
 
 def test_every_module_stands_once_behind_those_that_it_imports():

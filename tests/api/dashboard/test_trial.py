@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
 
+import pytest
 from playwright.sync_api import expect
 
 from brainformer.api.dashboard.files import assets_label
 from brainformer.search.space.genome import LAYER_KINDS
 from brainformer.search.trials.trial import TrialStatus
 from tests.api.dashboard.pages import open_page, open_search, place_of, wait_for_plot
+from tests.api.dashboard.site import until
 
 
 def test_drawer_tells_what_a_trial_is_made_of_and_where_it_comes_from(watched, site, worker, feed):
@@ -32,6 +35,95 @@ def test_drawer_tells_what_a_trial_is_made_of_and_where_it_comes_from(watched, s
     expect(page.locator("#drawer .attempts")).to_contain_text("Attempt 1 on scripted-1")
     page.locator("#drawer .ancestry a").first.click()
     expect(page.locator("#drawer-title")).to_contain_text(f"#{child['parent_number']}")
+
+
+class Held:
+    """Requests for single trials, which the controller does not see until they are let go."""
+
+    def __init__(self, page):
+        self.routes = []
+        self.is_over = False
+        page.route(
+            re.compile(r"/trials/\d+|/charts/(ancestors|costs)/\d+|/charts/curves"), self.hold
+        )
+
+    def hold(self, route):
+        if self.is_over:
+            route.continue_()
+        else:
+            self.routes.append(route)
+
+    def let_go(self):
+        self.is_over = True
+        for route in self.routes:
+            route.continue_()
+
+
+@pytest.fixture
+def held(watched):
+    return Held(watched.page)
+
+
+def test_a_row_opens_the_drawer_with_what_is_known_and_the_rest_follows(
+    watched, site, worker, feed, held
+):
+    page = open_search(watched, site, feed.search)
+    genome = worker.trials(feed.search)[feed.worst]["genome"]
+    page.locator(f".grid-row[data-number='{feed.worst}']").click()
+    expect(page.locator("#drawer-title")).to_have_text(f"Trial #{feed.worst}")
+    expect(page.locator("#drawer-fitness")).to_contain_text("in one run")
+    expect(page.locator("#drawer .block-diagram .layer")).to_have_count(len(genome["layers"]))
+    expect(page.locator("#drawer .comparison")).to_contain_text("2.2000")
+    for part in ("costs", "measured", "attempts"):
+        expect(page.locator(f"#drawer [data-part={part}]")).to_contain_text("Loading")
+    expect(page.locator("#drawer [data-part=curve]")).not_to_contain_text("no curve")
+    asked = {re.search(r"(\w+)/\d+$", route.request.url)[1] for route in held.routes}
+    assert asked == {"trials", "ancestors", "costs"}, "none waits for another"
+    held.let_go()
+    expect(page.locator("#drawer .attempts")).to_contain_text("Attempt 1 on scripted-1")
+    expect(page.locator("#drawer .curve-own").first).to_be_attached()
+    expect(page.locator("#drawer .costs tbody tr")).to_have_count(len(genome["layers"]))
+    expect(page.locator("#drawer")).not_to_contain_text("Loading")
+
+
+def test_a_mark_opens_the_drawer_with_its_fitness_before_its_block_is_read(
+    watched, site, feed, held
+):
+    page = open_search(watched, site, feed.search, q="baseline")  # the table knows no candidate
+    expect(page.locator("#table-count")).to_have_text("2 trials")
+    wait_for_plot(watched, "baseline", feed.baseline)
+    page.mouse.click(*place_of(watched, feed.worst))
+    expect(page.locator("#drawer-title")).to_have_text(f"Trial #{feed.worst}")
+    expect(page.locator("#drawer-fitness")).to_contain_text("in one run")
+    expect(page.locator("#drawer .comparison")).to_contain_text("2.2000")
+    expect(page.locator("#drawer [data-part=block]")).to_contain_text("Loading")
+    expect(page.locator("#drawer .drawer-buttons button")).to_have_count(0)
+    held.let_go()
+    expect(page.locator("#drawer .block-diagram")).to_be_visible()
+    expect(page.locator("#drawer .drawer-buttons button")).not_to_have_count(0)
+
+
+def test_a_choice_draws_neither_charts_nor_rows_anew_and_rings_the_mark(watched, site, feed):
+    page = open_search(watched, site, feed.search)
+    wait_for_plot(watched, "baseline", feed.baseline)
+    expect(page.locator("#best-figure")).to_be_visible()
+    expect(page.locator("#chart-step .cloud")).to_be_attached()
+    row = page.locator(f".grid-row[data-number='{feed.worst}']")
+    row.click()
+    ring = page.locator("#chart-fitness .selected")
+    expect(ring).to_have_count(1)
+    first = ring.get_attribute("cx")
+    kept = "#chart-fitness .points, #chart-step .cloud, .grid-row"
+    page.evaluate(f"""() => document.querySelectorAll("{kept}").forEach((one) => one.kept = 1)""")
+    page.locator(f".grid-row[data-number='{feed.best}']").click()
+    expect(row).to_have_attribute("aria-selected", "false")
+    selected = page.locator(".grid-row[aria-selected='true'] a")
+    expect(selected).to_have_text(f"#{feed.best}")
+    until(lambda: ring.get_attribute("cx") != first, "the ring has moved")
+    expect(page.locator("#chart-step .selected")).to_have_count(1)
+    expect(page.locator("#drawer .attempts")).to_contain_text("Attempt 1")
+    fresh = f"""() => [...document.querySelectorAll("{kept}")].filter((one) => !one.kept).length"""
+    assert page.evaluate(fresh) == 0
 
 
 def test_click_on_a_point_opens_its_trial_and_the_address_brings_it_back(

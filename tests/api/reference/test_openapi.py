@@ -4,7 +4,7 @@ import pytest
 
 from brainformer.api.app import create_app
 from brainformer.api.reference.examples import ANSWERS, BODIES
-from brainformer.api.reference.openapi import snapshot
+from brainformer.api.reference.openapi import TAGS, snapshot
 from brainformer.api.reference.rest_document import rest_document
 from brainformer.api.settings import load_settings
 from brainformer.search.spec import SearchSpec
@@ -43,6 +43,16 @@ def test_the_schema_is_the_one_in_the_snapshot(app):
 def test_the_document_is_made_of_the_schema(app):
     # A wanted change: make snapshots
     assert (DOCS / "rest.md").read_text() == rest_document(app.openapi())
+
+
+def test_the_reference_has_an_order_of_its_own_whatever_is_tried_first(app):
+    tags = [
+        operation["tags"][0]
+        for methods in app.openapi()["paths"].values()
+        for operation in methods.values()
+    ]
+    assert list(dict.fromkeys(tags)) == list(TAGS)
+    assert sorted(tags, key=TAGS.index) == tags
 
 
 def test_operation_ids_are_unique_names_that_do_not_hold_their_path(app, operations):

@@ -218,6 +218,46 @@ def test_composition_and_costs_tell_what_blocks_are_made_of(worker, search):
     assert all(item["flops_per_token"] > 0 for item in costs["items"])
 
 
+def test_ancestors_are_told_from_the_trial_to_the_first_with_the_parents_block(worker, search):
+    for _ in range(14):
+        finish(worker, FAST, LOSS[FAST], STEP[FAST])
+    lease = claim(worker, FAST)
+    worker.report(lease, {"outcome": "pruned", "message": "slow", "measurements": {}})
+    trials = worker.trials(search)
+    line = [lease["trial_number"]]
+    while trials[line[-1]]["parent_number"] is not None:
+        line.append(trials[line[-1]]["parent_number"])
+    assert len(line) > 1
+    found = get(worker, search, f"ancestors/{line[0]}")
+    assert found["number"] == line
+    assert found["status"] == [trials[one]["status"] for one in line]
+    assert found["mutation"] == [trials[one]["mutation"] for one in line]
+    assert found["origin"] == [trials[one]["origin"] for one in line]
+    assert found["fitness"] == [None, *(trials[one]["fitness"] for one in line[1:])]
+    assert found["parent"] == trials[line[1]]["genome"]
+    first = get(worker, search, f"ancestors/{line[-1]}")
+    assert (first["number"], first["parent"]) == (line[-1:], None)
+    assert worker.http.get(f"/searches/{search}/charts/ancestors/999").status_code == 404
+
+
+def test_curves_of_a_pool_are_its_rivals_and_its_best(worker, search):
+    trials = worker.trials(search)
+    found = get(worker, search, "curves", pool=FAST)
+    of_pool = [one for one in trials.values() if one["pool"] == FAST]
+    baselines = [one["number"] for one in of_pool if one["kind"] == "baseline"]
+    candidates = [one for one in of_pool if one["kind"] == "candidate"]
+    best = sorted(candidates, key=lambda one: one["fitness"], reverse=True)
+    assert found["rival"]["number"] == max(baselines)
+    assert len(found["rival"]["measurements"]["curve"]) == 5
+    assert found["number"] == [one["number"] for one in best]
+    assert [len(curve) for curve in found["curve"]] == [5] * len(best)
+    for _ in range(20):
+        finish(worker, FAST, LOSS[FAST], STEP[FAST])
+    assert len(get(worker, search, "curves", pool=FAST)["number"]) == 12
+    nothing = get(worker, search, "curves", pool="elsewhere")
+    assert (nothing["rival"], nothing["number"], nothing["curve"]) == (None, [], [])
+
+
 def test_machines_tell_who_did_what(worker, search):
     spans = get(worker, search, "machines")
     assert set(spans["worker"]) == {"on-cpu", "on-h200"}

@@ -1,11 +1,16 @@
 import json
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 
 import httpx2
 import pytest
 
+from brainformer.api.live.waiting_claims import CLAIMS_AT_ONCE
+from brainformer.api.routes import leases
 from brainformer.search.trials.version_skew import HEADER, own_version
 from tests.api.rest_site import (
     CLAIM,
@@ -19,6 +24,7 @@ from tests.api.rest_site import (
     served,
     to_candidates,
 )
+from tests.worker.waiting import wait_for
 
 LEASES = f"{ROOT}/leases"
 
@@ -216,3 +222,63 @@ def test_a_worker_of_another_patch_version_is_served(tmp_path):
         near = ".".join([*own_version().split(".")[:2], "99"])
         told = http.post(f"{LEASES}/claim", json=CLAIM, headers={HEADER: near})
         assert len(told.json()["leases"]) == 1
+
+
+@contextmanager
+def stuck_claims(http, server, monkeypatch):
+    """Yields who is at a claim in a store that grants nothing until the event is set."""
+    store, let_go = server.config.app.state.controller.store, threading.Event()
+    claimed, inside = store.claim, []
+
+    def slow(wanted):
+        inside.append(wanted.worker_id)
+        assert let_go.wait(60)
+        return claimed(wanted)
+
+    monkeypatch.setattr(store, "claim", slow)
+    http.timeout = httpx2.Timeout(60, pool=None)
+    try:
+        yield inside, let_go
+    finally:
+        let_go.set()
+
+
+def claim_as(http, worker, **more):
+    return http.post(f"{LEASES}/claim", json={**CLAIM, "worker_id": worker, **more})
+
+
+def test_a_rush_of_claims_leaves_threads_to_everybody_else(tmp_path, monkeypatch):
+    monkeypatch.setattr(leases, "TURN_SECONDS", 0.5)
+    with served(tmp_path) as (http, server), ThreadPoolExecutor(60) as threads:
+        create(http)
+        lease = to_candidates(http)
+        with stuck_claims(http, server, monkeypatch) as (inside, let_go):
+            asks = [threads.submit(claim_as, http, f"w-{number}") for number in range(60)]
+            refused = [one.result() for one in islice(as_completed(asks), 60 - CLAIMS_AT_ONCE)]
+            assert {code(one) for one in refused} == {(503, "storage_held")}
+            assert all("retry-after" in one.headers for one in refused)
+            assert len(inside) == CLAIMS_AT_ONCE
+            assert finish(http, lease)["status"] == "completed"
+            let_go.set()
+            answers = sorted(one.result().status_code for one in asks)
+        assert answers == [200] * CLAIMS_AT_ONCE + [503] * len(refused)
+
+
+def test_a_claim_whose_caller_leaves_before_its_turn_takes_nothing(tmp_path, monkeypatch):
+    with served(tmp_path) as (http, server), ThreadPoolExecutor(60) as threads:
+        create(http)
+        to_candidates(http)
+        with stuck_claims(http, server, monkeypatch) as (inside, let_go):
+            for number in range(CLAIMS_AT_ONCE):
+                threads.submit(claim_as, http, f"w-{number}")
+            wait_for(lambda: len(inside) == CLAIMS_AT_ONCE)
+            with (
+                httpx2.Client(base_url=http.base_url, timeout=0.5, trust_env=False) as impatient,
+                pytest.raises(httpx2.ReadTimeout),
+            ):
+                claim_as(impatient, "gone", wait_seconds=20)
+            last = threads.submit(claim_as, http, "stays", wait_seconds=20)
+            let_go.set()
+            assert last.result().json()["leases"]
+        assert "stays" in inside
+        assert "gone" not in inside

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from brainformer.search.errors import InvalidMeasurement, LeaseLost, NotFound
+from brainformer.search.sql.store import open_store
 from brainformer.search.status import SearchStatus
-from brainformer.search.trials.lease_messages import Lease, Progress, Result
+from brainformer.search.trials.lease_messages import ClaimRequest, Lease, Progress, Result
 from brainformer.search.trials.trial import Measurements, Outcome, TrialKind, TrialStatus
 from tests.search.store.site import ME, Site, completed, failed, point
 
@@ -34,6 +37,22 @@ def test_a_heartbeat_extends_the_lease(site: Site) -> None:
     site.clock.advance(50)
     assert site.store.reap() == 0
     assert site.finish(lease).status == "completed"
+
+
+def test_a_heartbeat_extends_the_lease_by_the_databases_own_clock(site: Site) -> None:
+    site.started()
+    site.store.close()
+    site.store = open_store(site.url)  # with no clock of ours
+    (lease,) = site.store.claim(ClaimRequest(worker_id="w-9", pool="cpu", count=1))
+    before = site.trial(lease).lease_expires_at
+    assert before is not None
+    time.sleep(0.05)
+    assert site.store.progress(lease.lease_id, Progress(phase="alive")).action == "continue"
+    after = site.trial(lease).lease_expires_at
+    assert after is not None
+    assert 0.04 < (after - before).total_seconds() < 30
+    (worker,) = [one for one in site.store.workers() if one.worker_id == "w-9"]
+    assert abs((after - worker.last_seen).total_seconds() - lease.lease_seconds) < 5
 
 
 def test_a_point_of_the_curve_extends_the_lease_and_shows_while_the_trial_runs(site: Site) -> None:

@@ -40,6 +40,11 @@ FILTERS: dict[str, dict[str, Any]] = {
     "candidates": {"kinds": [TrialKind.CANDIDATE]},
     "baselines": {"kinds": [TrialKind.BASELINE]},
     "pool": {"pool": "cpu"},
+    "candidates of a pool that completed": {
+        "kinds": [TrialKind.CANDIDATE],
+        "statuses": [TrialStatus.COMPLETED],
+        "pool": "cpu",
+    },
     "baselines of a pool that completed": {
         "kinds": [TrialKind.BASELINE],
         "statuses": [TrialStatus.COMPLETED],
@@ -59,6 +64,8 @@ def calls(site: Site, search_id: str) -> Calls:
         "get_trial": lambda: store.get_trial(search_id, middle),
         "attempts": lambda: store.attempts(search_id, middle),
         "ancestry": lambda: store.ancestry(search_id, middle),
+        "ancestors": lambda: store.charts.ancestors(search_id, middle),
+        "costs": lambda: store.charts.costs(search_id, middle),
         "population": lambda: store.population(search_id),
         "pareto": lambda: store.pareto(search_id),
         "best": lambda: store.best(search_id),

@@ -1,6 +1,9 @@
+import time
+
 import pytest
 
 from brainformer.search.errors import PoolRetired
+from brainformer.search.trials.version_skew import own_version
 from brainformer.worker.settings import WorkerSettings
 from brainformer.worker.slot import claims
 from brainformer.worker.slot.claims import Claims
@@ -113,6 +116,17 @@ def test_a_pool_that_was_retired_ends_the_claiming(controller, open_claims):
     assert len(controller.got("claim")) == 1
 
 
+def test_a_controller_of_another_version_ends_the_claiming(controller, open_claims):
+    news = News()
+    controller.say("claim", answer({"code": "version_skew", "detail": "..."}, 409))
+    controller.say("healthz", answer({"version": "7.3.1"}))
+    open_claims(news=news).take(0.3)
+    told = news.take()
+    assert told["refused_as"] == "version_skew"
+    assert f"worker {own_version()} does not fit controller 7.3.1" in told["refusal"]
+    assert len(controller.got("claim")) == 1
+
+
 def test_a_lease_claimed_ahead_is_kept_alive(controller, open_claims):
     lease = make_lease(lease_seconds=0.3)
     controller.say("claim", grants(lease))
@@ -153,3 +167,26 @@ def test_what_was_not_begun_is_handed_back(controller, open_claims):
     assert [path for path, _ in controller.asked if path.endswith("release")] == [
         "/api/v1/leases/1-1/release"
     ]
+
+
+def test_a_controller_that_lets_no_more_claims_wait_is_not_asked_at_once_again(
+    controller, open_claims, monkeypatch
+):
+    monkeypatch.setattr(claims, "WAIT_SECONDS", 10.0)
+    monkeypatch.setattr(claims, "LONGEST_PAUSE_SECONDS", 0.4)
+    lease = make_lease()
+    controller.say("claim", *[NO_LEASES] * 12, grants(lease))
+    began = time.monotonic()
+    assert open_claims().take(30) == lease
+    # Twice as long with every answer, from 10 ms to 400 ms, and a half of each at least.
+    assert time.monotonic() - began > 0.5 * (0.63 + 6 * 0.4)
+    assert len(controller.got("claim")) == 13
+
+
+def test_a_claim_that_has_waited_in_vain_is_made_again_at_once(
+    controller, open_claims, monkeypatch
+):
+    monkeypatch.setattr(claims, "LONGEST_PAUSE_SECONDS", 60.0)
+    lease = make_lease()
+    controller.say("claim", *[NO_LEASES] * 12, grants(lease))  # as it waits for 0 s here
+    assert open_claims().take(30) == lease

@@ -51,12 +51,12 @@ def members(stack):
     return [one for part in stack.parts().values() for one in part]
 
 
-def drain(stack):
+def drain(stack, *, within=30):
     """Ends the dispatcher by SIGTERM; returns its exit code and seconds."""
     family = members(stack)[1:]  # all but the controller
     start = time.monotonic()
     stack.worker.send_signal(signal.SIGTERM)
-    code = stack.worker.wait(30)
+    code = stack.worker.wait(within)
     seconds = time.monotonic() - start
     wait_for(lambda: not any(one.is_running() for one in family))
     return code, seconds
@@ -98,6 +98,17 @@ def test_searches_share_the_slots_and_a_drain_leaves_nothing_running(tmp_path):
         assert re.search(r"claimed trial [0-9]+ of (one|other) \(candidate, attempt 1\)", said)
         assert re.search(r"trial [0-9]+ of (one|other) completed: loss ", said)
         assert "drained; nothing runs here any more" in said
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("moment", [0.0, 1.0, 3.0])
+def test_an_end_while_ray_starts_is_in_order_and_leaves_nothing_running(tmp_path, moment):
+    with Stack(tmp_path, slots=1, runner="sleep") as stack:
+        wait_for(lambda: "starting 1 slot " in stack.words("worker"), seconds=60)
+        time.sleep(moment)
+        code, _ = drain(stack, within=120)  # Ray starts first, which takes its time
+        assert code == 0, stack.words("worker")
+        assert "drained; nothing runs here any more" in stack.words("worker")
 
 
 @pytest.mark.slow

@@ -4,6 +4,7 @@
 import { svg } from "../core/dom.js";
 import * as format from "../core/format.js";
 import { axes, legendButtons } from "./axes.js";
+import { bandMarks, bandPaths, bestLine, clipped } from "./bands.js";
 import { Frame } from "./frame.js";
 import { LANES, SERIES, markPath, seriesOf } from "./marks.js";
 import { Pointer, opening } from "./pointer.js";
@@ -29,7 +30,7 @@ export class FitnessChart {
     this.marks = [];
   }
 
-  // `view`: {data (an Overview), time, log, hidden, best, selected, members}; `best` is a BestRecord,
+  // `view`: {data (an Overview), time, log, hidden, best, members}; `best` is a BestRecord,
   // `members` how many of the population completed, where `data` is a part of the search.
   draw(view) {
     this.view = view;
@@ -51,16 +52,30 @@ export class FitnessChart {
       this.frame.drawNothing(data.total === 0 ? "No trial yet" : "No trial in this stretch");
       return;
     }
-    this.frame.draw((size) => this.paint(size), { message: message(view), rows: () => rowsOf(data) });
+    this.frame.draw((size) => this.paint(size), { message: message(view), rows: () => rowsOf(data), ringed: () => this.marks.find((mark) => mark.number === this.selected && !mark.stretch) });
+  }
+
+  // Rings a trial's mark; null rings none.
+  select(number) {
+    if (this.selected === number) return;
+    this.selected = number;
+    this.frame.ring();
+  }
+
+  // Shows another stretch while it moves: the picture alone, not what is said and counted beside it.
+  pan(data) {
+    this.view = { ...this.view, data };
+    this.frame.paint();
   }
 
   paint({ width, height }) {
-    const { data, time, log, hidden, selected } = this.view;
-    const lanes = LANES.filter((lane) => this.laneHas(lane));
+    const { data, time, log, hidden } = this.view;
+    const shown = this.shown();
+    const lanes = LANES.filter((lane) => !hidden.has(lane) && shown.some((one) => one.series === lane));
     const area = { left: MARGIN.left, right: width - MARGIN.right, top: MARGIN.top, bottom: height - MARGIN.bottom - lanes.length * LANE };
     this.area = { ...area, bottom: height - MARGIN.bottom };
-    const shown = this.shown();
-    const x = linear(this.xDomain(), [area.left + 6, area.right - 6]);
+    const [earliest, latest] = this.xDomain();
+    const x = linear([earliest, latest], [area.left + 6, area.right - 6]);
     const domain = yDomain(data, shown);
     const y = log ? below(domain[1], domain, [area.bottom, area.top]) : linear(domain, [area.bottom, area.top]);
     this.x = x;
@@ -69,8 +84,8 @@ export class FitnessChart {
     if (lanes.length) nodes.push(...laneLabels(lanes, area));
     nodes.push(svg("text", { class: "axis-label", x: area.right, y: height - 4, "text-anchor": "end" }, time ? "time of completion" : "trial"));
     nodes.push(...noiseBand(data, area, y), zeroLine(area, y));
-    for (const band of data.bands) if (!hidden.has(`pool:${data.pools[band.pool]}`)) nodes.push(...bandPaths(band, x, inside, time, data.pools.length > 1));
-    nodes.push(bestLine(data.best, x, inside, time, this.xDomain()[1]));
+    const bands = data.bands.filter((band) => band.number.length > 0 && !hidden.has(`pool:${data.pools[band.pool]}`));
+    nodes.push(clipped(area, ...bands.flatMap((band) => bandPaths(band, x, inside, time, data.pools.length > 1)), bestLine(data.best, x, inside, time, latest)));
     this.marks = [];
     const groups = new Map();
     let under = 0;
@@ -78,13 +93,13 @@ export class FitnessChart {
       if (one.series === null || hidden.has(one.series)) continue;
       const lane = SERIES[one.series].lane ? lanes.indexOf(one.series) : -1;
       if (lane < 0 && one.fitness === null) continue;
-      const px = x(time ? one.finished ?? this.xDomain()[1] : one.number);
+      const px = x(time ? one.finished ?? latest : one.number);
       const py = lane >= 0 ? area.bottom + (lane + 0.5) * LANE + 4 : inside(one.fitness);
       if (lane < 0 && one.fitness < domain[0]) under += 1;
       const key = `${one.series} ${data.pools.length > 1 ? one.pool : ""}`;
       if (!groups.has(key)) groups.set(key, { series: one.series, pool: data.pools.length > 1 ? one.pool : null, places: [] });
       groups.get(key).places.push([px, py]);
-      this.marks.push({ x: px, y: py, number: one.number, series: one.series, label: tip(one, data), open: opening(this.on.pick, one.number) });
+      this.marks.push({ x: px, y: py, number: one.number, series: one.series, label: () => tip(one, data), open: opening(this.on.pick, one.number) });
     }
     for (const { series, pool, places } of groups.values()) {
       const color = pool === null ? `mark-${series}` : `mark-${series} pool-${pool}`;
@@ -93,8 +108,6 @@ export class FitnessChart {
     for (const band of data.bands) this.marks.push(...bandMarks(band, data, x, inside, time, this.on.stretch));
     if (under) nodes.push(svg("text", { class: "tick halo", x: area.left + 4, y: area.bottom - 5 }, `${under} below ${format.fitness(domain[0])}`));
     nodes.push(...this.confirmedMark(x, inside, time));
-    const chosen = this.marks.find((mark) => mark.number === selected && !mark.stretch);
-    if (chosen) nodes.push(svg("circle", { class: "selected", cx: chosen.x, cy: chosen.y, r: 9 }));
     return nodes;
   }
 
@@ -103,7 +116,7 @@ export class FitnessChart {
     const { best } = this.view;
     if (!best || !best.repeats || best.mean_fitness === null) return [];
     const at = time ? Date.parse(best.trial.finished_at) / 1000 : best.trial.number;
-    const [low, high] = this.xDomain();
+    const [low, high] = x.domain;
     if (at < low || at > high) return [];
     const place = [x(at), y(best.mean_fitness)];
     const spread = best.deviation ?? 0;
@@ -128,10 +141,6 @@ export class FitnessChart {
       found.push(one);
     }
     return found;
-  }
-
-  laneHas(lane) {
-    return !this.view.hidden.has(lane) && this.shown().some((one) => one.series === lane);
   }
 
   xDomain() {
@@ -217,43 +226,6 @@ function laneLabels(lanes, area) {
   return lanes.map((lane, index) =>
     svg("text", { class: "tick", x: area.left - 7, y: area.bottom + (index + 0.5) * LANE + 8, "text-anchor": "end" }, lane),
   );
-}
-
-function bandPaths(band, x, y, time, coloured) {
-  const at = (i) => x(time ? band.finished[i] : band.number[i] + band.width / 2);
-  const stretch = (low, high) =>
-    `M${band.number.map((_, i) => `${at(i).toFixed(1)} ${y(high[i]).toFixed(1)}`).join("L")}L${band.number
-      .map((_, i) => `${at(i).toFixed(1)} ${y(low[i]).toFixed(1)}`).reverse().join("L")}z`;
-  const color = coloured ? `pool-${band.pool}` : "";
-  return [
-    svg("path", { class: `band-wide ${color}`, d: stretch(band.low, band.high) }),
-    svg("path", { class: `band-narrow ${color}`, d: stretch(band.lower, band.upper) }),
-    svg("path", { class: `band-median ${color}`, d: `M${band.number.map((_, i) => `${at(i).toFixed(1)} ${y(band.median[i]).toFixed(1)}`).join("L")}` }),
-  ];
-}
-
-function bandMarks(band, data, x, y, time, zoomTo) {
-  return band.number.map((number, i) => ({
-    x: x(time ? band.finished[i] : number + band.width / 2),
-    y: y(band.median[i]),
-    number,
-    stretch: true,
-    label: [
-      `trials ${format.whole(number)} to ${format.whole(number + band.width - 1)}, ${data.pools[band.pool]}`,
-      `median ${format.fitness(band.median[i])}, half within ${format.fitness(band.lower[i])} to ${format.fitness(band.upper[i])}`,
-      `best ${format.fitness(band.high[i])} of ${format.whole(band.count[i])}${zoomTo ? "; Enter or click zooms in" : ""}`,
-    ],
-    open: zoomTo && (() => zoomTo(Math.max(0, number - band.width * 8), number + band.width * 9)),
-  }));
-}
-
-function bestLine(best, x, y, time, end) {
-  const at = time ? best.finished : best.number;
-  if (at.length === 0) return null;
-  const from = x.domain[0];
-  let path = `M${x(Math.max(from, at[0])).toFixed(1)} ${y(best.fitness[0]).toFixed(1)}`;
-  for (let i = 1; i < at.length; i += 1) path += `H${x(Math.max(from, at[i])).toFixed(1)}V${y(best.fitness[i]).toFixed(1)}`;
-  return svg("path", { class: "running-best", d: `${path}H${x(end).toFixed(1)}` });
 }
 
 function tip(one, data) {

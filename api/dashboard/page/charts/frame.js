@@ -7,33 +7,41 @@ import { csvText, pngBlob, save, svgText } from "./picture.js";
 export class Frame {
   // `file` names downloads; `height` is the drawing's, in pixels.
   constructor(box, { title, file, height = 300 }) {
-    this.title = title;
-    this.file = file;
     this.height = height;
     this.painter = null;
     this.message = "";
     this.rows = () => [];
-    this.legend = element("div", { class: "legend", role: "group", "aria-label": `${title}: series` });
-    this.svg = svg("svg", { class: "chart-drawing", role: "img", "aria-label": title });
+    this.ringed = () => undefined;
+    this.legend = element("div", { class: "legend", role: "group" });
+    this.svg = svg("svg", { class: "chart-drawing", role: "img" });
     this.area = element("div", { class: "chart-area" }, this.svg);
     this.says = element("p", { class: "chart-message" });
-    const caption = element("div", { class: "chart-head" }, element("h2", {}, title), this.menu());
+    this.heading = element("h2", {});
+    const caption = element("div", { class: "chart-head" }, this.heading, this.menu());
     this.box = element("figure", { class: "chart" }, caption, this.legend, this.area, this.says);
     replace(box, this.box);
-    this.width = 0;
+    this.rename({ title, file });
+    this.width = 0; // until it is laid out: to ask now would have the page laid out just for this
     this.observer = new ResizeObserver(() => this.resized());
     this.observer.observe(this.area);
+  }
+
+  rename({ title, file }) {
+    Object.assign(this, { title, file });
+    setText(this.heading, title);
+    this.legend.setAttribute("aria-label", `${title}: series`);
+    this.svg.setAttribute("aria-label", title);
+    this.downloads.firstElementChild.setAttribute("aria-label", `Download: ${title}`);
   }
 
   close() {
     this.observer.disconnect();
   }
 
-  // Draws with `painter({width, height})`, which returns nodes; `rows()` is the data to download.
-  draw(painter, { message, rows }) {
-    this.painter = painter;
-    this.rows = rows;
-    this.message = message;
+  // Draws with `painter({width, height})`, which returns nodes; `rows()` is the data to download,
+  // `ringed()` the mark {x, y} of what is selected, if it is there.
+  draw(painter, { message, rows, ringed = () => undefined }) {
+    Object.assign(this, { painter, message, rows, ringed });
     setText(this.says, message);
     this.svg.setAttribute("aria-label", `${this.title}. ${message}`);
     this.paint();
@@ -53,12 +61,21 @@ export class Frame {
 
   paint() {
     if (this.painter === null) return;
-    this.width ||= Math.round(this.area.clientWidth);
-    if (this.width < 40) return;
     const { width, height } = this;
-    this.svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
     this.svg.setAttribute("height", height);
+    if (width < 40) return;
+    this.svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
     replace(this.svg, [this.painter({ width, height })]);
+    this.circle = null;
+    this.ring();
+  }
+
+  // Puts the ring where it belongs now: to select a mark is not to draw the picture anew.
+  ring() {
+    this.circle?.remove();
+    const mark = this.ringed();
+    this.circle = mark ? svg("circle", { class: "selected", cx: mark.x, cy: mark.y, r: 9 }) : null;
+    if (this.circle) this.svg.append(this.circle);
   }
 
   menu() {
@@ -66,7 +83,7 @@ export class Frame {
     const menu = element(
       "details",
       { class: "downloads" },
-      element("summary", { "aria-label": `Download: ${this.title}`, title: "Download" }, "↓"),
+      element("summary", { title: "Download" }, "↓"),
       element(
         "ul",
         {},

@@ -53,7 +53,7 @@ export class LineageChart {
       const [px, py] = place(i);
       return {
         x: px, y: py, number: one, open: opening(this.onPick, one),
-        label: [`#${one}${line.has(one) ? ", in the line of the best" : ""}`, fitness[i] === null ? data.status[i] : format.fitness(fitness[i]), ...(parent[i] === null ? [] : [`child of #${parent[i]}`])],
+        label: () => [`#${one}${line.has(one) ? ", in the line of the best" : ""}`, fitness[i] === null ? data.status[i] : format.fitness(fitness[i]), ...(parent[i] === null ? [] : [`child of #${parent[i]}`])],
       };
     });
     for (const [series, places] of Object.entries(groups)) {

@@ -28,13 +28,19 @@ export class Navigator {
     this.strip.addEventListener("pointermove", (event) => this.dragged(event));
     this.strip.addEventListener("pointerup", () => this.released());
     this.window.addEventListener("keydown", (event) => this.key(event));
-    new ResizeObserver(() => this.data && this.draw(this.data, this.from, this.to)).observe(this.strip);
+    this.width = 0; // as last laid out: to ask would have the page laid out at once
+    new ResizeObserver(() => this.resized()).observe(this.strip);
+  }
+
+  resized() {
+    this.width = Math.round(this.strip.clientWidth);
+    if (this.data) this.draw(this.data, this.from, this.to);
   }
 
   // `data` is the Overview of the whole search; `from` and `to` are trial numbers or null.
   draw(data, from, to) {
     Object.assign(this, { data, from, to });
-    const width = Math.round(this.strip.clientWidth);
+    const { width } = this;
     if (width < 60) return;
     this.x = linear([0, Math.max(1, data.last)], [LEFT, width - RIGHT]);
     const key = `${data.seq} ${width}`;
@@ -80,7 +86,8 @@ export class Navigator {
 
   pressed(event) {
     if (event.button !== 0 || !this.data) return;
-    const at = event.clientX - this.strip.getBoundingClientRect().left;
+    this.left = this.strip.getBoundingClientRect().left;
+    const at = event.clientX - this.left;
     const [first, last] = this.stretch();
     const [left, right] = [this.x(first), this.x(last)];
     const inside = at > left - EDGE && at < right + EDGE;
@@ -96,7 +103,7 @@ export class Navigator {
 
   dragged(event) {
     if (!this.drag) return;
-    const at = this.x.invert(event.clientX - this.strip.getBoundingClientRect().left);
+    const at = this.x.invert(event.clientX - this.left);
     const [first, last] = this.stretch();
     const end = this.data.last;
     if (this.drag.edge === "first") this.move(at, last);

@@ -13,7 +13,7 @@ export function opening(pick, number) {
 }
 
 export class Pointer {
-  // `chart`: {frame, marks() -> [{x, y, label: [lines], number, open()}], area() -> plot's edges}.
+  // `chart`: {frame, marks() -> [{x, y, label() -> [lines], number, open()}], area() -> plot's edges}.
   // `onStretch(from, to)` with places in pixels, null for the whole; `onZoom(factor, place)`; `opens`
   // says whether marks can be opened.
   constructor({ frame, marks, area, onStretch = null, onZoom = null, opens = true }) {
@@ -114,7 +114,7 @@ export class Pointer {
     if (mark === null) return;
     this.ring = svg("circle", { class: "pointed", cx: mark.x, cy: mark.y, r: 9, "data-screen-only": true });
     this.frame.svg.append(this.ring);
-    replace(this.tip, mark.label.map((line) => element("div", {}, line)));
+    replace(this.tip, mark.label().map((line) => element("div", {}, line)));
     const right = mark.x > this.frame.width / 2;
     this.tip.style.left = right ? "" : `${mark.x + 14}px`;
     this.tip.style.right = right ? `${this.frame.width - mark.x + 14}px` : "";
@@ -132,7 +132,7 @@ export class Pointer {
       const mark = marks[Math.min(marks.length - 1, Math.max(0, from + step))];
       this.number = mark.number;
       this.point(mark);
-      setText(this.live, mark.label.join(", "));
+      setText(this.live, mark.label().join(", "));
     } else if (event.key === "Enter" && this.number !== undefined) {
       event.preventDefault();
       marks.find((mark) => mark.number === this.number)?.open?.();

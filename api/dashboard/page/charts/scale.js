@@ -1,5 +1,7 @@
 // Scales: from what is measured to where it is drawn, and the round numbers on an axis.
 
+import { dated, whole } from "../core/format.js";
+
 const STEPS = [1, 2, 2.5, 5, 10];
 const TIMES = [1, 5, 15, 30, 60, 300, 900, 1800, 3600, 10800, 21600, 43200, 86400, 172800, 604800, 2592000];
 
@@ -63,15 +65,15 @@ export function timeTicks(low, high, many = 5) {
 export function timeLabel(at, span) {
   const date = new Date(at * 1000);
   const clock = { hour: "2-digit", minute: "2-digit" };
-  if (span > 3 * 86400) return date.toLocaleDateString([], { day: "numeric", month: "short" });
-  if (span > 86400) return date.toLocaleString([], { weekday: "short", ...clock });
-  return date.toLocaleTimeString([], span < 600 ? { ...clock, second: "2-digit" } : clock);
+  if (span > 3 * 86400) return dated(date, { day: "numeric", month: "short" });
+  if (span > 86400) return dated(date, { weekday: "short", ...clock });
+  return dated(date, span < 600 ? { ...clock, second: "2-digit" } : clock);
 }
 
 // Returns the text of a tick, with as many digits as its neighbours need.
 export function tickLabel(value, ticks) {
   const step = ticks.length > 1 ? Math.abs(ticks[1] - ticks[0]) : Math.abs(value) || 1;
-  if (Math.abs(value) >= 1e5) return `${Number((value / 1000).toPrecision(6)).toLocaleString("en-GB")}k`;
+  if (Math.abs(value) >= 1e5) return `${whole(Number((value / 1000).toPrecision(6)))}k`;
   const digits = Math.min(6, Math.max(0, -Math.floor(Math.log10(step) + 1e-9)));
   const half = digits > 0 || Number.isInteger(step) ? 0 : 1;
   return value.toFixed(digits + half + (String(step).includes("25") ? 1 : 0)).replace(/(\.\d*?)0+$/, "$1").replace(/\.$/, "").replace("-", "−");

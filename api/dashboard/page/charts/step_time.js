@@ -20,7 +20,7 @@ export class StepTimeChart {
     this.pointer = new Pointer({ frame: this.frame, marks: () => this.marks, area: () => this.area, opens: Boolean(on.pick) });
   }
 
-  // `view`: {front (a Front), data (an Overview), hidden, selected, best}.
+  // `view`: {front (a Front), data (an Overview), hidden, best}.
   draw(view) {
     this.view = view;
     this.marks = [];
@@ -28,11 +28,18 @@ export class StepTimeChart {
       this.frame.drawNothing("No candidate with a measured step time yet");
       return;
     }
-    this.frame.draw((size) => this.paint(size), { message: message(view), rows: () => rowsOf(view.front) });
+    this.frame.draw((size) => this.paint(size), { message: message(view), rows: () => rowsOf(view.front), ringed: () => this.marks.findLast((mark) => mark.number === this.selected) });
+  }
+
+  // Rings a trial's mark; null rings none.
+  select(number) {
+    if (this.selected === number) return;
+    this.selected = number;
+    this.frame.ring();
   }
 
   paint({ width, height }) {
-    const { front, data, hidden, selected } = this.view;
+    const { front, data, hidden } = this.view;
     const area = { left: MARGIN.left, right: width - MARGIN.right, top: MARGIN.top, bottom: height - MARGIN.bottom };
     this.area = area;
     const several = data.pools.length > 1;
@@ -59,14 +66,13 @@ export class StepTimeChart {
       const key = several ? one.pool : "only";
       if (!groups.has(key)) groups.set(key, []);
       groups.get(key).push([...place, one.count > 1 ? 2 + 5 * Math.sqrt(one.count / largest) : 2.6]);
-      this.marks.push({ x: place[0], y: place[1], number: one.number, label: tip(one, data, level), open: opening(this.on.pick, one.number) });
+      this.marks.push({ x: place[0], y: place[1], number: one.number, label: () => tip(one, data, level), open: opening(this.on.pick, one.number) });
     }
     for (const [key, places] of groups) {
       const path = places.map(([px, py, r]) => `M${(px - r).toFixed(1)} ${py.toFixed(1)}a${r.toFixed(1)} ${r.toFixed(1)} 0 1 0 ${(2 * r).toFixed(1)} 0a${r.toFixed(1)} ${r.toFixed(1)} 0 1 0 ${(-2 * r).toFixed(1)} 0z`).join("");
       nodes.push(svg("path", { class: `cloud ${several ? `pool-${key}` : ""}`, d: path }));
     }
     nodes.push(...this.fronts(x, clip, several));
-    for (const one of this.marks) if (one.number === selected) nodes.push(svg("circle", { class: "selected", cx: one.x, cy: one.y, r: 9 }));
     return nodes;
   }
 
@@ -99,7 +105,7 @@ export class StepTimeChart {
       const color = several ? `pool-${pool}` : "";
       nodes.push(svg("path", { class: `front-line ${color}`, d: path }), svg("path", { class: `front-marks ${color}`, d: markPath("running", places) }));
       at.forEach((i, k) => {
-        this.marks.push({ x: places[k][0], y: places[k][1], number: front.number[i], label: [`#${front.number[i]}, on the front of ${name}`, `${format.fitness(front.fitness[i])}, ${ratio(front.ratio[i])}`], open: opening(this.on.pick, front.number[i]) });
+        this.marks.push({ x: places[k][0], y: places[k][1], number: front.number[i], label: () => [`#${front.number[i]}, on the front of ${name}`, `${format.fitness(front.fitness[i])}, ${ratio(front.ratio[i])}`], open: opening(this.on.pick, front.number[i]) });
       });
     });
     return nodes;

@@ -57,7 +57,7 @@ export function drawTimeline(frame, pointerMarks, { workers, from, to }, onPick)
         paths[look] = `${paths[look] ?? ""}M${left.toFixed(1)} ${y + 4}h${Math.max(1, right - left - 0.6).toFixed(1)}v${ROW - 8}H${left.toFixed(1)}z`;
         pointerMarks.push({
           x: (left + right) / 2, y: y + ROW / 2, number: span.number,
-          label: [`#${span.number} on ${one.worker}`, `${span.outcome ? format.name(span.outcome) : "running"}, ${format.duration(span.to - span.from)}`], open: opening(onPick, span.number),
+          label: () => [`#${span.number} on ${one.worker}`, `${span.outcome ? format.name(span.outcome) : "running"}, ${format.duration(span.to - span.from)}`], open: opening(onPick, span.number),
         });
       }
       for (const [look, d] of Object.entries(paths)) nodes.push(svg("path", { class: `span span-${look}`, d }));

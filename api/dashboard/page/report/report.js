@@ -88,7 +88,7 @@ class Report {
   // Shows both charts in another way.
   change(changes) {
     Object.assign(this.look, changes);
-    const view = { ...this.look, data: this.answers["/charts/overview"], front: this.answers["/charts/front"], best: this.answers["/best"], selected: null };
+    const view = { ...this.look, data: this.answers["/charts/overview"], front: this.answers["/charts/front"], best: this.answers["/best"] };
     this.fitness.draw(view);
     this.step.draw(view);
     const button = (label, field, value) => option({ label, key: label, pressed: this.look[field] === value, act: () => this.change({ [field]: value }) });

@@ -17,6 +17,7 @@ import { SearchHead } from "./head.js";
 import { changeLimits } from "./limits.js";
 import { SearchSession } from "./session.js";
 import { hasEnded, paceOf } from "./stage.js";
+import { stretchOf } from "./view_data.js";
 
 const FAILURES_MS = 15_000;
 const ANSWER_MS = 15_000;
@@ -80,7 +81,9 @@ export class SearchPage {
     const where = this.where();
     const known = this.session.where;
     if (where.pool !== known.pool || where.from !== known.from || where.to !== known.to) this.session.look(where);
-    if (this.head) this.draw("address");
+    if (!this.head) return;
+    this.drawer.draw(this.selected()); // before all else: it is what the reader waits for
+    this.draw("address");
   }
 
   changed(what) {
@@ -194,8 +197,8 @@ export class SearchPage {
     const { state } = app;
     const data = session.view.overview;
     const hidden = new Set(state.get("hide").split(",").filter(Boolean));
-    const look = { data, time: state.get("x") === "time", log: state.get("y") === "log", hidden, best: session.best ?? null, selected: this.selected(), members: membersOf(session.whole.overview) };
-    const key = JSON.stringify([data.seq, data.first, data.last, data.points.number.length, look.time, look.log, [...hidden], session.best?.mean_fitness, session.best?.trial.number, look.selected, state.get("pool")]);
+    const look = { data, time: state.get("x") === "time", log: state.get("y") === "log", hidden, best: session.best ?? null, members: membersOf(session.whole.overview) };
+    const key = JSON.stringify([data.seq, data.first, data.last, data.points.number.length, look.time, look.log, [...hidden], session.best?.mean_fitness, session.best?.trial.number, state.get("pool")]);
     if (this.charted !== key) {
       this.charted = key;
       this.fitness.draw(look);
@@ -204,11 +207,13 @@ export class SearchPage {
     this.parts.navigator.hidden = session.whole.overview.total < 2;
     this.drawNavigator(from, to);
     const single = session.front?.cells.count.length === 0 ? data.points.number.length : 0;
-    const stepKey = JSON.stringify([session.frontAt, data.first, single, [...hidden], look.selected, state.get("pool")]);
+    const stepKey = JSON.stringify([session.frontAt, data.first, single, [...hidden], state.get("pool")]);
     if (session.front && this.stepped !== stepKey) {
       this.stepped = stepKey;
       this.step.draw({ ...look, front: session.front });
     }
+    this.fitness.select(this.selected());
+    this.step.select(this.selected());
   }
 
   // The whole in small need not follow every result.
@@ -226,8 +231,7 @@ export class SearchPage {
     this.panning = true;
     requestAnimationFrame(() => {
       this.panning = false;
-      const { overview } = this.session.whole;
-      this.fitness.draw({ ...this.fitness.view, data: { ...overview, first: this.navigator.from ?? from, last: this.navigator.to ?? to } });
+      this.fitness.pan(stretchOf(this.session.whole.overview, this.navigator.from ?? from, this.navigator.to ?? to));
       this.charted = null;
     });
   }

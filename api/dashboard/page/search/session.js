@@ -176,8 +176,10 @@ export class SearchSession {
     if (!this.closed) this.listener.onChange(what);
   }
 
-  get(path, query) {
-    return this.api.get(`${this.path}${path}`, query, this.abort.signal);
+  // `signal` ends the request before the session does.
+  get(path, query, signal = null) {
+    const ends = signal ? AbortSignal.any([this.abort.signal, signal]) : this.abort.signal;
+    return this.api.get(`${this.path}${path}`, query, ends);
   }
 
   async orNull(promise) {

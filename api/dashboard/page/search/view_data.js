@@ -15,6 +15,15 @@ export class ViewData {
     this.added = 0;
   }
 
+  // Returns what is known of one trial, or null.
+  point(number) {
+    const at = this.place.get(number);
+    if (at === undefined) return null;
+    const { points, pools } = this.overview;
+    const found = Object.fromEntries(COLUMNS.map((name) => [name, points[name][at]]));
+    return { ...found, number, pool: pools[found.pool] ?? null, parent_number: found.parent };
+  }
+
   // Writes a difference; `follow` says that the stretch goes on to the newest trial.
   merge(change, { follow, populationSize }) {
     const { overview } = this;
@@ -63,4 +72,28 @@ export class ViewData {
     ended.sort((a, b) => points.finished[a] - points.finished[b] || points.number[a] - points.number[b]);
     for (const i of ended.slice(0, ended.length - size)) points.member[i] = false;
   }
+}
+
+// Returns what is known of a stretch, as an Overview: enough to draw until the controller's own answer
+// is there, which may hold single trials where this has bands.
+export function stretchOf(overview, first, last) {
+  const { points, bands, best } = overview;
+  const known = best.number.findLastIndex((number) => number <= first); // what was the best when it began
+  return {
+    ...overview,
+    first,
+    last,
+    points: picked(points, within(points.number, first, last)),
+    bands: bands.map((band) => ({ ...band, ...picked(band, within(band.number, first - 2 * band.width, last + band.width)) })),
+    best: picked(best, within(best.number, known < 0 ? first : best.number[known], last)),
+  };
+}
+
+function within(numbers, from, to) {
+  return numbers.flatMap((number, i) => (number >= from && number <= to ? [i] : []));
+}
+
+function picked(columns, at) {
+  const lists = Object.entries(columns).filter(([, column]) => Array.isArray(column));
+  return Object.fromEntries(lists.map(([name, column]) => [name, at.map((i) => column[i])]));
 }

@@ -48,13 +48,24 @@ export class TrialsTab {
       clearTimeout(this.typing);
       this.typing = setTimeout(() => app.state.set({ q: this.filter.value }), FILTER_MS);
     });
-    this.resizer = new ResizeObserver(() => this.drawRows());
+    Object.assign(this, { top: 0, height: 480 }); // as last laid out: to ask would have the page laid out at once
+    this.resizer = new ResizeObserver(() => this.resized());
     this.resizer.observe(this.box);
   }
 
   close() {
     clearTimeout(this.typing);
     this.resizer.disconnect();
+  }
+
+  resized() {
+    this.height = this.box.clientHeight;
+    this.drawRows();
+  }
+
+  scrollTo(top) {
+    this.top = Math.max(0, top);
+    this.box.scrollTop = top;
   }
 
   question() {
@@ -71,7 +82,7 @@ export class TrialsTab {
     if (this.key !== key) {
       this.key = key;
       this.pages.clear();
-      this.box.scrollTop = 0;
+      if (this.top > 0) this.scrollTo(0);
       if (this.filter !== document.activeElement) this.filter.value = this.app.state.get("q");
     }
     this.drawHead();
@@ -101,9 +112,9 @@ export class TrialsTab {
   }
 
   window() {
-    const height = this.box.clientHeight || 480;
-    const first = Math.max(0, Math.floor(this.box.scrollTop / ROW) - SPARE);
-    const last = Math.min(Math.max(0, (this.total ?? PAGE) - 1), Math.ceil((this.box.scrollTop + height) / ROW) + SPARE);
+    const { top, height } = this;
+    const first = Math.max(0, Math.floor(top / ROW) - SPARE);
+    const last = Math.min(Math.max(0, (this.total ?? PAGE) - 1), Math.ceil((top + height) / ROW) + SPARE);
     return { first, last };
   }
 
@@ -112,6 +123,7 @@ export class TrialsTab {
     this.scrolling = true;
     requestAnimationFrame(() => {
       this.scrolling = false;
+      this.top = this.box.scrollTop;
       this.drawRows();
       this.fetchMissing();
     });
@@ -162,8 +174,11 @@ export class TrialsTab {
       return;
     }
     const { first, last } = this.window();
-    const key = JSON.stringify([first, last, this.app.state.get("trial"), this.session.best?.trial.number, this.app.state.get("pins")]);
-    if (this.drawn === key) return;
+    const key = JSON.stringify([first, last, this.session.best?.trial.number, this.app.state.get("pins")]);
+    if (this.drawn === key) {
+      this.select();
+      return;
+    }
     this.drawn = key;
     const focused = document.activeElement?.closest?.(".grid-row")?.dataset?.number;
     const rows = [];
@@ -173,6 +188,14 @@ export class TrialsTab {
     }
     replace(this.body, rows);
     if (focused) this.body.querySelector(`[data-number="${focused}"] a`)?.focus({ preventScroll: true });
+  }
+
+  // Another row is selected: no row is drawn anew for it.
+  select() {
+    const number = this.app.state.get("trial");
+    const wanted = number && this.body.querySelector(`.grid-row[data-number="${Number(number)}"]`);
+    for (const row of this.body.querySelectorAll(".grid-row[aria-selected='true']")) if (row !== wanted) row.setAttribute("aria-selected", "false");
+    if (wanted) wanted.setAttribute("aria-selected", "true");
   }
 
   row(record, index) {
@@ -216,9 +239,9 @@ export class TrialsTab {
     const at = row ? Number(row.dataset.index) : -1;
     const target = Math.min(this.total - 1, Math.max(0, row ? at + step : 0));
     const top = target * ROW;
-    const high = this.box.clientHeight - ROW * 2;
-    if (top < this.box.scrollTop) this.box.scrollTop = top;
-    else if (top > this.box.scrollTop + high) this.box.scrollTop = top - high;
+    const high = this.height - ROW * 2;
+    if (top < this.top) this.scrollTo(top);
+    else if (top > this.top + high) this.scrollTo(top - high);
     this.drawRows();
     this.fetchMissing().then(() => this.body.querySelector(`[data-index="${target}"] a`)?.focus({ preventScroll: true }));
     this.body.querySelector(`[data-index="${target}"] a`)?.focus({ preventScroll: true });

@@ -1,61 +1,85 @@
-// What the drawer needs to know of a trial: read once, kept while it does not change.
+// What the drawer knows of a trial: at once what the page has read already, then what is read for it,
+// part by part as the answers come; kept while it does not change.
 
 import { readRepeats } from "./repeats.js";
 
 const KEPT = 24;
-const OTHERS = 12;
+const FRESH_MS = 30_000;
 
 export class TrialDetails {
   constructor(session) {
     this.session = session;
     this.known = new Map();
-    this.curves = new Map(); // of other trials, for the faint ones behind
+    this.pools = new Map(); // by pool: its rival and other trials' curves
   }
 
-  // Returns what is known now: {trial, parent, ancestry, costs, repeats}, or null.
+  // Returns what is known now, or null: {trial, line, costs, repeats}, of which only `trial` is sure
+  // to be there. `trial.attempts` is missing until the trial itself has been read, and its genome
+  // where only its mark in a chart is known.
   get(number) {
-    return this.known.get(number) ?? null;
+    return this.known.get(number) ?? this.ofTable(number) ?? this.ofChart(number);
   }
 
-  // Reads a trial with its ancestors, costs and further runs; null where there is none.
-  async read(number) {
+  ofTable(number) {
+    const trial = this.session.rows.get(number);
+    return trial ? { trial } : null;
+  }
+
+  ofChart(number) {
     const { session } = this;
-    const trial = await session.orNull(session.get(`/trials/${number}`));
-    if (trial === null) return null;
-    const [ancestry, costs, repeats] = await Promise.all([
-      trial.parent_number === null ? { items: [trial] } : session.get(`/trials/${number}/ancestry`, { limit: 200 }),
-      this.known.get(number)?.costs ?? session.get(`/charts/costs/${number}`),
-      readRepeats(session, number),
+    const point = session.view.point(number) ?? session.whole.point(number);
+    if (!point) return null;
+    const level = session.whole.overview.levels.find((one) => one.pool === point.pool);
+    const loss = point.fitness === null || !level?.loss ? null : level.loss - point.fitness;
+    const { step_time_ms, parameters } = point;
+    return { trial: { ...point, in_population: point.member, label: "", message: "", measurements: { validation_loss: loss, step_time_ms, parameters } } };
+  }
+
+  // Reads a trial with its ancestors, costs and further runs, all at once; but where its block is not
+  // known yet, the trial goes before all else, since the controller would share its time among them.
+  // `onPart(detail)` is told of each as it comes, until `signal` ends it. Returns whether there is
+  // such a trial.
+  async read(number, signal, onPart) {
+    const { session } = this;
+    const before = this.known.get(number);
+    const detail = { ...before };
+    const part = async (name, reading) => {
+      const answer = await session.orNull(reading);
+      if (answer === null) return false;
+      detail[name] = answer;
+      if (detail.trial) {
+        this.keep(number, detail);
+        onPart(detail);
+      }
+      return true;
+    };
+    const trial = part("trial", session.get(`/trials/${number}`, {}, signal));
+    if (!this.get(number)?.trial.genome && !(await trial)) return false;
+    const [exists] = await Promise.all([
+      trial,
+      part("line", session.get(`/charts/ancestors/${number}`, {}, signal)),
+      before?.costs ? true : part("costs", session.get(`/charts/costs/${number}`, {}, signal)),
+      part("repeats", readRepeats(session, number)),
     ]);
-    const detail = { trial, ancestry: ancestry.items, parent: ancestry.items[1] ?? null, costs, repeats };
+    return exists;
+  }
+
+  keep(number, detail) {
     this.known.delete(number);
     this.known.set(number, detail);
     if (this.known.size > KEPT) this.known.delete(this.known.keys().next().value);
-    return detail;
   }
 
-  // Returns the rival of a pool: the newest completed run of its baseline, curve included.
-  async rival(pool) {
-    if (!pool) return null;
-    this.rivals ??= new Map();
-    if (!this.rivals.has(pool)) {
-      const { session } = this;
-      const page = await session.get("/charts/table", { pool, word: ["baseline", "completed"], sort: "-number", limit: 1 });
-      const found = page.items[0];
-      if (!found) return null;
-      this.rivals.set(pool, await session.get(`/trials/${found.number}`));
-    }
-    return this.rivals.get(pool);
+  // Returns what a pool's curves are seen beside, if it is known: {rival, number, curve}.
+  beside(pool) {
+    return this.pools.get(pool) ?? null;
   }
 
-  // Returns curves of the best and the newest other trials of a pool, to stand faintly behind.
-  async others(pool) {
-    if (this.curves.has(pool)) return this.curves.get(pool);
-    const { session } = this;
-    const page = await session.get("/charts/table", { pool, word: ["candidate", "completed"], sort: "-fitness", limit: OTHERS });
-    const found = await Promise.all(page.items.map((one) => session.orNull(session.get(`/trials/${one.number}`))));
-    const curves = found.filter(Boolean).map((one) => ({ number: one.number, curve: one.measurements.curve }));
-    if (curves.length === OTHERS) this.curves.set(pool, curves);
-    return curves;
+  // Reads it, where what is known has no rival yet or is old.
+  async readBeside(pool) {
+    const known = this.beside(pool);
+    if (!pool || (known?.rival && Date.now() - known.at < FRESH_MS)) return;
+    const found = await this.session.get("/charts/curves", { pool });
+    this.pools.set(pool, { ...found, at: Date.now() });
   }
 }

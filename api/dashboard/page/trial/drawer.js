@@ -1,50 +1,45 @@
-// A trial in a drawer that scrolls by itself: its block, what was changed, its curve beside the
-// rival's, where it comes from, what it costs, and how its attempts went.
+// A trial in a drawer that scrolls by itself. It opens with what the page knows of the trial; what is
+// read for it is filled in part by part.
 
 import { element, replace, setText } from "../core/dom.js";
 import * as format from "../core/format.js";
 import { showError, showLoading } from "../core/states.js";
 import { MOST_PINS } from "../core/url_state.js";
 import { save } from "../charts/picture.js";
-import { curvePoints, drawCurves, rivalCurve } from "../charts/curves.js";
-import { Frame } from "../charts/frame.js";
 import { bestFigure, ofBest } from "../search/best_figure.js";
-import { blockDiagram } from "./block_diagram.js";
-import { inWords } from "./changes.js";
 import { TrialDetails } from "./detail.js";
+import { DrawerParts } from "./drawer_parts.js";
 import { openPromotion } from "./promote.js";
-import { repeatsSection, whyNotAgain } from "./repeats.js";
-import { attemptList, comparison, costTable, measurements } from "./facts.js";
+import { whyNotAgain } from "./repeats.js";
 
-const KINDS = {
-  baseline: "The baseline: what every candidate of its pool is measured against.", confirmation: "A finalist run again with a fresh seed.",
-  repeat: "A run that was asked for, beside the search.",
-  promotion: "A block at a larger scale.", certificate: "A run of a certificate.",
-};
-const ORIGINS = { seed: "A seed that the spec names.", random: "Drawn at random from the space." };
 const CALM_MS = 2000;
 
 export class TrialDrawer {
   constructor(box, { app, session }) {
     Object.assign(this, { box, app, session, number: null });
     this.details = new TrialDetails(session);
+    this.reading = new AbortController();
     this.title = element("h2", { id: "drawer-title", tabindex: "-1" });
     this.figure = element("span", { id: "drawer-fitness", class: "drawer-figure" });
     this.buttons = element("div", { class: "drawer-buttons" });
     this.outcome = element("p", { class: "reason", id: "drawer-outcome", role: "status" });
     this.body = element("div", { class: "drawer-body" });
+    this.scroll = element("div", { class: "drawer-scroll", tabindex: "0", role: "region", "aria-label": "The trial" }, this.buttons, this.outcome, this.body);
     const close = element("button", { type: "button", class: "quiet", "aria-label": "Close the trial", on: { click: () => this.dismiss() } }, "✕");
-    replace(box, element("div", { class: "drawer-head" }, this.title, this.figure, close), element("div", { class: "drawer-scroll", tabindex: "0", role: "region", "aria-label": "The trial" }, this.buttons, this.outcome, this.body));
+    replace(box, element("div", { class: "drawer-head" }, this.title, this.figure, close), this.scroll);
     this.escape = (event) => {
       if (event.key !== "Escape" || event.defaultPrevented || document.querySelector("dialog[open]") || this.number === null) return;
       this.dismiss();
     };
     document.addEventListener("keydown", this.escape);
+    this.scroll.addEventListener("scroll", () => {
+      this.scrolled = true;
+    }, { passive: true });
   }
 
   close() {
     document.removeEventListener("keydown", this.escape);
-    this.frame?.close();
+    this.parts?.close();
     clearTimeout(this.later);
     this.box.hidden = true;
     document.body.classList.remove("with-drawer");
@@ -58,11 +53,13 @@ export class TrialDrawer {
 
   // Shows a trial; null closes the drawer.
   draw(number) {
-    if (number !== this.number) {
+    const changed = number !== this.number;
+    if (changed) {
       clearTimeout(this.later);
       this.later = null;
+      this.reading.abort(); // nobody waits for the last one's answers
+      this.reading = new AbortController();
     }
-    const changed = number !== this.number;
     this.number = number;
     this.box.hidden = number === null;
     document.body.classList.toggle("with-drawer", number !== null);
@@ -71,50 +68,30 @@ export class TrialDrawer {
       setText(this.title, `Trial #${number}`);
       setText(this.figure, "");
       replace(this.outcome);
-      const known = this.known(number);
+      const known = this.details.get(number);
       if (known) this.show(known);
-      else {
-        replace(this.buttons);
-        showLoading(this.body, `trial #${number}`);
-      }
-      this.box.querySelector(".drawer-scroll").scrollTop = 0;
+      else this.showNothing(() => showLoading(this.body, `trial #${number}`));
+      if (this.scrolled) this.scroll.scrollTop = 0; // which would lay out the page at once
+      this.scrolled = false;
       this.read(number);
       return;
     }
-    this.followRights();
+    const known = this.parts && this.details.get(number);
+    if (known) this.show(known); // the best, a baseline or who is signed in may have changed
     if (this.isOpenTrial() || this.seq !== this.session.whole.overview.seq) {
       this.readLater(number);
     }
   }
 
-  // Buttons come and go with the state of the search and with who is signed in.
-  followRights() {
-    const rights = this.rights();
-    const known = this.known(this.number);
-    if (rights === this.drawnRights || !known) return;
-    this.drawButtons(known.trial);
-  }
-
-  // The focus stays where it was: what happens meanwhile must not take it from the keyboard.
+  // Buttons come and go with the state of the search and with who is signed in. The focus stays where it was: what happens meanwhile must not take it from the keyboard.
   drawButtons(trial) {
+    const { app, session } = this;
+    const key = JSON.stringify([trial.number, trial.status, Boolean(trial.genome), session.search.status, app.access.mayWrite, app.state.pins()]);
+    if (this.drawnButtons === key) return;
+    this.drawnButtons = key;
     const held = this.buttons.contains(document.activeElement) ? document.activeElement.dataset.does : null;
-    replace(this.buttons, this.actions(trial));
+    replace(this.buttons, trial.genome ? this.actions(trial) : null);
     if (held) this.buttons.querySelector(`[data-does="${held}"]`)?.focus();
-  }
-
-  rights() {
-    return `${this.session.search.status} ${this.app.access.mayWrite}`;
-  }
-
-  // What can be shown at once: what was read of a trial, or else what the table knows of it.
-  known(number) {
-    return this.details.get(number) ?? this.partial(number);
-  }
-
-  // What the table knows of a trial: enough to open the drawer at once.
-  partial(number) {
-    const record = this.session.rows.get(number);
-    return record ? { trial: { ...record, attempts: [], changes: [] }, ancestry: [], parent: null, costs: null, repeats: { asked: [], race: [] } } : null;
   }
 
   // News are read soon, and not more often than a reader could follow.
@@ -134,86 +111,52 @@ export class TrialDrawer {
   async read(number) {
     this.readAt = Date.now();
     this.seq = this.session.whole.overview.seq;
+    const isShown = () => this.number === number;
     try {
-      const told = (detail) => JSON.stringify(detail && [detail.trial, detail.repeats]);
-      const before = told(this.details.get(number));
-      const detail = await this.details.read(number);
-      if (this.number !== number) return;
-      if (detail === null) this.showMissing(number);
-      else if (before !== told(detail) || !this.shown || this.shown !== number) this.show(detail);
+      const exists = await this.details.read(number, this.reading.signal, (detail) => {
+        if (isShown()) this.show(detail);
+      });
+      if (!isShown()) return;
+      if (!exists) this.showMissing(number);
+      else await this.readBeside(number);
     } catch (error) {
-      if (error.name !== "AbortError" && this.number === number) showError(this.body, error, () => this.read(number));
+      if (error.name !== "AbortError" && isShown()) this.showNothing(() => showError(this.body, error, () => this.read(number)));
     }
   }
 
-  showMissing(number) {
-    this.shown = null;
-    replace(this.buttons);
-    replace(this.body, element("p", { class: "state state-empty" }, `This search has no trial #${number}.`), element("p", {}, element("a", { class: "linked", href: this.app.state.address({ trial: "" }) }, "Back to the search")));
-  }
-
-  show(detail) {
-    const { trial, parent } = detail;
-    const { session } = this;
-    this.shown = trial.number;
-    const best = session.best?.trial.number === trial.number ? session.best : null;
-    setText(this.title, best ? `Best: trial #${trial.number}` : `Trial #${trial.number}`);
-    setText(this.figure, best ? bestFigure(ofBest(best)).text : trial.status === "completed" && trial.kind !== "baseline" ? `${format.fitness(trial.fitness)} in one run` : format.name(format.standing(trial)));
-    this.drawButtons(trial);
-    const level = session.whole.overview.levels.find((one) => one.pool === trial.pool) ?? null;
-    const facts = [format.name(trial.kind), trial.pool, format.name(format.standing(trial)), trial.in_population ? "in the population" : "", trial.label].filter(Boolean);
-    this.frame?.close();
-    const curveBox = element("div", {});
-    const compareBox = element("div", {}, comparison([trial], level, null));
-    const diagram = blockDiagram(trial.genome, { proxy: session.search.spec.proxy, parent: parent?.genome ?? null, label: `Block of trial #${trial.number}` });
-    const words = inWords(trial.changes, parent?.genome);
-    const section = (title, ...children) => element("section", {}, element("h3", {}, title), children);
-    replace(
-      this.body,
-      element("p", { class: "muted", id: "drawer-summary" }, facts.join(" · ")),
-      best ? element("p", { class: "muted" }, best.repeats ? `${format.fitness(trial.fitness)} in the run that selected it, which is not counted; ${bestFigure(ofBest(best)).note}.` : bestFigure(ofBest(best)).note) : null,
-      trial.message ? element("p", { class: "reason", id: "drawer-message" }, trial.message) : null,
-      compareBox,
-      section("Block", element("div", { class: "drawer-block" }, diagram), parent ? element("p", { class: "changed-note" }, "differs from its parent") : null),
-      section("Where it comes from", element("p", { id: "drawer-origin" }, origin(trial)), words.length ? element("ul", { class: "changes" }, words.map((text) => element("li", {}, text))) : null, this.ancestry(detail)),
-      repeatsSection(detail.repeats, (one) => this.link(one.number)),
-      section("Learning curve", curveBox),
-      section("Costs by sub-layer, of one block", element("div", { class: "table-scroll", tabindex: "0", role: "region", "aria-label": "Costs by sub-layer" }, detail.costs ? costTable(detail.costs) : "…")),
-      section("Measured", measurements(trial)),
-      section("Attempts", trial.attempts.length ? attemptList(trial.attempts) : element("p", { class: "muted" }, "none yet")),
-    );
-    this.frame = new Frame(curveBox, { title: `Learning curve of #${trial.number}`, file: `curve-${trial.number}`, height: 180 });
-    this.drawCurve(trial, null, []);
-    this.fillAside(trial, level, compareBox);
-  }
-
   // The rival and the other curves come a moment later; the trial does not wait for them.
-  async fillAside(trial, level, compareBox) {
+  async readBeside(number) {
+    const { trial } = this.details.get(number);
     try {
-      const [rival, others] = await Promise.all([this.details.rival(trial.pool), this.details.others(trial.pool)]);
-      if (this.number !== trial.number) return;
-      replace(compareBox, comparison([trial], level, rival));
-      this.drawCurve(trial, rival, others);
+      await this.details.readBeside(trial.pool);
+      if (this.number === number) this.show(this.details.get(number));
     } catch (error) {
       if (error.name !== "AbortError") this.app.onNotice({ text: error.message, stale: false });
     }
   }
 
-  drawCurve(trial, rival, others) {
-    drawCurves(this.frame, [
-      ...others.filter((one) => one.number !== trial.number).map((one) => ({ label: `#${one.number}`, points: curvePoints(one.curve), style: "faint" })),
-      ...(rival && rival.number !== trial.number ? [rivalCurve(rival)] : []),
-      { label: `#${trial.number}`, points: curvePoints(trial.measurements.curve), style: "own" },
-    ]);
+  showMissing(number) {
+    this.showNothing(() => replace(this.body, element("p", { class: "state state-empty" }, `This search has no trial #${number}.`), element("p", {}, element("a", { class: "linked", href: this.app.state.address({ trial: "" }) }, "Back to the search"))));
   }
 
-  ancestry({ ancestry }) {
-    if (ancestry.length < 2) return null;
-    return element("ol", { class: "ancestry", "aria-label": "Ancestors, youngest first" }, ancestry.slice(1).map((one) =>
-      element("li", {},
-        this.link(one.number),
-        ` ${one.status === "completed" ? format.fitness(one.fitness) : one.status}`,
-        element("span", { class: "muted" }, one.mutation ? ` by ${one.mutation}` : `, ${one.origin || "founder"}`))));
+  // Says something in the place of a trial.
+  showNothing(say) {
+    this.parts?.close();
+    this.parts = null;
+    this.drawnButtons = null;
+    replace(this.buttons);
+    say();
+  }
+
+  show(detail) {
+    const { trial } = detail;
+    const { session } = this;
+    const best = session.best?.trial.number === trial.number ? session.best : null;
+    setText(this.title, best ? `Best: trial #${trial.number}` : `Trial #${trial.number}`);
+    setText(this.figure, best ? bestFigure(ofBest(best)).text : trial.status === "completed" && trial.kind !== "baseline" ? `${format.fitness(trial.fitness)} in one run` : format.name(format.standing(trial)));
+    this.drawButtons(trial);
+    this.parts ??= new DrawerParts(this.body, { session, link: (number) => this.link(number) });
+    this.parts.draw(detail, this.details.beside(trial.pool));
   }
 
   link(number) {
@@ -261,7 +204,6 @@ export class TrialDrawer {
 
   actions(trial) {
     const { app, session } = this;
-    this.drawnRights = this.rights();
     const pins = app.state.pins();
     const pinned = pins.includes(String(trial.number));
     const button = (label, title, act, off = false) => element("button", { type: "button", class: "quiet bordered", "data-does": label.replace("Unpin", "Pin"), title, disabled: off, on: { click: act } }, label);
@@ -269,20 +211,10 @@ export class TrialDrawer {
       button(pinned ? "Unpin" : "Pin", "Keep it to compare with others, four at most", () => {
         const next = pinned ? pins.filter((one) => one !== String(trial.number)) : [...pins, String(trial.number)];
         app.state.set({ pins: next.join(",") });
-        this.shown = null;
-        const known = this.known(trial.number);
-        if (known) this.show(known);
       }, !pinned && pins.length >= MOST_PINS),
       button("Export", "Download its genome as JSON", () => save(`${session.search.name}-${trial.number}.json`, JSON.stringify(trial.genome, null, 2), "application/json")),
       ...this.writing(trial, button),
       button("Its descendants", "Show its subtree in the Lineage tab", () => app.state.set({ tab: "lineage", root: String(trial.number) })),
     ];
   }
-}
-
-function origin(trial) {
-  if (trial.kind === "repeat") return `${KINDS.repeat} It repeats #${trial.parent_number}.`;
-  if (trial.kind === "confirmation" && trial.parent_number !== null) return `${KINDS.confirmation} It repeats #${trial.parent_number}.`;
-  if (trial.parent_number !== null) return `From #${trial.parent_number} by: ${trial.mutation || "a copy"}.`;
-  return KINDS[trial.kind] ?? ORIGINS[trial.origin] ?? "";
 }
