@@ -84,13 +84,20 @@ class InvalidInput(BrainformerError):
         others: Sequence[InvalidInput] = (),
     ) -> None:
         met = "" if value is None else f" (got {_shown(value)})"
-        where = f" at {pointer}" if pointer else ""
-        where += "" if line is None else f" (line {line})"
-        super().__init__("; ".join([f"{rule}{met}{where}", *(other.message for other in others)]))
+        told = placed(f"{rule}{met}", pointer, line)
+        super().__init__("; ".join([told, *(other.message for other in others)]))
         self.rule = rule
         self.value = value
         self.pointer = pointer
         self.others = tuple(others)
+
+
+def placed(rule: str, pointer: str, line: int | None = None) -> str:
+    """Returns a rule with its place: as the subject of what must be, otherwise behind it."""
+    at = "" if line is None else f" (line {line})"
+    if pointer and rule.startswith(("must ", "is ")):
+        return f"{pointer}{at} {rule}"
+    return f"{rule} at {pointer}{at}" if pointer else f"{rule}{at}"
 
 
 def _shown(value: object) -> str:
@@ -171,7 +178,8 @@ class IllegalTransition(Conflict):
     code = "illegal_transition"
 
     def __init__(self, kind: str, name: object, status: str, wanted: str) -> None:
-        super().__init__(f"{kind} {name} is {status}, so it cannot become {wanted}")
+        met = "already" if status == wanted else f"so it cannot become {wanted}"
+        super().__init__(f"{kind} {name} is {status}{' ' if status == wanted else ', '}{met}")
         self.status = status
         self.wanted = wanted
 

@@ -249,7 +249,10 @@ def parse_spec(data: object, *, limit_bytes: int = LIMIT_BYTES) -> SearchSpec:
             raise InvalidSpec(f"the spec is not YAML: {error}") from None
         data, lines = text.data, text.lines
     if not isinstance(data, dict):
-        raise InvalidSpec("a spec must be a mapping of fields", type(data).__name__)
+        met = "nothing" if data is None else "a list" if isinstance(data, list) else "one value"
+        raise InvalidSpec(
+            f"a spec must be a mapping with name, space, limits ..., and this is {met}"
+        )
     try:
         return checked(SearchSpec, data)
     except BrokenRules as broken:

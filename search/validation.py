@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, TypeVar, get_args
 from pydantic import BaseModel, Discriminator, Tag, ValidationError
 
 from brainformer.search.errors import InvalidInput
+from brainformer.search.rules import causes, rule_of
 
 M = TypeVar("M", bound=BaseModel)
 E = TypeVar("E", bound=InvalidInput)
@@ -73,11 +74,11 @@ def checked(model: type[M], data: object) -> M:
 def broken_rules(model: type[BaseModel], error: ValidationError, data: object) -> list[Broken]:
     """Returns what pydantic found wrong with plain data, one rule a field."""
     found: dict[str, Broken] = {}
-    for item in error.errors(include_url=False):
+    for item in causes(error.errors(include_url=False)):
         where = pointer(item["loc"], data)
         value = item.get("input")
         shown = value if isinstance(value, str | int | float | bool) else None
-        rule = item["msg"].removeprefix("Value error, ")
+        rule = rule_of(item)
         if item["type"] == "extra_forbidden":
             rule, shown = f"there is no such field{_suggestion(model, item['loc'])}", None
         found.setdefault(where, Broken(rule, shown, where, item["type"]))
@@ -164,12 +165,7 @@ def first_problem(error: ValidationError, data: object = None) -> Problem:
     first = error.errors(include_url=False)[0]
     value = first.get("input")
     shown = value if isinstance(value, str | int | float | bool) else None
-    return Problem(rule_of(first["msg"]), shown, pointer(first["loc"], data))
-
-
-def rule_of(message: str) -> str:
-    """Returns the sentence in one of pydantic's messages."""
-    return message.removeprefix("Value error, ")
+    return Problem(rule_of(first), shown, pointer(first["loc"], data))
 
 
 def pointer(location: Sequence[str | int], data: object) -> str:

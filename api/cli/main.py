@@ -121,8 +121,8 @@ def main() -> None:
         say("interrupted")
         sys.exit(INTERRUPTED)
     except OSError as error:
-        where = f" {error.filename}" if error.filename else ""
-        say(f"error: {error.strerror or error}{where}")
+        place = f"cannot use {error.filename}: " if error.filename else ""
+        say(f"error: {place}{error.strerror or error}")
         sys.exit(ERROR)
 
 

@@ -8,9 +8,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
+from urllib.parse import quote
 
 from brainformer.api.cli.searches.imports import launched
-from brainformer.api.cli.terminal.address import DEFAULT_URL
+from brainformer.api.cli.terminal.address import DEFAULT_URL, search_path
 from brainformer.api.cli.terminal.controller_client import ControllerClient
 from brainformer.api.client.search import Search
 from brainformer.search.spec import SearchSpec, parse_spec, read_spec_file
@@ -78,7 +79,8 @@ class Client:
         Raises:
             NotFound: there is none.
         """
-        return Search(self._rest, SearchRecord.model_validate(self._rest.get(f"/searches/{named}")))
+        record = self._rest.get(f"/searches/{search_path(named)}")
+        return Search(self._rest, SearchRecord.model_validate(record))
 
     def searches(self) -> Iterator[Search]:
         """Yields all searches, newest first."""
@@ -105,7 +107,9 @@ class Client:
         Raises:
             NotFound: no worker has claimed for it, and no open search names it.
         """
-        return PoolRetirement.model_validate(self._rest.post(f"/pools/{pool}/retire"))
+        return PoolRetirement.model_validate(
+            self._rest.post(f"/pools/{quote(pool, safe='')}/retire")
+        )
 
     def return_pool(self, pool: str) -> PoolDetail:
         """Gives a retired pool work again, in the searches that are still open.
@@ -113,7 +117,7 @@ class Client:
         Raises:
             NotFound: no worker has claimed for it.
         """
-        return PoolDetail.model_validate(self._rest.post(f"/pools/{pool}/return"))
+        return PoolDetail.model_validate(self._rest.post(f"/pools/{quote(pool, safe='')}/return"))
 
     def close(self) -> None:
         """Closes the connections; searches that came from it can no longer be asked."""

@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from brainformer.api.cli.searches.export import export_of
+from brainformer.api.cli.searches.targets import target_given
 from brainformer.api.cli.terminal.controller_client import ControllerClient
 from brainformer.api.cli.terminal.output import write_atomically
 from brainformer.api.client.frame import frame_of
 from brainformer.api.client.waiting import Progress, telling
-from brainformer.search.errors import ControllerUnreachable
+from brainformer.search.errors import ControllerUnreachable, InvalidInput, InvalidSpec
 from brainformer.search.export.flax_source import flax_source
 from brainformer.search.export.genome_file import GenomeExport, scale_export
 from brainformer.search.scaling.target import Target
@@ -26,6 +27,7 @@ from brainformer.search.store.records import (
 )
 from brainformer.search.studies.promotion import checked_request
 from brainformer.search.trials.trial import TrialKind, TrialStatus
+from brainformer.search.validation import BrokenRules, checked
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -182,7 +184,7 @@ class Search:
         *,
         trial: int | None = None,
         format: Literal["genome", "flax"] = "genome",  # noqa: A002 (the command line's word)
-        target_params: int | Target | None = None,
+        target_params: int | str | Target | None = None,
     ) -> GenomeExport:
         """Returns a block with where it came from, checked by its digest; writes it to `path`.
 
@@ -191,18 +193,27 @@ class Search:
             trial: A trial's number; None takes the best.
             format: Of the file: `genome`, JSON with its measurements, or `flax`, source that
                 needs only jax and flax. `brainformer export` writes folders with weights.
-            target_params: Activated parameters to scale the block to, or a whole target.
+            target_params: Activated parameters to scale the block to, as a number or as on the
+                command line ("300M", or the file of a target), or a whole target.
 
         Raises:
+            InvalidInput: there is no such format, or the block cannot be scaled like that.
             NotFound: there is no such trial, or no candidate has completed.
             EnvironmentProblem: the file cannot be written.
         """
+        if format not in WRITERS:
+            raise InvalidInput(
+                "here a block is exported as 'genome' or 'flax'; 'brainformer export' writes the "
+                "other formats",
+                format,
+            )
+        target = target_given(target_params) if isinstance(target_params, str) else target_params
         base = f"/searches/{self.id}"
         best = self._rest.get(f"{base}/best") if trial is None else {}
         row = best["trial"] if trial is None else self._rest.get(f"{base}/trials/{trial}")
         document = export_of(self._rest.get(base), row, best)
-        if target_params is not None:
-            document, _ = scale_export(document, target_params)
+        if target is not None:
+            document, _ = scale_export(document, target)
         if path is not None:
             write_atomically(Path(path), WRITERS[format](document))
         return document
@@ -260,11 +271,15 @@ class Search:
         """Sets when the search ends; a limit that is not given is taken away.
 
         Raises:
-            ValueError: neither is given.
+            InvalidSpec: neither is given, or one is out of range.
             Conflict: the search has ended.
         """
-        limits = Limits(trials=trials, hours=hours).model_dump(mode="json")
-        changed = self._rest.patch(f"/searches/{self.id}", {"limits": limits})
+        try:
+            limits = checked(Limits, {"trials": trials, "hours": hours})
+        except BrokenRules as broken:
+            raise broken.as_error(InvalidSpec) from None
+        body = {"limits": limits.model_dump(mode="json")}
+        changed = self._rest.patch(f"/searches/{self.id}", body)
         self.record = SearchRecord.model_validate(changed)
         return self.record
 

@@ -42,7 +42,7 @@ def _reader(model: type[Model]) -> Callable[[Request], Coroutine[Any, Any, Model
         try:
             return _validated(model, body, parsed)
         except ValidationError as error:
-            found = error.errors(include_url=False, include_context=False)
+            found = error.errors(include_url=False)
             located = [{**item, "loc": ("body", *item["loc"])} for item in found]
             raise RequestValidationError(located, body=parsed) from None
 

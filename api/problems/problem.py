@@ -21,7 +21,8 @@ from brainformer.api.logs import request_id
 from brainformer.api.problems.allowed_methods import allowed_methods
 from brainformer.search import errors as tree
 from brainformer.search import storage_errors as storage
-from brainformer.search.validation import BrokenRules, checked, pointer, rule_of
+from brainformer.search.rules import causes, rule_of
+from brainformer.search.validation import BrokenRules, checked, pointer
 
 log = logging.getLogger("brainformer.api")
 PROBLEM_JSON = "application/problem+json"
@@ -236,11 +237,12 @@ def _of_ours(error: tree.BrainformerError) -> Response:
     return problem_response(status, error.message, code=error.code, errors=fields, headers=headers)
 
 
-def _of_validation(found: Sequence[Any], body: object) -> Response:
+def _of_validation(items: Sequence[Any], body: object) -> Response:
+    found = causes(items)
     fields = [
         FieldError(
             pointer=_pointer(item["loc"], body),
-            detail=rule_of(str(item["msg"])),
+            detail=rule_of(item),
             code=str(item["type"]),
         )
         for item in found[:50]
@@ -248,7 +250,10 @@ def _of_validation(found: Sequence[Any], body: object) -> Response:
     first = fields[0] if fields else FieldError(pointer="", detail="a rule is broken")
     more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
     return problem_response(
-        422, f"{first.detail} at {first.pointer}{more}", code="invalid_input", errors=fields
+        422,
+        f"{tree.placed(first.detail, first.pointer)}{more}",
+        code="invalid_input",
+        errors=fields,
     )
 
 

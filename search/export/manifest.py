@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from brainformer.search.errors import InvalidExport, InvalidInput, NotFound
 from brainformer.search.export.provenance import Digest, Provenance
 from brainformer.search.proxy.proxy import Proxy
+from brainformer.search.rules import rule_of
 from brainformer.search.space.genome import Genome
 
 MANIFEST = "export.json"
@@ -208,7 +209,7 @@ def _checked(data: Any, path: Path) -> ExportManifest:
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = "/".join(str(part) for part in first["loc"])
-        raise InvalidExport(f"{path} is not a manifest: {first['msg']} at /{where}") from None
+        raise InvalidExport(f"{path} is not a manifest: {rule_of(first)} at /{where}") from None
     if manifest.digest != manifest.genome.digest:
         raise InvalidExport(f"the digest in {path} does not match its genome")
     return manifest

@@ -25,7 +25,7 @@ JSON_LINES = frozenset({".jsonl", ".ndjson", ".jsonlines"})
 LIMIT_BYTES = 16 * 2**20
 
 
-def seeds_from_file(path: Path, *, spec: SearchSpec | None = None) -> tuple[Seed, ...]:
+def seeds_from_file(path: Path | str, *, spec: SearchSpec | None = None) -> tuple[Seed, ...]:
     """Returns the genomes and zoo names in a file, in its order.
 
     JSON or YAML, one entry or a list of them, or JSON lines, one a line. An entry is a zoo name, a
@@ -38,6 +38,7 @@ def seeds_from_file(path: Path, *, spec: SearchSpec | None = None) -> tuple[Seed
     Raises:
         InvalidGenome: names the file, the line or the entry, and what is wrong.
     """
+    path = Path(path)
     seeds = []
     for where, entry in _entries(path):
         seed = _seed(entry, where)
@@ -97,12 +98,12 @@ def _entries(path: Path) -> Iterator[tuple[str, Any]]:
 def _text(path: Path) -> str:
     try:
         if path.stat().st_size > LIMIT_BYTES:
-            raise InvalidGenome(f"the seeds {path} have more than {LIMIT_BYTES // 2**20} MiB")
+            raise InvalidGenome(f"{path} has more than {LIMIT_BYTES // 2**20} MiB")
         return path.read_text("utf-8-sig")
     except OSError as error:
-        raise InvalidGenome(f"cannot read the seeds {path}: {error.strerror}") from None
+        raise InvalidGenome(f"cannot read {path}: {error.strerror}") from None
     except UnicodeDecodeError:
-        raise InvalidGenome(f"the seeds {path} are not UTF-8 text") from None
+        raise InvalidGenome(f"{path} is not UTF-8 text") from None
 
 
 def _json(text: str, where: str) -> Any:

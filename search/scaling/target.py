@@ -122,6 +122,9 @@ def target_of_size(parameters: int) -> Target:
 
     Args:
         parameters: Activated, embeddings apart.
+
+    Raises:
+        InvalidSpec: a model cannot be that small or that large.
     """
     if parameters < SMALL:
         shape = {"experts": 16, "head_dim": 32, "sequence_length": 256, "batch_size": 64}
@@ -131,7 +134,10 @@ def target_of_size(parameters: int) -> Target:
         shape = {"experts": 64, "head_dim": 128, "batch_size": 512}
     else:
         shape = {"experts": 64, "head_dim": 128, "batch_size": 1024}
-    return Target.model_validate({"parameters": parameters, "vocab_size": VOCABULARY, **shape})
+    try:
+        return checked(Target, {"parameters": parameters, "vocab_size": VOCABULARY, **shape})
+    except BrokenRules as broken:
+        raise broken.as_error(InvalidSpec) from None
 
 
 def parse_target(text: str | bytes) -> Target:

@@ -84,9 +84,10 @@ def _insert(
         raise InvalidInput("a token's name has 1 to 128 characters", name[:64], "/name")
     unknown = sorted(set(scopes) - set(SCOPES))
     if unknown or not scopes:
-        raise InvalidInput(f"scopes are some of {', '.join(SCOPES)}", unknown or None, "/scopes")
+        met = f", not {', '.join(unknown)}" if unknown else ""
+        raise InvalidInput(f"scopes are one or more of {', '.join(SCOPES)}{met}", None, "/scopes")
     if lifetime is not None and not 0 < lifetime <= 100 * 365 * 86_400:
-        raise InvalidInput("a token lives above 0 s and at most 100 years", lifetime)
+        raise InvalidInput("a token expires after more than 0 s and at most 100 years", lifetime)
     values = {
         "name": storable(name),
         "prefix": secret[:SHOWN],

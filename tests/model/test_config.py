@@ -27,8 +27,8 @@ def config_of(layer, **shapes):
             "9",
             "at most min(model_dim, hidden_dim) = 8",
         ),
-        ({**ATTENTION, "heads": 0}, {}, "heads", "0", "greater than or equal to 1"),
-        ({**ATTENTION, "heads": 1025}, {}, "heads", "1025", "less than or equal to 1024"),
+        ({**ATTENTION, "heads": 0}, {}, "heads", "0", "at least 1"),
+        ({**ATTENTION, "heads": 1025}, {}, "heads", "1025", "at most 1024"),
         (
             {**ATTENTION, "heads": 513},
             {"head_dim": 128},

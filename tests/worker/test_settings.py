@@ -1,8 +1,9 @@
 import pytest
 from pydantic import ValidationError
 
+from brainformer.search.errors import EnvironmentProblem
 from brainformer.worker.settings import WorkerSettings
-from brainformer.worker.tune.ray_session import trial_resources
+from brainformer.worker.tune.ray_session import check_accelerators, trial_resources
 from tests.worker.leases import make_lease
 
 
@@ -30,6 +31,16 @@ def test_gpu_trials_own_at_least_one_gpu():
     assert trial_resources(settings(platform="gpu", accelerators=2)) == {"cpu": 1, "gpu": 2}
     with pytest.raises(ValidationError, match="at least one GPU"):
         settings(platform="gpu")
+
+
+@pytest.mark.parametrize(("platform", "here"), [("gpu", {"CPU": 2.0}), ("tpu", {"TPU": 1.0})])
+def test_a_worker_that_would_wait_for_ever_for_accelerators_is_refused(platform, here):
+    found = settings(platform=platform, accelerators=2)
+    with pytest.raises(EnvironmentProblem, match=rf"--accelerators 2, .* {platform.upper()} on"):
+        check_accelerators(found, here)
+    check_accelerators(found, {platform.upper(): 2.0})
+    joined = settings(platform=platform, accelerators=2, ray_address="auto")
+    check_accelerators(joined, here)  # a cluster may yet grow
 
 
 def test_cpu_trials_own_their_cores():

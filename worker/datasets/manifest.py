@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from brainformer.search.errors import InvalidData
 from brainformer.search.proxy.proxy import Name
+from brainformer.search.rules import rule_of
 from brainformer.search.user_folders import cache_folder
 
 MANIFEST = "manifest.json"
@@ -125,7 +126,7 @@ def read_manifest(place: Path) -> Manifest:
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = ".".join(str(part) for part in first["loc"])
-        raise InvalidData(f"{path}: {where}: {first['msg']}") from None
+        raise InvalidData(f"{path}: {where}: {rule_of(first)}") from None
     if manifest.hash != manifest.expected_hash():
         raise InvalidData(f"{path}: its hash is not that of the shards that it lists")
     return manifest

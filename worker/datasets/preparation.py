@@ -144,10 +144,13 @@ def _shares(validation: float, test: float | None) -> Shares:
         InvalidData: one is out of its range, or nothing is left for training.
     """
     if not 0 < validation < 1:
-        raise InvalidData("validation_share must lie between 0 and 1", validation)
+        raise InvalidData("the validation share must be above 0 and below 1", validation)
     test = min(validation, (1 - validation) / 2) if test is None else test
     if not 0 <= test < 1 - validation:
-        rule = f"test_share must be at least 0 and below 1 - validation_share = {1 - validation:g}"
+        rule = (
+            "the test share must be at least 0 and leave documents to train on: beside a "
+            f"validation share of {validation:g} it is below {1 - validation:g}"
+        )
         raise InvalidData(rule, test)
     return Shares(validation=validation, test=test)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +27,11 @@ def write_arrays(path: Path, arrays: Arrays, *, metadata: dict[str, str]) -> Non
     # `ascontiguousarray` would give a number alone an axis.
     whole = {name: np.asarray(value, order="C") for name, value in arrays.items()}
     try:
+        path.touch()
+        mode = path.stat().st_mode  # of new files here; safetensors leaves its own to their owner
         save_file(whole, path, metadata=metadata)
-    except SafetensorError as error:
+        path.chmod(stat.S_IMODE(mode))
+    except (SafetensorError, OSError) as error:
         why = str(error).removeprefix("Error while serializing: ").removeprefix("I/O error: ")
         raise EnvironmentProblem(
             f"cannot write {path.name}: {why}", "make room or choose another place with --output"

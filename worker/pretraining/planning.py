@@ -95,20 +95,21 @@ def new_plan(
     else:
         proxy = _changed(proxy, {"vocab_size": max(2, manifest.vocab_size)})
     proxy = _changed(_with_data(proxy, data), _proxy_wishes(wishes))
-    plan = TrainingPlan(
-        genome=genome,
-        proxy=proxy,
-        seed=wishes.seed or 0,
-        schedule=wishes.schedule or "wsd",
-        provenance=told,
-        **_tokenizer_fields(data),
-    )
+    fields_given: dict[str, Any] = {
+        "genome": genome,
+        "proxy": proxy,
+        "seed": wishes.seed or 0,
+        "schedule": wishes.schedule or "wsd",
+        "provenance": told,
+    }
+    plan = _sound(fields_given | _tokenizer_fields(data))
     if wishes.decay_share is not None:
         plan = plan.model_copy(update={"decay_share": wishes.decay_share})
     plan = _with_length(plan, wishes)
     warmup = wishes.warmup_steps
     warmup = default_warm_up(plan.total_steps, proxy) if warmup is None else warmup
     plan = plan.model_copy(update={"warmup_steps": warmup})
+    plan = _sound(plan.model_dump())
     check_length(plan)
     _check_data(plan, data)
     return plan
@@ -142,6 +143,7 @@ def branched_plan(manifest: CheckpointManifest, wishes: Wishes, data: Dataset) -
             f"the run would end at step {plan.total_steps}, and the checkpoint is at "
             f"{manifest.step}; --steps and --tokens count from the run's beginning: give more",
         )
+    plan = _sound(plan.model_dump())
     check_length(plan)
     _check_data(plan, data)
     return plan
@@ -232,6 +234,18 @@ def _with_length(plan: TrainingPlan, wishes: Wishes) -> TrainingPlan:
     if steps is None:
         return plan
     return plan.model_copy(update={"hours": None}).ending_at(steps)
+
+
+def _sound(plan: dict[str, Any]) -> TrainingPlan:
+    """Returns a plan that a checkpoint can hold and read back; a changed copy is not checked.
+
+    Raises:
+        InvalidSpec: a wish breaks a rule.
+    """
+    try:
+        return TrainingPlan.model_validate(plan)
+    except ValidationError as error:
+        raise InvalidSpec(*first_problem(error)) from None
 
 
 def _proxy_wishes(wishes: Wishes) -> dict[str, Any]:

@@ -145,7 +145,7 @@ def _devices(request: CompileRequest) -> list[Any]:
     there = [device for device in jax.devices() if device.platform == "gpu"]
     if len(there) < count:
         raise InvalidMesh(
-            f"the target {target.name} needs GPUs in this machine, which has", len(there)
+            f"the target {target.name} is compiled on GPUs of this machine, which has {len(there)}"
         )
     return there[:count]
 

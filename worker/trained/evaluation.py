@@ -58,11 +58,10 @@ class Score:
 
 
 class _Window(NamedTuple):
-    """Tokens of a window, the number of its shard, and its own among all windows."""
+    """Tokens of a window, and each document's number with the targets that belong to it."""
 
-    shard: int
-    number: int
     tokens: npt.NDArray[Any]
+    pieces: list[tuple[int, slice]]
 
 
 class Evaluator:
@@ -111,14 +110,13 @@ class Evaluator:
         end = tokenizer.end if tokenizer else (0 if data.manifest.tokenizer == "bytes" else None)
         documents, blocks = _Totals(), _Totals()
         count = _byte_counter(tokenizer)
-        chosen = _chosen(part, self._length, every)
-        numbers = _Documents(end)
+        chosen = _chosen(part, self._length, every, end)
         for index, (windows, losses) in enumerate(self._losses(chosen)):
             for place, (window, row) in enumerate(zip(windows, losses, strict=True)):
                 targets = window.tokens[1:]
                 block = (index * self._batch + place) // BLOCK_WINDOWS
                 blocks.add(block, row, count(targets))
-                for number, piece in numbers.pieces(window):
+                for number, piece in window.pieces:
                     documents.add(number, row[piece], count(targets[piece]))
             tell(min(1.0, (index + 1) * self._batch * every / whole))
         by_document = end is not None and len(documents) >= FEWEST_DOCUMENTS
@@ -189,7 +187,7 @@ class _Totals:
 
 
 class _Documents:
-    """Tells which document of its shard a token belongs to, window after window.
+    """Tells which document a token belongs to, window after window of a split, none left out.
 
     Args:
         end: The token that ends a document; None where nothing tells.
@@ -197,19 +195,15 @@ class _Documents:
 
     def __init__(self, end: int | None) -> None:
         self._end = end
-        self._shard, self._window, self._document = -1, -1, 0
+        self._shard, self._document = -1, 0
 
-    def pieces(self, window: _Window) -> Iterator[tuple[int, slice]]:
-        """Yields each document's number with the targets of the window that belong to it.
-
-        Behind windows that are passed over another document begins: what is hidden in them is
-        unknown.
-        """
-        if window.number != self._window + 1 or window.shard != self._shard:
+    def pieces(self, shard: int, tokens: npt.NDArray[Any]) -> Iterator[tuple[int, slice]]:
+        """Yields each document's number with the targets of the window that belong to it."""
+        if shard != self._shard:
             self._document += 1
-        self._shard, self._window = window.shard, window.number
-        ends = [] if self._end is None else np.flatnonzero(window.tokens == self._end).tolist()
-        start, last = 0, len(window.tokens) - 1
+        self._shard = shard
+        ends = [] if self._end is None else np.flatnonzero(tokens == self._end).tolist()
+        start, last = 0, len(tokens) - 1
         for place in ends:  # targets up to `place`, counted from 1 in the window's tokens
             if place > start:
                 yield self._document, slice(start, place)
@@ -220,10 +214,13 @@ class _Documents:
             yield self._document, slice(start, last)
 
 
-def _chosen(part: Split, length: int, every: int) -> Iterator[_Window]:
+def _chosen(part: Split, length: int, every: int, end: int | None) -> Iterator[_Window]:
+    """Yields every so-manyth window; those between are read for the documents that end in them."""
+    numbers = _Documents(end)
     for index, (shard, tokens) in enumerate(part.in_order(length)):
+        pieces = list(numbers.pieces(shard, tokens))
         if index % every == 0:
-            yield _Window(shard, index, np.asarray(tokens))
+            yield _Window(np.asarray(tokens), pieces)
 
 
 def _batches(windows: Iterator[_Window], size: int) -> Iterator[list[_Window]]:

@@ -33,7 +33,11 @@ from brainformer.worker.tune.cleanup import discard_old_checkpoints, prune_compi
 from brainformer.worker.tune.console import Console
 from brainformer.worker.tune.held_sigterm import HeldSigterm
 from brainformer.worker.tune.pulse import Pulse
-from brainformer.worker.tune.ray_session import slot_resources, start_ray
+from brainformer.worker.tune.ray_session import (
+    check_accelerators,
+    slot_resources,
+    start_ray,
+)
 
 log = logging.getLogger(__name__)
 LOGGERS = {
@@ -55,7 +59,7 @@ def run_dispatcher(settings: WorkerSettings, tell: Callable[[str], None] = log.i
 
     Raises:
         EnvironmentProblem: Ray is not installed or does not start, a folder is not writable, the
-            slots need more cores than there are, or a trial's hosts are not there.
+            slots need more cores or accelerators than there are, or a trial's hosts are not there.
         InvalidInput: there is no controller at that address.
         NotAuthorised: the controller refuses the token, at the start or later.
         PoolRetired: the controller gives the pool no work any more.
@@ -74,12 +78,14 @@ def run_dispatcher(settings: WorkerSettings, tell: Callable[[str], None] = log.i
         client.check_version()
         # A cluster that is joined may keep us waiting for longer than anybody who ends this.
         with HeldSigterm(hold=settings.ray_address is None) as sigterm:
-            tell(f"starting {settings.slots} slots for pool {settings.pool} ...")
+            slots = f"{settings.slots} slot{'' if settings.slots == 1 else 's'}"
+            tell(f"starting {slots} for pool {settings.pool} ...")
             ray = start_ray(settings)
             try:
                 # From here on: Ray takes SIGTERM for itself when it starts.
                 with _Signals(stop.event):
                     sigterm.let_through()
+                    check_accelerators(settings, ray.cluster_resources())
                     from brainformer.worker.tune.muster import muster, slices_wanted
 
                     with slices_wanted(settings):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Mapping
 from typing import Any
 
 from brainformer.search.errors import EnvironmentProblem
@@ -51,6 +52,28 @@ def slot_resources(settings: WorkerSettings) -> Any:
         first = [{TPU_WORKER_LABEL: "0"}]
         return PlacementGroupFactory([bundle(settings)], bundle_label_selector=first)
     return PlacementGroupFactory([bundle(settings)] * settings.hosts, "STRICT_SPREAD")
+
+
+def check_accelerators(settings: WorkerSettings, there: Mapping[str, float]) -> None:
+    """Refuses a worker none of whose slots would ever start, for want of GPUs or chips.
+
+    Args:
+        settings: Of the worker; a cluster, which may yet grow, is not looked at.
+        there: What Ray has found on this machine.
+
+    Raises:
+        EnvironmentProblem: one slot needs more.
+    """
+    if settings.ray_address is not None or settings.platform == "cpu":
+        return
+    name = settings.platform.upper()
+    found = int(there.get(name, 0))
+    if settings.accelerators > found:
+        raise EnvironmentProblem(
+            f"a trial takes --accelerators {settings.accelerators}, and Ray finds {found} {name} "
+            "on this machine",
+            "give fewer, or see with 'brainformer doctor' what is here",
+        )
 
 
 def start_ray(settings: WorkerSettings) -> Any:

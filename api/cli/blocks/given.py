@@ -79,7 +79,7 @@ def space_given(named: str) -> Space:
         InvalidSpace: names the first field that breaks a rule.
     """
     path = Path(named)
-    if named in preset_names() or not path.is_file():
+    if named in preset_names() or not path.exists():
         return load_preset(named)
     try:
         return parse_space(path.read_text("utf-8"))

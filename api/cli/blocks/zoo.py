@@ -26,7 +26,11 @@ def list_zoo(space: SpaceName = "nano", proxy: ProxyName = None, as_json: AsJson
     home, under = space_given(space), proxy_given(proxy, space)
     found = [(name, zoo.zoo_genome(name, home)) for name in zoo.zoo_names()]
     if as_json:
-        print_json([{"name": name, "genome": one.canonical()} for name, one in found])
+        listed = [
+            {"name": name, "genome": one.canonical(), "costs": genomes.costs_of(one, under)}
+            for name, one in found
+        ]
+        print_json(listed)
         return
     rows = []
     for name, one in found:

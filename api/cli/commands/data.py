@@ -10,6 +10,7 @@ import typer
 from brainformer.api.cli.terminal.group import Group
 from brainformer.api.cli.terminal.options import AsJson
 from brainformer.api.cli.terminal.output import (
+    counted,
     print_json,
     print_line,
     say,
@@ -95,7 +96,8 @@ def prepare(
     print_line(manifest.hash)
     say(
         f"{dataset}: {manifest.train_tokens:,} tokens to train on, "
-        f"{manifest.validation_tokens:,} held out, vocabulary {manifest.vocab_size:,}"
+        f"{manifest.validation_tokens:,} to validate on, {manifest.test_tokens:,} to test on, "
+        f"vocabulary {manifest.vocab_size:,}"
     )
 
 
@@ -136,8 +138,9 @@ def show(
         ("hash", manifest.hash),
         ("tokenizer", f"{manifest.tokenizer}, vocabulary {manifest.vocab_size:,}"),
         ("documents", f"{manifest.documents:,}"),
-        ("train tokens", f"{manifest.train_tokens:,} in {len(manifest.train)} shards"),
+        ("train tokens", f"{manifest.train_tokens:,} in {counted(len(manifest.train), 'shard')}"),
         ("validation tokens", f"{manifest.validation_tokens:,}"),
+        ("test tokens", f"{manifest.test_tokens:,}"),
         ("bytes a token", f"{manifest.bytes_per_token:.3f}"),
     ]
     stdout().print(table(("", ""), rows))

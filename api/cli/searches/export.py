@@ -125,8 +125,8 @@ def export(
         return
     if has_weights or kind in FOLDERS:
         require_worker_packages("jax", "safetensors")
-        if has_weights and target is not None:
-            raise InvalidInput("weights cannot be scaled; leave --target-params out", target_params)
+        if has_weights:
+            _check_folder(source, kind, trial, target_params)
         if output is None:
             raise InvalidInput(f"--format {kind} writes a folder; name it with --output")
         block = None if has_weights else _block(source, trial, target, url, known)
@@ -138,6 +138,24 @@ def export(
     document = _block(source, trial, target, url, known)
     what = f"trial {document.trial_number} of {document.search_name}"
     _write(output, _text(kind, document), what)
+
+
+def _check_folder(source: str, kind: Kind, trial: int | None, target_params: str | None) -> None:
+    """Refuses what a folder with weights cannot give."""
+    if target_params is not None:
+        raise InvalidInput("weights cannot be scaled; leave --target-params out", target_params)
+    if kind not in FOLDERS | {Kind.FLAX}:
+        raise InvalidInput(
+            "a folder with weights is exported as weights, flax or huggingface", str(kind)
+        )
+    _check_trial(source, trial)
+
+
+def _check_trial(source: str, trial: int | None) -> None:
+    if trial is not None:
+        raise InvalidInput(
+            f"{source} holds one block; --trial chooses among those of a search", trial
+        )
 
 
 def _text(kind: Kind, document: GenomeExport) -> str:
@@ -202,11 +220,11 @@ def _block(
     from brainformer.search.export.genome_file import read_export, scale_export
 
     path = Path(source)
-    found = (
-        read_export(path)
-        if path.is_file() or path.suffix == ".json"
-        else fetch_export(connect(url, token), source, trial)
-    )
+    if path.is_file() or path.suffix == ".json":
+        _check_trial(source, trial)
+        found = read_export(path)
+    else:
+        found = fetch_export(connect(url, token), source, trial)
     if target is None:
         return found
     scaled, shape = scale_export(found, target)
@@ -237,12 +255,8 @@ def _write_model(kind: Kind, output: Path, model: WeightedModel, tokenizer: str 
         write_huggingface(output, model, tokenizer=words)
     elif kind is Kind.FLAX:
         write_flax(output, model)
-    elif kind is Kind.WEIGHTS:
-        write_weights(output, model)
     else:
-        raise InvalidInput(
-            "a folder with weights is exported as weights, flax or huggingface", str(kind)
-        )
+        write_weights(output, model)
     weights = "trained" if model.provenance.origin == "trained" else "untrained"
     say(f"wrote {output}: {kind}, {weights}, genome {model.genome.digest[:12]}")
 

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from brainformer.api.cli.searches.best import best_fitness
 from brainformer.api.cli.terminal.address import search_path
 from brainformer.api.cli.terminal.group import Group
 from brainformer.api.cli.terminal.options import (
@@ -51,12 +52,22 @@ def best(
     as_json: AsJson = False,
 ) -> None:
     """Show the best block of a search, and what fresh runs say of it."""
-    found = connect(url, token, token_file).get(f"/searches/{search_path(search)}/best")
+    client = connect(url, token, token_file)
+    found = client.get(f"/searches/{search_path(search)}/best")
     if as_json:
         print_json(found)
         return
-    say(f"trial {found['trial']['number']} {verdict_sentence(found)}")
-    _show_trial(found["trial"])
+    number_of_best = found["trial"]["number"]
+    whole = client.get(f"/searches/{found['trial']['search_id']}/trials/{number_of_best}")
+    say(f"trial {number_of_best} {verdict_sentence(found)}")
+    fresh = best_fitness(
+        {
+            "best_fitness": found["mean_fitness"] if found["repeats"] else whole["fitness"],
+            "best_deviation": found["deviation"],
+            "best_repeats": found["repeats"],
+        }
+    )
+    _show_trial(whole, fitness=fresh)
 
 
 def report(
@@ -160,7 +171,8 @@ def repeat(
     )
 
 
-def _show_trial(trial: dict[str, Any]) -> None:
+def _show_trial(trial: dict[str, Any], *, fitness: str | None = None) -> None:
+    """Writes a trial; `fitness` is what fresh runs of the best say, beside the run shown here."""
     from brainformer.api.cli.blocks.words import KINDS, fields_of
     from brainformer.search.space.genome import parse_genome
 
@@ -170,7 +182,8 @@ def _show_trial(trial: dict[str, Any]) -> None:
         ("trial", f"{trial['number']}, {trial['kind']}, {trial['origin'] or '-'}"),
         ("status", f"{trial['status']}{why}"),
         ("pool", trial["pool"] or "-"),
-        ("fitness", number(trial["fitness"], 4)),
+        *([] if fitness is None else [("best fitness", fitness)]),
+        ("fitness" if fitness is None else "this run's fitness", number(trial["fitness"], 4)),
         *((words, number(measured.get(name), digits)) for words, name, digits in FIGURES),
         ("parameters", number(trial["parameters"], 0)),
         ("activated", number(trial["activated_parameters"], 0)),
@@ -183,7 +196,8 @@ def _show_trial(trial: dict[str, Any]) -> None:
     ]
     rows += [(KINDS[layer.kind], fields_of(layer)) for layer in genome.layers]
     if trial["parent_number"] is not None:
-        rows.append(("parent", f"trial {trial['parent_number']}, {trial['mutation']}"))
+        how = f", {trial['mutation']}" if trial["mutation"] else ""
+        rows.append(("parent", f"trial {trial['parent_number']}{how}"))
     for one in trial.get("changes", ()):
         rows.append((one["op"], f"{one['path']}: {one['before']} -> {one['after']}"))
     stdout().print(table(("", ""), rows))
@@ -209,8 +223,16 @@ def _contention(measured: dict[str, Any]) -> str:
         return "-"
     if contention <= CONTENDED:
         return f"{contention:.2f}x"
-    steps = "" if lost is None else f"; calibration lost {lost} of {lost + measured['steps']} steps"
-    return f"{contention:.2f}x, a busy machine{steps}"
+    return f"{contention:.2f}x, a busy machine{_lost(lost, measured['steps'])}"
+
+
+def _lost(lost: int | None, steps: int) -> str:
+    """Returns by how much calibration on a busy machine missed a quiet machine's steps."""
+    if lost is None:
+        return ""
+    if lost < 0:
+        return f"; {steps} steps, a quiet machine would have made {steps + lost}"
+    return f"; calibration lost {lost} of {lost + steps} steps"
 
 
 def _same_tokens(found: dict[str, Any] | None) -> str:

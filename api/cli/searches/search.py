@@ -27,6 +27,7 @@ from brainformer.api.cli.terminal.options import (
     connect,
 )
 from brainformer.api.cli.terminal.output import (
+    counted,
     number,
     print_json,
     print_line,
@@ -47,7 +48,10 @@ app = typer.Typer(cls=Group, no_args_is_help=True, help="Launch searches and loo
 @app.command()
 def create(
     file: Annotated[
-        Path, typer.Option("--file", "-f", help="The spec, YAML or JSON.", show_default=False)
+        Path,
+        typer.Option(
+            "--file", "-f", help="The spec, YAML or JSON; - for standard input.", show_default=False
+        ),
     ],
     idempotency_key: Annotated[
         str | None,
@@ -96,7 +100,7 @@ def create(
 
     client = connect(url, token, token_file)
     wanted = with_seeds(
-        parse_spec(read_spec_file(file)),
+        parse_spec(sys.stdin.buffer.read() if str(file) == "-" else read_spec_file(file)),
         client,
         zoo=seed_zoo or (),
         searches=seed_search or (),
@@ -106,12 +110,12 @@ def create(
     record, campaign = launched(client, wanted, imported or (), key=key)
     if campaign is not None:
         left = f", {campaign.left_out} left out" if campaign.left_out else ""
-        say(f"imported {len(campaign.candidates)} candidates{left}")
+        say(f"imported {counted(len(campaign.candidates), 'candidate')}{left}")
     if as_json:
         print_json(record)
     else:
         print_line(record["id"])
-        begins = f", begins with {len(wanted.seeds)} seeds" if wanted.seeds else ""
+        begins = f", begins with {counted(len(wanted.seeds), 'seed')}" if wanted.seeds else ""
         say(
             f"search {record['name']} is {record['status']}{begins}; "
             f"watch it: {client.url}/?search={record['id']}"

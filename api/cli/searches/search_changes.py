@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Annotated
 
 import typer
@@ -34,12 +35,26 @@ def delete(
     trials = sum(record["counts"].values())
     if not yes:
         question = f"delete search {record['name']} ({record['id']}) and its {trials} trials?"
-        typer.confirm(question, abort=True, err=True)
+        _ask(question)
     client.delete(f"/searches/{record['id']}")
     if as_json:
         print_json({"id": record["id"], "name": record["name"], "trials": trials})
     else:
         say(f"search {record['name']} is deleted, with {trials} trials")
+
+
+def _ask(question: str) -> None:
+    """Ends the command unless the answer is yes."""
+    try:
+        agreed = typer.confirm(question, err=True)
+    except typer.Abort:
+        if sys.stdin.isatty():
+            raise
+        say("")
+        raise InvalidInput("nobody answered, so nothing was deleted; add --yes") from None
+    if not agreed:
+        say("nothing was deleted")
+        raise typer.Exit(1)
 
 
 def limits(

@@ -164,7 +164,7 @@ def _problem(answer: httpx2.Response, url: str) -> BrainformerError:
         return NotAuthorised(f"{detail}; give a token with BRAINFORMER_TOKEN or --token-file")
     if answer.status_code == 404:
         error: BrainformerError = NotFound("such thing", detail)
-        error.message = detail
+        error.message, error.args = detail, (detail,)
         return error
     if answer.status_code in (409, 412):
         return Conflict(detail)

@@ -21,7 +21,7 @@ from brainformer.search.sql.trials.attempts import (
 )
 from brainformer.search.sql.trials.baselines import baseline_ended, pool_baseline
 from brainformer.search.sql.trials.cancellation import cancel_open
-from brainformer.search.sql.trials.completion import advance
+from brainformer.search.sql.trials.completion import advance, choose_best
 from brainformer.search.sql.trials.front import join_front
 from brainformer.search.sql.trials.state import SearchState, lock_held_trial
 from brainformer.search.status import SearchStatus
@@ -115,9 +115,12 @@ def finish(
     _emit_end(tx, state, row, settled)
     if settled.status is TrialStatus.COMPLETED and row.kind == TrialKind.CANDIDATE.value:
         best = state.best_fitness
-        if settled.fitness is not None and (best is None or settled.fitness > best):
+        better = settled.fitness is not None and (best is None or settled.fitness > best)
+        if better and not state.best_repeats:  # fresh runs are not beaten by a lucky single one
             state.set(best_number=row.number, best_fitness=settled.fitness)
         join_front(tx, row, settled.fitness, measured)
+    if row.kind == TrialKind.CONFIRMATION.value and settled.status is not TrialStatus.QUEUED:
+        choose_best(tx, state)  # one figure for the best, while the race goes on, too
     if row.kind == TrialKind.BASELINE.value:
         baseline_ended(tx, state, row, settled)
 

@@ -96,6 +96,7 @@ class SearchState:
     confirming: bool
     best_number: int | None
     best_fitness: float | None
+    best_repeats: int
     kind: str
     plan: str | None
 

@@ -2,6 +2,7 @@
 
 import json
 import random
+import re
 import sys
 
 import pytest
@@ -53,6 +54,9 @@ def test_tables_name_the_data_set_and_the_built_in_one(brainformer, file, tmp_pa
     assert "mine" in out
     assert "python-stdlib" in out
     _, out, _ = brainformer("data", "show", "mine", "--folder", tmp_path / "sets")
+    for split in ("train", "validation", "test"):
+        assert re.search(rf"{split} tokens +[1-9]", out), out
+    assert "in 1 shard\n" in re.sub(r" +\n", "\n", out)
     assert "bytes, vocabulary 256" in out
 
 

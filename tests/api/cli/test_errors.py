@@ -71,6 +71,27 @@ def test_bad_seeds_never_reach_the_controller(tmp_path: Path) -> None:
     refused(told, USAGE, "seeds.jsonl, line 2", "at /model_dim")
 
 
+def test_a_spec_may_come_from_standard_input(tmp_path: Path) -> None:
+    (tmp_path / "spec.yaml").write_text(SPEC.replace("trials: 1", "trials: 0"))
+    code = (
+        "import sys; sys.stdin = open('spec.yaml'); "
+        "from brainformer.api.cli.main import main; main()"
+    )
+    create = ("search", "create", "-f", "-", "--url", "http://x.invalid")
+    refused(run(*create, folder=tmp_path, code=code), USAGE, "/limits/trials (line 3) must be")
+
+
+def test_options_are_explained_in_words(tmp_path: Path) -> None:
+    for words, sentence in (
+        (("trial", "list", "a", "--limit", "0"), "must be at least 1"),
+        (("trial", "show", "a", "b"), "must be a whole number"),
+        (("export", "a", "--format", "b"), ": 'b' is not one of 'genome'"),
+    ):
+        code, told = run(*words, folder=tmp_path)
+        assert code == USAGE
+        assert sentence in told.splitlines()[-1]
+
+
 def test_a_port_in_use_is_named_before_a_database_is_made(tmp_path: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -53,6 +54,25 @@ def test_a_file_and_a_folder_are_sources_too(site: Site, tmp_path: Path) -> None
     assert one.keys() == other.keys()
     assert all(one[name].tobytes() == other[name].tobytes() for name in one)
     assert "def load(" in (second / "block.py").read_text()
+
+
+def test_a_trial_is_chosen_of_a_search_alone(site: Site, tmp_path: Path) -> None:
+    file, folder = tmp_path / "block.json", tmp_path / "folder"
+    brainformer(site, "export", "small", "-o", str(file), "--trial", "1")
+    brainformer(site, "export", str(file), "--format", "weights", "-o", str(folder))
+    for source in (file, folder):
+        out = str(tmp_path / "out")
+        told = refused(
+            site, USAGE, "export", str(source), "--format", "flax", "--trial", "2", "-o", out
+        )
+        assert "holds one block" in told
+    assert "exported as weights, flax or huggingface" in refused(site, USAGE, "export", str(folder))
+
+
+@pytest.mark.parametrize("size", ["100000B", "0", "1X"])
+def test_a_size_that_no_model_has_is_refused_in_a_sentence(site: Site, size: str) -> None:
+    told = refused(site, USAGE, "export", "small", "--target-params", size)
+    assert re.search(r"must be at most 10000000000000|a count is a number above 0", told)
 
 
 def test_a_report_is_one_file(site: Site, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from brainformer.api.cli.main import app
-from brainformer.api.cli.searches.results import _axes
+from brainformer.api.cli.searches.results import _axes, _contention
 from brainformer.api.cli.terminal.exit_codes import CONFLICT, NOT_FOUND, USAGE
 from brainformer.api.cli.terminal.id_prefix import SHORTEST, whole_path
 from brainformer.search.errors import InvalidInput
@@ -33,6 +33,10 @@ def test_best_report_and_trials_are_shown(site: Site, search: str, tmp_path: Pat
     best = brainformer(site, "best", "small")
     assert "trial 2 not confirmed" in best.stderr
     assert "2, candidate, " in best.stdout
+    assert re.search(r"best fitness +0\.200 \(single run\)", best.stdout)
+    same = re.search(r"same tokens +(.+)", best.stdout)
+    assert same
+    assert same[1] in brainformer(site, "trial", "show", "small", "2").stdout
     assert json.loads(brainformer(site, "best", "small", "--json").stdout)["trial"]["number"] == 2
     shown = brainformer(site, "trial", "show", "small", "1").stdout
     assert "0.1000" in shown
@@ -47,6 +51,12 @@ def test_best_report_and_trials_are_shown(site: Site, search: str, tmp_path: Pat
     written, told = file.read_text(), brainformer(site, "report", "small").stdout
     assert times.sub("", written) == times.sub("", told)
     assert "no trial 9" in refused(site, NOT_FOUND, "trial", "show", "small", "9")
+
+
+def test_steps_that_calibration_gained_are_not_told_as_lost() -> None:
+    gained = {"contention": 3.6, "calibration_lost_steps": -13, "steps": 90}
+    assert _contention(gained).endswith("; 90 steps, a quiet machine would have made 77")
+    assert "-" not in _contention(gained)
 
 
 def test_workers_and_pools_are_listed(site: Site, search: str) -> None:
@@ -75,6 +85,10 @@ def test_a_search_is_deleted_when_it_has_ended_and_its_owner_says_so(
     asked = CliRunner().invoke(app, ["search", "delete", "small", "--url", site.url], input="n\n")
     assert asked.exit_code == 1
     assert f"delete search small ({search}) and its 3 trials?" in asked.stderr
+    assert "nothing was deleted" in asked.stderr
+    unasked = CliRunner().invoke(app, ["search", "delete", "small", "--url", site.url], input="")
+    assert isinstance(unasked.exception, InvalidInput)
+    assert "add --yes" in unasked.exception.message
     assert "with 3 trials" in brainformer(site, "search", "delete", "small", "--yes").stderr
     refused(site, NOT_FOUND, "search", "show", search)
     brainformer(site, "search", "create", "-f", str(tmp_path / "spec.yaml"))

@@ -69,7 +69,7 @@ def test_tokens_are_made_and_revoked_while_a_controller_runs(brainformer, tmp_pa
     ("arguments", "words"),
     [
         (("create", "ann", "-s", "root"), "scopes are"),
-        (("create", "ann", "-s", "read", "--days", "0"), "lives"),
+        (("create", "ann", "-s", "read", "--days", "0"), "at most 100 years"),
         (("create", "", "-s", "read"), "name"),
         (("revoke", "7"), "no token 7"),
     ],

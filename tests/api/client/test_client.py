@@ -19,6 +19,7 @@ from brainformer.search.errors import (
     Conflict,
     ControllerUnreachable,
     EnvironmentProblem,
+    InvalidInput,
     InvalidSpec,
     NotFound,
 )
@@ -167,8 +168,46 @@ def test_a_search_is_found_changed_ended_and_deleted(
     with pytest.raises(Conflict):
         search.change_limits(trials=9)
     search.delete()
-    with pytest.raises(NotFound):
+    with pytest.raises(NotFound) as caught:
         client.search(created.id)
+    assert str(caught.value) == caught.value.message == f"no search {created.id}"
+
+
+@pytest.mark.parametrize("named", ["", "..", "../pools", "a/pause", "a?b=c"])
+def test_what_names_no_search_is_asked_for_as_a_name(named: str, client: Client) -> None:
+    with pytest.raises((NotFound, InvalidInput)) as caught:
+        client.search(named)
+    assert "Not Found" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("call", "sentence"),
+    [
+        (lambda search: search.change_limits(trials=-1), r"/trials must be at least 1 \(got -1\)"),
+        (lambda search: search.change_limits(), "trials"),
+        (lambda search: search.export("b", format="weights"), "'brainformer export' writes"),
+        (lambda search: search.export("b", format="nope"), "'genome' or 'flax'"),
+        (lambda search: search.export(target_params="1X"), "K, M or B"),
+        (lambda search: search.export(target_params="99999B"), "at most 10000000000000"),
+    ],
+)
+def test_arguments_that_break_a_rule_are_refused_with_the_sentence(
+    call: Any, sentence: str, client: Client, worker: ScriptedWorker
+) -> None:
+    search = client.create(SPEC)
+    finish_all(worker)
+    with pytest.raises(InvalidInput, match=sentence):
+        call(search)
+
+
+def test_a_block_is_scaled_to_a_size_as_the_command_line_writes_it(
+    client: Client, worker: ScriptedWorker
+) -> None:
+    search = client.create(SPEC)
+    finish_all(worker)
+    written = search.export(trial=1, target_params="2M")
+    assert written == search.export(trial=1, target_params=2_000_000)
+    assert written.scaled_from == search.trial(1).digest
 
 
 def test_workers_and_pools_are_listed(client: Client, worker: ScriptedWorker) -> None:

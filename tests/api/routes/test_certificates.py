@@ -49,11 +49,11 @@ def test_a_certificate_is_made_read_and_kept_out_of_the_list_of_searches(tmp_pat
 @pytest.mark.parametrize(
     ("change", "status", "words"),
     [
-        ({"blocks": 7}, 422, "greater than or equal to 8"),
+        ({"blocks": 7}, 422, "at least 8"),
         ({"budgets": [2, 4]}, 422, "with 1, the proxy's own, among them"),
         ({"blocks": 40}, 422, "ask for fewer blocks"),
         ({"pool": "tpu"}, 409, "it has one on cpu"),
-        ({"colour": "red"}, 422, "Extra inputs"),
+        ({"colour": "red"}, 422, "there is no such field"),
     ],
 )
 def test_what_cannot_be_certified_is_refused_whole(

@@ -86,7 +86,7 @@ def test_a_promotion_is_made_run_and_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "status", "words"),
     [
-        ({"top": 0}, 422, "greater than or equal to 1"),
+        ({"top": 0}, 422, "at least 1"),
         ({"top": 20}, 422, "has 3 different completed candidates"),
         ({"scales": [], "targets": []}, 422, "needs scales, targets or both"),
         ({"scales": [2, 2]}, 422, "duplicate choice"),
@@ -94,7 +94,7 @@ def test_a_promotion_is_made_run_and_read(tmp_path: Path) -> None:
         ({"budget_seconds": [0.1]}, 422, "are needed"),
         ({"pool": "tpu"}, 409, "it has one on cpu"),
         ({"targets": [{"parameters": 10**9, "colour": "red"}]}, 422, "colour"),
-        ({"colour": "red"}, 422, "Extra inputs"),
+        ({"colour": "red"}, 422, "there is no such field"),
         (
             {"targets": [{"parameters": 10**9, "dataset": "books", "vocab_size": 99}]},
             422,
@@ -175,7 +175,7 @@ def test_the_command_line_starts_shows_and_draws_one(tmp_path: Path) -> None:
         (("--budget", "10m", "--ladder", "0,1"), "multiples above 0"),
         (("--budget", "10m", "--target", "huge"), "a count is a number"),
         (("--budget", "10m", "--target", "no/such.yaml"), "cannot read the target"),
-        (("--budget", "10m", "--top", "0"), "greater than or equal to 1"),
+        (("--budget", "10m", "--top", "0"), "at least 1"),
         (("--budget", "10m", "--target", "1K"), "nothing comes within 5%"),
     ],
 )

@@ -150,7 +150,7 @@ def test_unknown_and_finished_trials_are_refused(bench: Bench) -> None:
         with pytest.raises(NotFound, match=f"no trial {unknown}"):
             search.tell(unknown, 1.0)  # type: ignore[arg-type]
     search.tell(trial, 1.0)
-    with pytest.raises(IllegalTransition, match="trial 0 is completed"):
+    with pytest.raises(IllegalTransition, match="trial 0 is completed already"):
         search.tell(trial, 2.0)
     with pytest.raises(IllegalTransition, match="trial 0 is completed"):
         search.fail(trial)

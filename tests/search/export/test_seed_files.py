@@ -50,6 +50,7 @@ def test_a_file_holds_genomes_and_zoo_names(
 ) -> None:
     (tmp_path / name).write_text(text)
     assert seeds_from_file(tmp_path / name, spec=SPEC) == expected
+    assert seeds_from_file(str(tmp_path / name)) == expected
 
 
 def test_an_exported_block_is_a_seed(tmp_path: Path) -> None:
@@ -115,9 +116,9 @@ def test_what_is_no_seed_is_refused_by_file_and_place(
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     (tmp_path / "bytes.yaml").write_bytes(b"\xff\xfe\x00")
     for name, reason in (
-        ("missing.yaml", "cannot read the seeds .*missing.yaml: No such file"),
-        (".", "cannot read the seeds .*: Is a directory"),
-        ("bytes.yaml", "bytes.yaml are not UTF-8 text"),
+        ("missing.yaml", "cannot read .*missing.yaml: No such file"),
+        (".", "cannot read .*: Is a directory"),
+        ("bytes.yaml", "bytes.yaml is not UTF-8 text"),
     ):
         with pytest.raises(InvalidGenome, match=reason):
             seeds_from_file(tmp_path / name)

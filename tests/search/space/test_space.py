@@ -122,7 +122,7 @@ def test_presets_survive_json(name: str) -> None:
         ({"layers": {"attention": {}}}, "choices missing for \\['heads'\\]"),
         ({"layers": {"attention": {"heads": []}}}, "/layers/attention/heads"),
         ({"layers": {"attention": {"heads": [2, 2]}}}, "duplicate choice in"),
-        ({"layers": {"attention": {"heads": [0]}}}, "greater than or equal to 1, got 0"),
+        ({"layers": {"attention": {"heads": [0]}}}, "must be at least 1, got 0"),
         ({"layers": {"attention": {"heads": ["2"]}}}, "write 2, not '2'"),
         ({"layers": {"attention": {"heads": [2], "width": [1]}}}, "unknown fields \\['width'\\]"),
         ({"layers": {"moe": MOE | {"capacity_factor": [0, 1]}}}, "above 0 if gating"),

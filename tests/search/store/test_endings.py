@@ -122,6 +122,28 @@ def test_a_raised_limit_lets_the_search_go_on_and_confirm_what_it_finds(site: Si
     assert site.status(search_id) is SearchStatus.COMPLETED
 
 
+def test_a_search_and_its_best_tell_one_figure_while_the_race_goes_on(site: Site) -> None:
+    """Whoever looks during the fresh runs sees them; a lucky single run does not take over."""
+    search_id = site.started(
+        limits={"trials": 2}, baseline_repeats=2, confirmations=1, confirmation_repeats=2
+    )
+    losses = iter([1.5, 1.6, 1.9, 1.8, 0.5, 0.6, 1.7, 1.75, 0.7, 0.8, *[1.0] * 40])
+    seen, raised = set(), False
+    while granted := site.claim():
+        for lease in granted:
+            site.finish(lease, next(losses))
+        record, best = site.search(search_id), site.store.best(search_id)
+        shown = best.mean_fitness if best.repeats else best.trial.fitness
+        assert (record.best_trial_number, record.best_repeats) == (best.trial.number, best.repeats)
+        assert record.best_fitness == pytest.approx(shown)
+        seen.add((record.best_repeats, record.status))
+        if best.repeats == 1 and not raised:
+            raised = True
+            site.store.change_limits(search_id, Limits(trials=4), actor=ME)
+    assert raised
+    assert len([repeats for repeats, status in seen if repeats and not status.ended]) >= 2
+
+
 def test_failed_candidates_count_towards_the_limit(site: Site) -> None:
     search_id = site.started(limits={"trials": 2})
     for _ in range(2):

@@ -95,6 +95,13 @@ def test_flax_source_loads_its_weights(tmp_path: Path) -> None:
     np.testing.assert_allclose(theirs(tokens, training=False), expected, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("kind", WRITERS)
+def test_whoever_may_read_one_file_of_a_folder_may_read_all(kind: str, tmp_path: Path) -> None:
+    WRITERS[kind](tmp_path / "model", lively(block(next(iter(BLOCKS)))))
+    modes = {one.name: one.stat().st_mode for one in (tmp_path / "model").iterdir()}
+    assert len(set(modes.values())) == 1, modes
+
+
 def test_provenance_is_kept(tmp_path: Path) -> None:
     told = Provenance(origin="trained", search_id="s-1", search_name="a", trial_number=4, steps=9)
     model = weighted(block("low rank"), PROXY, lively(block("low rank")).decoder(), provenance=told)

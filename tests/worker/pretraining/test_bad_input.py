@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import subprocess
 import sys
@@ -243,6 +244,12 @@ def test_a_cosine_cannot_be_prolonged(train, tmp_path):
         ({}, "how long to train"),
         ({"steps": 10, "warmup_steps": 9}, "must have risen"),
         ({"hours": 1, "schedule": "cosine"}, "needs to know its end"),
+        ({"hours": 0.0}, "must be greater than 0"),
+        ({"hours": -1.0}, "must be greater than 0"),
+        ({"hours": math.inf}, "must be a finite number"),
+        ({"hours": math.nan}, "must be a finite number"),
+        ({"steps": 10, "decay_share": 1.5}, "at most 1"),
+        ({"steps": 10, "seed": -1}, "at least 0"),
         ({"steps": 10, "batch_size": 65_537}, "65536"),
         ({"steps": 10, "sequence_length": 100_000}, "one batch"),
     ],

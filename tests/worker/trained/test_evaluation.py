@@ -11,7 +11,7 @@ from brainformer.worker.datasets.catalogue import open_dataset
 from brainformer.worker.datasets.dataset import Dataset, Split
 from brainformer.worker.datasets.tokenizers import load_tokenizer
 from brainformer.worker.export.weighted_model import initialised
-from brainformer.worker.trained.evaluation import Evaluator, _Documents, _Window, bootstrap_error
+from brainformer.worker.trained.evaluation import Evaluator, _Documents, bootstrap_error
 from brainformer.worker.trained.trained_model import TrainedModel
 from tests.worker.leases import GENOME, PROXY
 
@@ -62,6 +62,23 @@ def test_a_split_is_scored_by_its_documents(decoder, data):
     assert some.bits_per_byte == pytest.approx(score.bits_per_byte, abs=0.1)
 
 
+def test_windows_that_are_passed_over_make_no_further_documents(decoder, data):
+    """A document that is seen here and there is one unit: its tokens are not independent."""
+    text = np.tile(np.arange(1, 128, dtype=np.uint8), 100)
+    few = Dataset(data.train, Split([text], name="validation"), None, data.manifest)
+    ended = text.copy()
+    ended[399::400] = 0
+    many = Dataset(data.train, Split([ended], name="validation"), None, data.manifest)
+    evaluator = Evaluator(decoder, length=LENGTH, batch_size=32)
+
+    score = evaluator.score(few, "validation", tokenizer=None, most_tokens=len(text) // 4)
+    assert (score.unit, score.units) == ("block", math.ceil(score.tokens / LENGTH / 8))
+    score = evaluator.score(many, "validation", tokenizer=None, most_tokens=len(text) // 4)
+    documents = len(text) / 400
+    assert score.unit == "document"
+    assert documents / 2 < score.units <= documents + 1
+
+
 @pytest.mark.parametrize("length", [1, 2, 3, 5, 8, 64])
 def test_documents_are_told_apart_whatever_the_windows_cut(length):
     rng = np.random.default_rng(length)
@@ -69,7 +86,7 @@ def test_documents_are_told_apart_whatever_the_windows_cut(length):
     truth = np.cumsum(shard == 0) - (shard == 0)  # ends before each token
     told, numbers = {}, _Documents(0)
     for number, (_, tokens) in enumerate(Split([shard], name="train").in_order(length)):
-        for document, piece in numbers.pieces(_Window(0, number, tokens)):
+        for document, piece in numbers.pieces(0, tokens):
             for index in range(*piece.indices(len(tokens) - 1)):
                 told[number * length + index + 1] = document
     assert sorted(told) == list(range(1, 300))

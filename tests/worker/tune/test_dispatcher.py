@@ -104,7 +104,7 @@ def test_searches_share_the_slots_and_a_drain_leaves_nothing_running(tmp_path):
 @pytest.mark.parametrize("moment", [0.0, 1.0, 3.0])
 def test_an_end_while_ray_starts_is_in_order_and_leaves_nothing_running(tmp_path, moment):
     with Stack(tmp_path, slots=1, runner="sleep") as stack:
-        wait_for(lambda: "starting 1 slots" in stack.words("worker"), seconds=60)
+        wait_for(lambda: "starting 1 slot " in stack.words("worker"), seconds=60)
         time.sleep(moment)
         code, _ = drain(stack, within=120)  # Ray starts first, which takes its time
         assert code == 0, stack.words("worker")

@@ -166,6 +166,8 @@ def test_spaces_are_shown_checked_and_counted(tmp_path: Path) -> None:
 def test_the_zoo_is_listed_with_what_it_costs_and_shown() -> None:
     found = json.loads(run("zoo", "list", "--json").stdout)
     assert [one["name"] for one in found] == zoo_names()
+    cost = json.loads(run("genome", "cost", found[0]["name"], "--json").stdout)
+    assert found[0]["costs"] == cost
     assert all(name in run("zoo", "list").stdout for name in zoo_names())
     shown = json.loads(run("zoo", "show", "primer", "--json").stdout)
     assert parse_genome(shown["genome"]) == zoo_genome("primer", NANO)
