@@ -76,6 +76,7 @@ def main():
     """Compares every folder of the folder given."""
     assert importlib.util.find_spec("brainformer") is None, "this is to run without the project"
     assert importlib.util.find_spec("jax") is None
+    torch.set_num_threads(1)  # so small products are slower when shared, on a busy machine by far
     root = Path(sys.argv[1])
     for folder in sorted(path for path in root.iterdir() if (path / "config.json").exists()):
         reference = root / f"{folder.name}.npz"
