@@ -133,7 +133,7 @@ def test_stretches_between_gaps():
 
 @pytest.mark.parametrize("share", [-0.1, 0.8, 1.0])
 def test_an_impossible_test_share_is_refused(tmp_path, share):
-    with pytest.raises(InvalidData, match="test_share must be at least 0"):
+    with pytest.raises(InvalidData, match="the test share must be at least 0"):
         prepared(tmp_path, ["a"], test_share=share)
 
 
