@@ -178,8 +178,8 @@ class IllegalTransition(Conflict):
     code = "illegal_transition"
 
     def __init__(self, kind: str, name: object, status: str, wanted: str) -> None:
-        met = "already" if status == wanted else f"so it cannot become {wanted}"
-        super().__init__(f"{kind} {name} is {status}{' ' if status == wanted else ', '}{met}")
+        refused = " already" if status == wanted else f", so it cannot become {wanted}"
+        super().__init__(f"{kind} {name} is {status}{refused}")
         self.status = status
         self.wanted = wanted
 

@@ -8,10 +8,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
-from urllib.parse import quote
 
 from brainformer.api.cli.searches.imports import launched
-from brainformer.api.cli.terminal.address import DEFAULT_URL, search_path
+from brainformer.api.cli.terminal.address import DEFAULT_URL, path_part, search_path
 from brainformer.api.cli.terminal.controller_client import ControllerClient
 from brainformer.api.client.search import Search
 from brainformer.search.spec import SearchSpec, parse_spec, read_spec_file
@@ -107,9 +106,7 @@ class Client:
         Raises:
             NotFound: no worker has claimed for it, and no open search names it.
         """
-        return PoolRetirement.model_validate(
-            self._rest.post(f"/pools/{quote(pool, safe='')}/retire")
-        )
+        return PoolRetirement.model_validate(self._rest.post(f"/pools/{path_part(pool)}/retire"))
 
     def return_pool(self, pool: str) -> PoolDetail:
         """Gives a retired pool work again, in the searches that are still open.
@@ -117,7 +114,7 @@ class Client:
         Raises:
             NotFound: no worker has claimed for it.
         """
-        return PoolDetail.model_validate(self._rest.post(f"/pools/{quote(pool, safe='')}/return"))
+        return PoolDetail.model_validate(self._rest.post(f"/pools/{path_part(pool)}/return"))
 
     def close(self) -> None:
         """Closes the connections; searches that came from it can no longer be asked."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from brainformer.search.counted import counted
+
 
 def certainty(probability: float) -> str:
     """Returns a probability in whole percents; nothing measured is certain."""
@@ -21,7 +23,7 @@ def verdict_sentence(best: dict[str, Any]) -> str:
         best: A `BestRecord` as plain data.
     """
     runs, against = best["repeats"], best["baseline_repeats"]
-    fresh = f"{runs} fresh run{'' if runs == 1 else 's'} against the baseline's {against}"
+    fresh = f"{counted(runs, 'fresh run')} against the baseline's {against}"
     gain, sure = best["mean_fitness"], best["confidence"]
     if best["verdict"] == "not_confirmed":
         single = best["trial"]["fitness"]

@@ -44,7 +44,6 @@ from brainformer.search.store.records import (
     SearchRecord,
     TrialRecord,
 )
-from brainformer.search.trials.trial import TrialKind, TrialStatus
 
 TOP = 20
 ANCESTORS = 200
@@ -81,9 +80,6 @@ def read_findings(store: SearchStore, search_id: str) -> Findings:
         NotFound: there is no such search.
     """
     search = store.get_search(search_id)
-    completed = TrialFilter(
-        statuses=(TrialStatus.COMPLETED,), kinds=(TrialKind.CANDIDATE,), sort="-fitness"
-    )
     try:
         best = store.best(search.id)
     except NotFound:
@@ -94,7 +90,7 @@ def read_findings(store: SearchStore, search_id: str) -> Findings:
         search=search,
         baselines=store.baselines(search.id),
         best=best,
-        top=store.list_trials(search.id, where=completed, limit=TOP).items,
+        top=store.list_trials(search.id, where=TrialFilter.fittest(), limit=TOP).items,
         ancestry=() if number is None else store.ancestry(search.id, number, limit=ANCESTORS),
         read_at=datetime.now(UTC),
         promotions=store.studies.promotions(search.id),

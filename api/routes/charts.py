@@ -25,7 +25,6 @@ from brainformer.search.charts.pictures import (
 from brainformer.search.proxy.proxy import NAME_PATTERN
 from brainformer.search.store.chart_store import Stretch
 from brainformer.search.store.contract import TrialFilter
-from brainformer.search.trials.trial import TrialKind, TrialStatus
 
 router = APIRouter(prefix="/searches/{search_id}/charts", tags=["charts"], dependencies=[Reads])
 TableSort = Literal[
@@ -178,13 +177,7 @@ def get_curves(
     """Returns what a trial's learning curve is seen beside: its rival's, and the pool's best."""
     rivals = TrialFilter.rival_runs(pool, sort="-number", curves=True)
     newest = parts.store.list_trials(search_id, where=rivals, limit=1).items
-    best = TrialFilter(
-        statuses=(TrialStatus.COMPLETED,),
-        kinds=(TrialKind.CANDIDATE,),
-        pool=pool,
-        sort="-fitness",
-        curves=True,
-    )
+    best = TrialFilter.fittest(pool, curves=True)
     others = parts.store.list_trials(search_id, where=best, limit=MOST_CURVES).items
     found = PoolCurves.model_construct(
         rival=newest[0] if newest else None,

@@ -147,7 +147,9 @@ async def _in_turn(
     began = loop.time()
     async with parts.turns.turn(max(ends - began, TURN_SECONDS)) as came:
         if not came:
-            raise StorageHeld("more leases are claimed than it can grant; claim again later")
+            raise StorageHeld(
+                "it cannot grant leases as fast as they are claimed; claim again later"
+            )
         if loop.time() - began > QUICK_SECONDS and await request.is_disconnected():
             raise ClientDisconnect
         if wanted.wait_seconds:

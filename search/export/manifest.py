@@ -15,11 +15,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from brainformer.search.errors import InvalidExport, InvalidInput, NotFound
+from brainformer.search.errors import InvalidExport, InvalidInput, NotFound, placed
 from brainformer.search.export.provenance import Digest, Provenance
 from brainformer.search.proxy.proxy import Proxy
-from brainformer.search.rules import rule_of
 from brainformer.search.space.genome import Genome
+from brainformer.search.validation import first_problem
 
 MANIFEST = "export.json"
 SCHEMA_VERSION = 1
@@ -207,9 +207,9 @@ def _checked(data: Any, path: Path) -> ExportManifest:
     try:
         manifest = ExportManifest.model_validate(data)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = "/".join(str(part) for part in first["loc"])
-        raise InvalidExport(f"{path} is not a manifest: {rule_of(first)} at /{where}") from None
+        first = first_problem(error)
+        told = placed(first.rule, first.pointer)
+        raise InvalidExport(f"{path} is not a manifest: {told}") from None
     if manifest.digest != manifest.genome.digest:
         raise InvalidExport(f"the digest in {path} does not match its genome")
     return manifest

@@ -17,7 +17,6 @@ from brainformer.search.space.genome import Genome, parse_genome
 from brainformer.search.space.zoo import ZOO, zoo_names
 from brainformer.search.spec import SearchSpec
 from brainformer.search.store.contract import SearchStore, TrialFilter
-from brainformer.search.trials.trial import TrialKind, TrialStatus
 from brainformer.search.yaml_text import YamlProblem, read_yaml
 
 Seed = str | Genome
@@ -56,10 +55,7 @@ def best_seeds(store: SearchStore, search_id: str, count: int) -> tuple[Genome, 
     Raises:
         NotFound: there is no such search.
     """
-    where = TrialFilter(
-        statuses=(TrialStatus.COMPLETED,), kinds=(TrialKind.CANDIDATE,), sort="-fitness"
-    )
-    page = store.list_trials(search_id, where=where, limit=count)
+    page = store.list_trials(search_id, where=TrialFilter.fittest(), limit=count)
     return tuple(trial.genome for trial in page.items)
 
 

@@ -87,7 +87,7 @@ def _insert(
         met = f", not {', '.join(unknown)}" if unknown else ""
         raise InvalidInput(f"scopes are one or more of {', '.join(SCOPES)}{met}", None, "/scopes")
     if lifetime is not None and not 0 < lifetime <= 100 * 365 * 86_400:
-        raise InvalidInput("a token expires after more than 0 s and at most 100 years", lifetime)
+        raise InvalidInput("a token's lifetime must be above 0 s and at most 100 years", lifetime)
     values = {
         "name": storable(name),
         "prefix": secret[:SHOWN],

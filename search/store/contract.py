@@ -70,6 +70,12 @@ class TrialFilter:
         ended, kinds = (TrialStatus.COMPLETED,), (TrialKind.BASELINE,)
         return cls(statuses=ended, kinds=kinds, pool=pool, sort=sort, curves=curves)
 
+    @classmethod
+    def fittest(cls, pool: str | None = None, *, curves: bool = False) -> Self:
+        """Returns the filter of the completed candidates, the best single run first."""
+        ended, kinds = (TrialStatus.COMPLETED,), (TrialKind.CANDIDATE,)
+        return cls(statuses=ended, kinds=kinds, pool=pool, sort="-fitness", curves=curves)
+
 
 class SearchStore(TokenStore):
     """Searches, trials, leases, events, tokens. Errors are those of `search/errors.py`.

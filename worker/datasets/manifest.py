@@ -10,10 +10,10 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from brainformer.search.errors import InvalidData
+from brainformer.search.errors import InvalidData, placed
 from brainformer.search.proxy.proxy import Name
-from brainformer.search.rules import rule_of
 from brainformer.search.user_folders import cache_folder
+from brainformer.search.validation import first_problem
 
 MANIFEST = "manifest.json"
 Tokens = npt.NDArray[np.unsignedinteger]
@@ -124,9 +124,8 @@ def read_manifest(place: Path) -> Manifest:
     except OSError as error:
         raise InvalidData(f"{path}: cannot be read: {error.strerror}") from None
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise InvalidData(f"{path}: {where}: {rule_of(first)}") from None
+        first = first_problem(error)
+        raise InvalidData(f"{path}: {placed(first.rule, first.pointer)}") from None
     if manifest.hash != manifest.expected_hash():
         raise InvalidData(f"{path}: its hash is not that of the shards that it lists")
     return manifest

@@ -14,12 +14,11 @@ from datetime import UTC, datetime
 from types import FrameType
 from typing import Any
 
+from brainformer.search.counted import counted
 from brainformer.search.errors import (
     Conflict,
     EnvironmentProblem,
     NotAuthorised,
-    PoolRetired,
-    VersionSkew,
 )
 from brainformer.search.trials.lease_messages import Result
 from brainformer.search.trials.trial import Outcome
@@ -62,8 +61,8 @@ def run_dispatcher(settings: WorkerSettings, tell: Callable[[str], None] = log.i
             slots need more cores or accelerators than there are, or a trial's hosts are not there.
         InvalidInput: there is no controller at that address.
         NotAuthorised: the controller refuses the token, at the start or later.
-        PoolRetired: the controller gives the pool no work any more.
-        Conflict: the controller is of another minor version, at the start or later.
+        Conflict: the controller gives the pool no work any more, or is of another minor version,
+            at the start or later.
     """
     _check_cores(settings)
     settings.make_folders()
@@ -78,8 +77,7 @@ def run_dispatcher(settings: WorkerSettings, tell: Callable[[str], None] = log.i
         client.check_version()
         # A cluster that is joined may keep us waiting for longer than anybody who ends this.
         with HeldSigterm(hold=settings.ray_address is None) as sigterm:
-            slots = f"{settings.slots} slot{'' if settings.slots == 1 else 's'}"
-            tell(f"starting {slots} for pool {settings.pool} ...")
+            tell(f"starting {counted(settings.slots, 'slot')} for pool {settings.pool} ...")
             ray = start_ray(settings)
             try:
                 # From here on: Ray takes SIGTERM for itself when it starts.
@@ -95,7 +93,7 @@ def run_dispatcher(settings: WorkerSettings, tell: Callable[[str], None] = log.i
                 ray.shutdown()
     finally:
         client.close()
-    stop.complain(settings.pool)
+    stop.complain()
     tell("drained; nothing runs here any more")
     return 0
 
@@ -112,14 +110,12 @@ class Stop:
         self._refusal = self._refusal or (code, why)
         self.event.set()
 
-    def complain(self, pool: str) -> None:
-        """Raises NotAuthorised, PoolRetired or Conflict if the controller refuses this worker."""
+    def complain(self) -> None:
+        """Raises NotAuthorised or Conflict if the controller has refused this worker."""
         if self._refusal is None:
             return
         code, why = self._refusal
-        if code == VersionSkew.code:
-            raise Conflict(why)
-        raise PoolRetired(pool) if code == PoolRetired.code else NotAuthorised(why)
+        raise NotAuthorised(why) if code == NotAuthorised.code else Conflict(why)
 
 
 def _run_until(

@@ -12,6 +12,7 @@ from brainformer.api.cli.terminal.exit_codes import USAGE
 from brainformer.api.cli.terminal.group import Group
 from brainformer.api.cli.terminal.options import AsJson
 from brainformer.api.cli.terminal.output import print_json, say, stdout, table
+from brainformer.search.counted import counted
 
 if TYPE_CHECKING:
     from brainformer.search.proxy.proxy import Proxy
@@ -72,7 +73,7 @@ def validate(
     if broken:
         raise typer.Exit(USAGE)
     if not as_json:
-        say(f"{len(found)} genome{'' if len(found) == 1 else 's'}, each keeps every rule")
+        say(f"{counted(len(found), 'genome')}, each keeps every rule")
 
 
 def _objection(genome: Genome, space: str | None, proxy: str | None) -> str | None:

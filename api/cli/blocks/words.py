@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from brainformer.search.counted import counted
 from brainformer.search.space.genome import Attention, FeedForward, Layer
 
 STEPS = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
@@ -20,7 +21,7 @@ def fields_of(layer: Layer) -> str:
 
 def _own_fields(layer: Layer) -> list[str]:
     if isinstance(layer, Attention):
-        heads = f"{layer.heads} head{'' if layer.heads == 1 else 's'}"
+        heads = counted(layer.heads, "head")
         return [heads, f"convolution {layer.conv_width}"] if layer.conv_width else [heads]
     if isinstance(layer, FeedForward):
         told = [str(layer.hidden_dim), layer.activation]

@@ -10,7 +10,6 @@ import typer
 from brainformer.api.cli.terminal.group import Group
 from brainformer.api.cli.terminal.options import AsJson
 from brainformer.api.cli.terminal.output import (
-    counted,
     print_json,
     print_line,
     say,
@@ -18,6 +17,7 @@ from brainformer.api.cli.terminal.output import (
     table,
 )
 from brainformer.api.cli.terminal.worker_packages import require_worker_packages
+from brainformer.search.counted import counted
 from brainformer.worker.datasets.readers.limits import DOCUMENT_BYTES, MEBIBYTE
 from brainformer.worker.datasets.readers.sources import Format
 

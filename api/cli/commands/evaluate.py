@@ -10,6 +10,7 @@ import typer
 from brainformer.api.cli.terminal.options import AsJson, DataFolder, OwnTokenizer, TrainedFolder
 from brainformer.api.cli.terminal.output import print_json, say, stdout, table
 from brainformer.api.cli.terminal.worker_packages import require_worker_packages
+from brainformer.search.counted import counted
 
 if TYPE_CHECKING:
     from brainformer.worker.trained.evaluation import Score
@@ -103,12 +104,11 @@ def _plain(score: Score) -> dict[str, object]:
 
 def _row(score: Score) -> tuple[str, ...]:
     error = "-" if score.standard_error is None else f"{score.standard_error:.4f}"
-    plural = "" if score.units == 1 else "s"
     return (
         score.split,
         f"{score.bits_per_byte:.4f}",
         error,
         f"{score.loss:.4f}",
         f"{score.tokens:,}",
-        f"{score.units:,} {score.unit}{plural}",
+        counted(score.units, score.unit),
     )

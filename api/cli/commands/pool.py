@@ -7,9 +7,11 @@ from typing import Annotated, Any
 
 import typer
 
+from brainformer.api.cli.terminal.address import path_part
 from brainformer.api.cli.terminal.group import Group
 from brainformer.api.cli.terminal.options import URL, AsJson, Token, TokenFile, Url, connect
 from brainformer.api.cli.terminal.output import number, print_json, say, stdout, table
+from brainformer.search.counted import counted
 
 app = typer.Typer(
     cls=Group, no_args_is_help=True, help="Pools: the kinds of hardware that work here."
@@ -45,7 +47,7 @@ def show(
     as_json: AsJson = False,
 ) -> None:
     """Show a pool's devices, speed and failures, and what each open search waits for there."""
-    _tell(connect(url, token, token_file).get(f"/pools/{pool}"), as_json=as_json)
+    _tell(connect(url, token, token_file).get(f"/pools/{path_part(pool)}"), as_json=as_json)
 
 
 @app.command()
@@ -61,7 +63,7 @@ def drain(
     Trials that only this pool may run, such as repeats of its baseline, wait until it is resumed,
     and their search with them.
     """
-    detail = connect(url, token, token_file).post(f"/pools/{pool}/drain")
+    detail = connect(url, token, token_file).post(f"/pools/{path_part(pool)}/drain")
     _tell(detail, as_json=as_json)
     waiting = [one["name"] for one in detail["searches"] if one["waiting"]]
     if detail["running"]:
@@ -79,7 +81,7 @@ def resume(
     as_json: AsJson = False,
 ) -> None:
     """Let trials start on a pool again."""
-    _tell(connect(url, token, token_file).post(f"/pools/{pool}/resume"), as_json=as_json)
+    _tell(connect(url, token, token_file).post(f"/pools/{path_part(pool)}/resume"), as_json=as_json)
 
 
 @app.command()
@@ -102,9 +104,9 @@ def retire(
     """
     rest = connect(url, token, token_file)
     if bring_back:
-        _tell(rest.post(f"/pools/{pool}/return"), as_json=as_json)
+        _tell(rest.post(f"/pools/{path_part(pool)}/return"), as_json=as_json)
         return
-    retirement = rest.post(f"/pools/{pool}/retire")
+    retirement = rest.post(f"/pools/{path_part(pool)}/retire")
     if as_json:
         print_json(retirement)
         return
@@ -124,11 +126,7 @@ def _consequences(left: dict[str, Any]) -> str:
         ),
         (left["given_up"], "{} given up", "trial"),
     ]
-    words = [
-        text.format(f"{count} {noun}{'' if count == 1 else 's'}")
-        for count, text, noun in told
-        if count
-    ]
+    words = [text.format(counted(count, noun)) for count, text, noun in told if count]
     ended = f"{left['status']}: {left['reason']}" if left["reason"] else f"it is {left['status']}"
     return "; ".join([*words, ended])
 

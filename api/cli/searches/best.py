@@ -5,14 +5,19 @@ from __future__ import annotations
 from typing import Any
 
 from brainformer.api.cli.terminal.output import number
+from brainformer.search.counted import counted
 
 
 def best_fitness(record: dict[str, Any]) -> str:
+    """Returns the best fitness that a search's record tells."""
+    return fitness_of(record["best_fitness"], record["best_deviation"], record["best_repeats"])
+
+
+def fitness_of(value: float | None, deviation: float | None, runs: int) -> str:
     """Returns the mean of the fresh runs with its deviation, or the single run as such."""
-    value, runs = record["best_fitness"], record["best_repeats"]
     if value is None:
         return "-"
     if not runs:
         return f"{number(value)} (single run)"
-    spread = "" if record["best_deviation"] is None else f" ± {number(record['best_deviation'])}"
-    return f"{number(value)}{spread} ({runs} run{'' if runs == 1 else 's'})"
+    spread = "" if deviation is None else f" ± {number(deviation)}"
+    return f"{number(value)}{spread} ({counted(runs, 'run')})"

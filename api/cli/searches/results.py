@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from brainformer.api.cli.searches.best import best_fitness
+from brainformer.api.cli.searches.best import fitness_of
 from brainformer.api.cli.terminal.address import search_path
 from brainformer.api.cli.terminal.group import Group
 from brainformer.api.cli.terminal.options import (
@@ -60,14 +60,8 @@ def best(
     number_of_best = found["trial"]["number"]
     whole = client.get(f"/searches/{found['trial']['search_id']}/trials/{number_of_best}")
     say(f"trial {number_of_best} {verdict_sentence(found)}")
-    fresh = best_fitness(
-        {
-            "best_fitness": found["mean_fitness"] if found["repeats"] else whole["fitness"],
-            "best_deviation": found["deviation"],
-            "best_repeats": found["repeats"],
-        }
-    )
-    _show_trial(whole, fitness=fresh)
+    value = found["mean_fitness"] if found["repeats"] else whole["fitness"]
+    _show_trial(whole, fitness=fitness_of(value, found["deviation"], found["repeats"]))
 
 
 def report(

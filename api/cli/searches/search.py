@@ -27,7 +27,6 @@ from brainformer.api.cli.terminal.options import (
     connect,
 )
 from brainformer.api.cli.terminal.output import (
-    counted,
     number,
     print_json,
     print_line,
@@ -36,6 +35,7 @@ from brainformer.api.cli.terminal.output import (
     table,
 )
 from brainformer.api.report.certainty import verdict_sentence
+from brainformer.search.counted import counted
 from brainformer.search.errors import ControllerUnreachable
 from brainformer.search.status import SearchStatus
 

@@ -15,4 +15,9 @@ def search_path(named: str) -> str:
     """
     if named in {"", ".", ".."} or "/" in named:
         raise NotFound("search", named or "''")
+    return path_part(named)
+
+
+def path_part(named: str) -> str:
+    """Returns a name as one part of a path, whatever characters it has."""
     return quote(named, safe="")

@@ -65,11 +65,6 @@ def print_raw(text: str) -> None:
     sys.stdout.buffer.flush()
 
 
-def counted(count: int, noun: str) -> str:
-    """Returns a number of things: 1 shard, 1,200 shards."""
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
-
-
 def say(message: str) -> None:
     """Writes one line of progress to stderr."""
     stderr().print(visible(message), soft_wrap=True)

@@ -123,7 +123,9 @@ class Engines:
         """
         with self.places[self.places_of[engine]]:
             if too_late():
-                raise StorageHeld("more is asked of it than it can do; this waited for too long")
+                raise StorageHeld(
+                    "it has more to do than it can, and this call has waited for too long"
+                )
             with engine.begin() as connection:
                 if self._pooled:
                     connection.exec_driver_sql(LIMITS_OF_TRANSACTION)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import count
+import itertools
 from pathlib import Path
 
 import jax
@@ -53,7 +53,7 @@ def write_with_reference(root: Path, name: str, model: WeightedModel) -> None:
     """
     write_huggingface(root / name, model)
     decoder = model.decoder()
-    for seed in count(1):
+    for seed in itertools.count(1):
         tokens = jax.random.randint(jax.random.key(seed), (ROWS, LENGTH), 0, PROXY.vocab_size)
         text = generate(decoder, tokens[:, :PROMPT], steps=NEW)
         if _closest(decoder, text) > TIE:
