@@ -26,6 +26,7 @@ from brainformer.api.live.metrics import Metrics
 from brainformer.api.problems import problem as errors
 from brainformer.api.reference import page as reference
 from brainformer.api.reference.openapi import operation_id, schema_maker
+from brainformer.api.report.recent_reports import RecentReports
 from brainformer.api.routes import (
     catalogue,
     certificates,
@@ -144,6 +145,7 @@ def assemble(settings: Settings, store: SearchStore) -> Controller:
         datasets=KnownDataSets(settings.datasets),
         streams=StreamLimit(settings.max_streams, settings.max_streams_per_client),
         claims=RateLimit(settings.claims_per_second, 2 * settings.claims_per_second),
+        reports=RecentReports(store),
     )
 
 
@@ -160,6 +162,7 @@ async def _lifespan(parts: Controller, _app: FastAPI) -> AsyncIterator[None]:
     finally:
         await parts.hub.stop()
         await warming
+        await run_in_threadpool(parts.reports.close)
         await run_in_threadpool(parts.store.close)
 
 

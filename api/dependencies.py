@@ -27,6 +27,7 @@ from brainformer.api.live.metrics import Metrics
 from brainformer.api.live.waiting_claims import CLAIMS_AT_ONCE, Turns, WaitingClaims
 from brainformer.api.logs import request_id
 from brainformer.api.problems.problem import HttpProblem
+from brainformer.api.report.recent_reports import RecentReports
 from brainformer.api.settings import Settings
 from brainformer.search.store.actor import Actor
 from brainformer.search.store.contract import SearchStore
@@ -48,6 +49,7 @@ class Controller:
     datasets: KnownDataSets
     streams: StreamLimit
     claims: RateLimit
+    reports: RecentReports
     keys: KeysInFlight = field(default_factory=KeysInFlight)
     waiting: WaitingClaims = field(default_factory=WaitingClaims)
     turns: Turns = field(default_factory=Turns)

@@ -191,7 +191,7 @@ def _load(trees: dict[str, Path], options: argparse.Namespace, folder: Path) -> 
     """Returns p99 of every operation, a pair a turn; each tree keeps a database."""
     return [
         {
-            name: _one_load(trees[name], folder / f"{name}.db", options)
+            name: _one_load(trees, name, folder / f"{name}.db", options)
             for name in random.sample(list(trees), 2)
         }
         for _ in range(options.load_turns)
@@ -204,9 +204,15 @@ def _slowest(pair: Loads, without: tuple[str, ...]) -> dict[str, float]:
     return {name: max(times[one] for one in both) for name, times in pair.items()}
 
 
-def _one_load(tree: Path, file: Path, options: argparse.Namespace) -> dict[str, float]:
+def _one_load(
+    trees: dict[str, Path], name: str, file: Path, options: argparse.Namespace
+) -> dict[str, float]:
+    """Returns p99 of every operation of one tree; clients are the revision's on both sides."""
+    tree = trees[name]
     words = ("--try", "--file", str(file), "--trials", str(options.load_trials))
     words += ("--seconds", str(options.load_seconds))
+    if name == HERE:
+        words += ("--clients", str(trees[THERE]))
     ran = subprocess.run(
         [sys.executable, "-m", "benchmarks.api_load", *words],
         cwd=tree,

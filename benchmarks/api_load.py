@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -32,6 +33,7 @@ from tests.api.controller_process import controller_process
 from tests.postgres import postgres_server
 
 BAR_MS = 100.0
+REPOSITORY = Path(__file__).resolve().parents[1]
 READERS, WORKERS = 40, 10
 
 
@@ -43,6 +45,9 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=90)
     parser.add_argument("--think", type=float, default=1.0)
     parser.add_argument("--file", type=Path, help="a SQLite file built before; kept, and changed")
+    parser.add_argument(
+        "--clients", type=Path, default=REPOSITORY, help="the tree whose clients ask"
+    )
     parser.add_argument("--try", dest="trying", action="store_true", help="keep no result")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="api-load-") as folder:
@@ -107,6 +112,7 @@ class Load:
         self.secret = secret
         self.search_id = search_id
         self.trials = options.trials
+        self.clients = options.clients
 
     def run(self, *, think: float, seconds: float) -> dict[str, Any]:
         """Returns what the clients saw, with the requests a second."""
@@ -118,7 +124,14 @@ class Load:
             *("--readers", str(READERS), "--workers", str(WORKERS), "--dashboard"),
             *("--think", str(think), "--seconds", str(seconds)),
         ]
-        ended = subprocess.run(command, capture_output=True, text=True, check=False)
+        ended = subprocess.run(
+            command,
+            cwd=self.clients,
+            env=os.environ | {"PYTHONPATH": str(self.clients)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
         if ended.returncode:
             raise RuntimeError(ended.stderr[-2000:])
         seen: dict[str, Any] = json.loads(ended.stdout)

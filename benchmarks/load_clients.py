@@ -21,7 +21,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 ROOT = "/api/v1"
-DASHBOARD_CALM_SECONDS = 0.4  # between two refreshes, as in search_session.js
+CALM_SECONDS = 1.0  # between two refreshes of the page, as in search/session.js
+SLOW_SECONDS = 8.0  # between two readings of what it sums over the whole search
 
 
 class Connection:
@@ -157,6 +158,17 @@ class Target:
             "get_best": lambda: f"{at}/best",
             "get_baselines": lambda: f"{at}/baselines",
             "get_report": lambda: f"{at}/report",
+            "get_overview": lambda: f"{at}/charts/overview",
+            "get_front": lambda: f"{at}/charts/front",
+            "get_gains": lambda: f"{at}/charts/gains",
+            "get_composition": lambda: f"{at}/charts/composition",
+            "get_lineage": lambda: f"{at}/charts/lineage",
+            "get_failures": lambda: f"{at}/charts/failures",
+            "get_machines": lambda: f"{at}/charts/machines",
+            "get_table": lambda: f"{at}/charts/table?sort=-fitness",
+            "get_ancestors": lambda: f"{at}/charts/ancestors/{number()}",
+            "get_curves": lambda: f"{at}/charts/curves?pool=cpu",
+            "get_soundness": lambda: f"{at}/soundness",
             "list_promotions": lambda: f"{at}/promotions",
             "list_spaces": lambda: f"{ROOT}/spaces",
             "list_zoo": lambda: f"{ROOT}/zoo",
@@ -242,8 +254,8 @@ async def dashboard(
                 news.set()
 
     following = asyncio.create_task(follow())
-    newest = await seen.timed(http, "dashboard: first", "GET", f"{at}/trials?sort=-seq&limit=1")
-    seq = newest["items"][0]["seq"]
+    whole = await seen.timed(http, "dashboard: whole", "GET", f"{at}/charts/overview")
+    seq, slow_at = whole["seq"], 0.0
     while time.monotonic() < end:
         try:
             await asyncio.wait_for(news.wait(), 5)
@@ -251,17 +263,19 @@ async def dashboard(
             continue
         news.clear()
         await seen.timed(http, "dashboard: search", "GET", at)
-        path = f"{at}/trials?after_seq={seq}&limit=500"
+        path = f"{at}/charts/overview?after_seq={seq}"
         changed = await seen.timed(http, "dashboard: changes", "GET", path)
-        for row in (changed or {}).get("items", ()):
-            seq = max(seq, row["seq"])
-        best = await seen.timed(http, "dashboard: best", "GET", f"{at}/best")
-        if best is not None:
-            number = best["trial"]["number"]
-            await seen.timed(http, "dashboard: trial", "GET", f"{at}/trials/{number}")
-            path = f"{at}/trials/{number}/ancestry"
-            await seen.timed(http, "dashboard: ancestry", "GET", path)
-        await asyncio.sleep(DASHBOARD_CALM_SECONDS)
+        seq = changed["seq"] if changed else seq
+        if time.monotonic() - slow_at > SLOW_SECONDS:
+            slow_at = time.monotonic()
+            await seen.timed(http, "dashboard: front", "GET", f"{at}/charts/front")
+            best = await seen.timed(http, "dashboard: best", "GET", f"{at}/best")
+            if best is not None:
+                number = best["trial"]["number"]
+                await seen.timed(http, "dashboard: trial", "GET", f"{at}/trials/{number}")
+                path = f"{at}/charts/ancestors/{number}"
+                await seen.timed(http, "dashboard: ancestors", "GET", path)
+        await asyncio.sleep(CALM_SECONDS)
     following.cancel()
 
 
