@@ -44,15 +44,19 @@ def gains(columns: TrialColumns, shown: Flags) -> Gains:
 
 
 def _groups(names: list[tuple[str, str]], codes: Integers, gain: Floats, lost: Flags) -> list[Gain]:
+    if not len(codes):
+        return []
     distinct = sorted(set(names))
     place = {name: index for index, name in enumerate(distinct)}
-    group = np.asarray([place[name] for name in names], np.int64)[codes] if len(codes) else codes
+    group = np.asarray([place[name] for name in names], np.uint16)[codes]
+    order = np.argsort(group, kind="stable")  # of 16 bits: by radix
+    starts = np.searchsorted(group[order], np.arange(len(distinct) + 1))
     found = []
-    for index, (operator, gene) in enumerate(distinct):
-        inside = group == index
+    for (operator, gene), first, last in zip(distinct, starts, starts[1:], strict=False):
+        inside = order[first:last]
         values = gain[inside]
         values = values[np.isfinite(values)]
-        if not inside.any():
+        if not inside.size:
             continue
         low, high = _interval(values)
         found.append(

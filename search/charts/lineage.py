@@ -52,12 +52,12 @@ def line_of(parent: Integers, number: int | None) -> list[int]:
 
 def with_ancestors(parent: Integers, kept: Flags) -> Flags:
     """Returns the trials given and all their ancestors."""
-    found, new = kept.copy(), np.flatnonzero(kept)
-    while new.size:
-        above = parent[new]
-        above = np.unique(above[(above != NOBODY) & (above < len(parent))])
-        new = above[~found[above]]
-        found[new] = True
+    found = kept.copy()
+    for start in np.flatnonzero(kept).tolist():
+        above = int(parent[start])
+        while above != NOBODY and above < len(parent) and not found[above]:
+            found[above] = True
+            above = int(parent[above])
     return found
 
 

@@ -179,10 +179,12 @@ def _searches(tx: Transaction, pool: str, out: OutOfWork) -> tuple[PoolSearch, .
 
 
 def _counted(tx: Transaction, which: object, pool: str) -> dict[str, int]:
+    # By an expression: SQLite would group the bare column by an index of all trials.
+    search = func.coalesce(trials.c.search_id, "")
     query = (
-        select(trials.c.search_id, func.count().label("trials"))
+        select(search.label("search_id"), func.count().label("trials"))
         .where(which, trials.c.pool == pool)  # type: ignore[arg-type]
-        .group_by(trials.c.search_id)
+        .group_by(search)
     )
     return {row.search_id: row.trials for row in tx.all(CountRow, query)}
 

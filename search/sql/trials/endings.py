@@ -192,7 +192,7 @@ def put_back(
     values = _queued_again(row) | {
         "seq": state.take_seq(),
         "status": TrialStatus.QUEUED.value,
-        "tries": row.tries - 1,
+        "tries": max(0, row.tries - 1),
         "lease_expires_at": None,
     }
     _compare_and_set(tx, row, values)

@@ -154,3 +154,27 @@ def test_every_phrase_of_a_mutation_is_understood():
         seen.add(operator)
         genome = step.genome
     assert len(seen) == len(OPERATORS)
+
+
+def test_a_cell_tells_its_best_trial_the_oldest_of_equals():
+    digest = digest_of(4_000)
+    tied = [cell(n, 9_000 + n, round(n * 7919 % 97 / 97, 1)) for n in range(4_000)]
+    digest.changed(digest.columns.take(tied))
+    found = front(digest, digest.columns.known, cells=True).cells
+    fitness, ratio = digest.columns.figure("fitness"), digest.ratio()
+    pool = digest.columns.whole("pool")
+    # Here every pair of fitness and step time has a cell of its own.
+    together = np.stack([pool, ratio, fitness])
+    for best, count in zip(found.best, found.count, strict=True):
+        same = np.flatnonzero((together == together[:, [best]]).all(axis=0))
+        assert (same[0], len(same)) == (best, count)
+
+
+def test_lineage_holds_all_ancestors_of_the_population():
+    digest = digest_of(300)
+    parent = digest.columns.whole("parent")
+    wanted = {
+        above for one in np.flatnonzero(digest.members).tolist() for above in line_of(parent, one)
+    }
+    assert wanted <= set(range(300))
+    assert lineage(digest, best=None).number == sorted(wanted)

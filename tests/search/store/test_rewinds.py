@@ -103,6 +103,27 @@ def test_a_log_that_was_cut_off_repeats_nothing(file: Path, tmp_path: Path) -> N
     after.store.close()
 
 
+def test_an_attempt_that_a_rewind_cut_short_does_not_count(file: Path, backup: Path) -> None:
+    site = Site(f"sqlite:///{file}")
+    search = site.started(max_attempts=1)
+    lease = site.claim_one()
+    for _ in range(2):
+        backup.unlink(missing_ok=True)
+        migration.backup(site.url, backup)
+        site.finish(lease)  # receipted, forgotten, and not told again
+        rewound(site, file, backup)
+        site.clock.advance(2 * lease.lease_seconds)
+        site.store.reap()
+        assert site.trials(search)[-1].status == "queued"
+        again = site.claim_one()
+        assert again.trial_id == lease.trial_id
+        lease = again
+    site.clock.advance(2 * lease.lease_seconds)
+    site.store.reap()
+    assert site.trials(search)[-1].status == "failed"
+    site.store.close()
+
+
 @pytest.mark.parametrize("key", ["", "-0123456789abcdef"])
 def test_a_lease_that_was_made_up_is_not_found(site: Site, key: str) -> None:
     site.started()

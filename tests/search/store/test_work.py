@@ -23,7 +23,7 @@ from tests.search.store.audit import check_everything
 from tests.search.store.crowd import crowd
 from tests.search.store.site import Site, failed, point
 
-FEW, MANY = 1_000, 10_000
+FEW, FEW_LATEST, MANY = 1_000, 3_000, 10_000
 MOST_ROWS = 1_500  # 1,000 of a pool are counted, a page is 50
 SORTS = [
     f"{minus}{name}"
@@ -126,7 +126,15 @@ def _listings(site: Site, search_id: str, middle: int) -> Calls:
     return found | {"trials changed": listing(changed, second=True)}
 
 
-def instructions(file: Path, count: int) -> dict[str, int]:
+def _of_the_latest(site: Site, search_id: str) -> Calls:
+    """Returns what reads the latest attempts, of which there are enough in both searches."""
+    return {
+        "pool": lambda: site.store.pools.get("cpu"),
+        "machines": lambda: site.store.charts.machines(search_id),
+    }
+
+
+def instructions(file: Path, count: int, calls: Callable[..., Calls] = calls) -> dict[str, int]:
     """Returns what each call costs in a search of `count` finished trials."""
     site = Site(f"sqlite:///{file}")
     search_id = site.started(limits={"trials": 10**6}, population_size=50)
@@ -148,6 +156,15 @@ def test_no_call_costs_more_instructions_in_a_search_ten_times_as_long(tmp_path:
     few, many = (instructions(tmp_path / f"{count}.db", count) for count in (FEW, MANY))
     grown = {name: (few[name], many[name]) for name in few if many[name] > 1.5 * few[name] + 1_000}
     assert not grown, "instructions at 1,000 and at 10,000 trials"
+
+
+def test_what_reads_two_thousand_attempts_reads_no_more_of_more(tmp_path: Path) -> None:
+    few, many = (
+        instructions(tmp_path / f"{count}.db", count, _of_the_latest)
+        for count in (FEW_LATEST, MANY)
+    )
+    grown = {name: (few[name], many[name]) for name in few if many[name] > 1.05 * few[name]}
+    assert not grown, "instructions at 3,000 and at 10,000 trials"
 
 
 def rows_touched(plan: dict[str, Any]) -> float:
