@@ -16,9 +16,9 @@ from functools import cached_property
 from threading import Lock
 
 from brainformer.api.report.report import read_findings, report_html
+from brainformer.search.status import SearchStatus
 from brainformer.search.store.contract import SearchStore
 from brainformer.search.store.patience import patience
-from brainformer.search.status import SearchStatus
 
 KEPT_SECONDS = 10.0
 RENEWED_AFTER_SECONDS = 5.0  # written once more when somebody asks, who need not wait for it

@@ -1,4 +1,4 @@
-"""Reports of long searches that run are written every few seconds, and never told late of an end."""
+"""Reports of long searches that run: written every few seconds, and never late for an end."""
 
 from __future__ import annotations
 
