@@ -170,6 +170,7 @@ def _threads(parts: Controller, requests: CapacityLimiter) -> dict[str, float]:
     """Returns how many of the threads that serve requests are taken."""
     pools: dict[str, tuple[float, float]] = {
         "requests": (requests.borrowed_tokens, requests.total_tokens),
+        "reports": (parts.reporting.taken, parts.reporting.most),
         "claims": (parts.claiming.taken, parts.claiming.most),
         "authentication": (parts.authenticator.threads.taken, parts.authenticator.threads.most),
         "care": (parts.care.taken, parts.care.most),

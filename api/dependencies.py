@@ -34,6 +34,9 @@ from brainformer.search.store.contract import SearchStore
 from brainformer.search.store.scopes import Scope
 from brainformer.search.trials.lease_id import LEASE_ID_PATTERN
 
+# More that change the same search would wait for its row, and each, when it has it, for all others
+# to let go of the interpreter.
+REPORTS_AT_ONCE = 4
 CARE_THREADS = 2  # for those who look after the controller
 
 
@@ -53,6 +56,7 @@ class Controller:
     keys: KeysInFlight = field(default_factory=KeysInFlight)
     waiting: WaitingClaims = field(default_factory=WaitingClaims)
     turns: Turns = field(default_factory=Turns)
+    reporting: Threads = field(default_factory=lambda: Threads(REPORTS_AT_ONCE))
     claiming: Threads = field(default_factory=lambda: Threads(CLAIMS_AT_ONCE))
     care: Threads = field(default_factory=lambda: Threads(CARE_THREADS))
 

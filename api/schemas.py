@@ -209,11 +209,15 @@ class Identity(Answer):
 
 
 class NamedSpace(Answer):
-    """A built-in space and how many genomes it has."""
+    """A built-in space, how many genomes it has, and the proxy that is named after it."""
 
     name: str
     size: Annotated[float, Field(description="Number of distinct genomes.")]
     space: Space
+    proxy: Proxy
+    tuned: Annotated[
+        bool, Field(description="Whether the proxy's learning rate was swept, not only chosen.")
+    ]
 
 
 class Spaces(Answer):

@@ -12,6 +12,8 @@ from brainformer.search.estimates.soundness import (
     expected_tokens,
     tokens_per_parameter,
 )
+from brainformer.search.proxy.builtin_proxies import untuned_recipe
+from brainformer.search.space.family import BaselineFamily
 from brainformer.search.store.records import BaselineSummary, BestRecord, SearchRecord
 
 
@@ -52,6 +54,13 @@ def soundness(
                 f"per activated parameter, below {FEWEST_TOKENS:g}; ranks will favour small "
                 "blocks. Use a longer budget or a smaller proxy"
             )
+    untuned = untuned_recipe(proxy)
+    if untuned and not _tries_rates(search.spec.baseline):
+        notes.append(
+            f"optimiser and learning rate are those of the built-in proxy {untuned}, which nobody "
+            "has tuned. A baseline family with learning_rates: [0.3, 1, 3] tells which rate its "
+            "rival wants"
+        )
     own = None
     if best is not None:
         trial = best.trial
@@ -66,3 +75,7 @@ def soundness(
     return Soundness(
         rival_tokens_per_parameter=rivals, best_tokens_per_parameter=own, notes=tuple(notes)
     )
+
+
+def _tries_rates(baseline: object) -> bool:
+    return isinstance(baseline, BaselineFamily) and len(baseline.learning_rates) > 1

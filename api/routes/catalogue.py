@@ -25,6 +25,7 @@ from brainformer.api.schemas import (
 from brainformer.search.cost import cost
 from brainformer.search.cost.trainable import check_trainable
 from brainformer.search.errors import InvalidGenome
+from brainformer.search.proxy.builtin_proxies import UNTUNED, load_proxy
 from brainformer.search.space.space import load_preset, preset_names
 from brainformer.search.space.zoo import zoo_genome, zoo_names
 
@@ -33,10 +34,17 @@ router = APIRouter(tags=["catalogue"], dependencies=[Reads])
 
 @router.get("/spaces", response_model=Spaces, responses=problems())
 def list_spaces() -> Response:
-    """Lists the built-in spaces."""
+    """Lists the built-in spaces, each with the proxy that is named after it."""
     found = ((name, load_preset(name)) for name in preset_names())
     items = tuple(
-        NamedSpace(name=name, size=float(space.size()), space=space) for name, space in found
+        NamedSpace(
+            name=name,
+            size=float(space.size()),
+            space=space,
+            proxy=load_proxy(name),
+            tuned=name not in UNTUNED,
+        )
+        for name, space in found
     )
     return answer(Spaces(items=items))
 

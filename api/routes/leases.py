@@ -91,9 +91,11 @@ async def claim_leases(
     responses=problems(404, 409, 413),
     openapi_extra=body_schema(Progress),
 )
-def report_progress(parts: Parts, lease_id: ClaimedLease, report: ReportedProgress) -> Response:
+async def report_progress(
+    parts: Parts, lease_id: ClaimedLease, report: ReportedProgress
+) -> Response:
     """Extends the lease and answers `continue` or `stop`; the worker obeys."""
-    return answer(parts.store.progress(lease_id, report))
+    return answer(await parts.reporting.run(parts.store.progress, lease_id, report))
 
 
 @router.post(
@@ -102,13 +104,12 @@ def report_progress(parts: Parts, lease_id: ClaimedLease, report: ReportedProgre
     responses=problems(404, 409, 413),
     openapi_extra=body_schema(Result),
 )
-def report_result(parts: Parts, lease_id: ClaimedLease, result: ReportedResult) -> Response:
+async def report_result(parts: Parts, lease_id: ClaimedLease, result: ReportedResult) -> Response:
     """Records how the attempt ended, exactly once: an identical repeat gets the same receipt.
 
     A late report gets 409 (`lease_lost`) and is kept for audit.
     """
-    with parts.metrics.timed("tell"):
-        receipt = parts.store.result(lease_id, result)
+    receipt = await parts.reporting.run(_record, parts, lease_id, result)
     if not receipt.duplicate:
         parts.metrics.utilisation(result.measurements.utilisation)
     parts.hub.poke()
@@ -121,9 +122,9 @@ def report_result(parts: Parts, lease_id: ClaimedLease, result: ReportedResult) 
     response_class=Response,
     responses=problems(404, 409),
 )
-def release_lease(parts: Parts, lease_id: ClaimedLease) -> Response:
+async def release_lease(parts: Parts, lease_id: ClaimedLease) -> Response:
     """Hands an unstarted lease back: queued again, the attempt not counted."""
-    parts.store.release(lease_id)
+    await parts.reporting.run(parts.store.release, lease_id)
     parts.hub.poke()
     return Response(status_code=204)
 
@@ -155,6 +156,11 @@ async def _in_turn(
         if wanted.wait_seconds:
             renew()
         return await parts.claiming.run(_claim, parts, wanted)
+
+
+def _record(parts: Controller, lease_id: str, result: Result) -> Receipt:
+    with parts.metrics.timed("tell"):
+        return parts.store.result(lease_id, result)
 
 
 def _claim(parts: Controller, wanted: ClaimRequest) -> list[Lease]:

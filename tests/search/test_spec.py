@@ -64,7 +64,7 @@ def test_json_round_trip_keeps_the_spec() -> None:
         (MINIMAL + "population_size: 4\ntournament_size: 5", "at most population_size = 4"),
         (MINIMAL + "proxy: {budget_seconds: .inf}", "/proxy/budget_seconds"),
         (MINIMAL + "proxy: {dataset: ../../etc/passwd}", "/proxy/dataset"),
-        (MINIMAL + "proxy: huge", "no proxy 'huge'; known: brainformer-100m32e, nano"),
+        (MINIMAL + "proxy: huge", "no proxy 'huge'; known: brainformer-100m32e, nano, one-gpu"),
         (MINIMAL + "sede: 3", "/sede"),
         (MINIMAL + "screening: some", "/screening .*'none' or 'gaussian_process'"),
         (MINIMAL + "screening: [none]", "/screening"),
@@ -110,7 +110,7 @@ def test_a_long_value_is_not_repeated_whole() -> None:
 
 def test_an_unknown_preset_lists_the_known_ones() -> None:
     spec = parse_spec(MINIMAL.replace("nano", "nanoo"))
-    with pytest.raises(NotFound, match="brainformer-100m32e, nano"):
+    with pytest.raises(NotFound, match="brainformer-100m32e, nano, one-gpu"):
         spec.resolved_space()
 
 

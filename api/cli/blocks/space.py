@@ -25,7 +25,8 @@ Named = Annotated[
 
 @app.command("list")
 def list_spaces(as_json: AsJson = False) -> None:
-    """List the built-in spaces."""
+    """List the built-in spaces, and the proxies that are named after them."""
+    from brainformer.search.proxy.builtin_proxies import UNTUNED, load_proxy
     from brainformer.search.space.space import load_preset, preset_names
 
     found = [(name, load_preset(name)) for name in preset_names()]
@@ -33,10 +34,16 @@ def list_spaces(as_json: AsJson = False) -> None:
         print_json([space.model_dump(mode="json") for _, space in found])
         return
     rows = [
-        (name, f"{space.min_layers} to {space.max_layers}", f"{space.size():.3g}")
+        (
+            name,
+            f"{space.min_layers} to {space.max_layers}",
+            f"{space.size():.3g}",
+            f"{load_proxy(name).budget_seconds:g} s",
+            "chosen, not tuned" if name in UNTUNED else "tuned",
+        )
         for name, space in found
     ]
-    stdout().print(table(("name", "sub-layers", "genomes>"), rows))
+    stdout().print(table(("name", "sub-layers", "genomes>", "trial>", "learning rate"), rows))
 
 
 @app.command()

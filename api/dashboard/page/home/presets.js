@@ -14,28 +14,40 @@ tournament_size: 4
 limits:
   trials: 40
 `,
-  "One GPU, a day": `# The paper's search space on one GPU: a hundred candidates of ten minutes, about a day.
+  "One GPU, half a day": `# A hundred candidates of five minutes on one GPU of the size of an H100: ten hours.
 name: one-gpu
-space: brainformer-100m32e
+space: one-gpu
 proxy:
-  blocks: 3
-  experts: 32
-  head_dim: 64
-  sequence_length: 1024
-  batch_size: 32
-  precision: bfloat16
-  optimizer: adafactor
-  peak_learning_rate: 0.01
-  schedule: inverse_sqrt
-  warmup_fraction: 0.1
+  preset: one-gpu           # its learning rate was chosen, not tuned
   dataset: python-stdlib    # or the id of text of your own: brainformer data prepare
-  budget_seconds: 600
-  clock: wall
-baseline: glam
+baseline:                   # the best of GLaM's depths, widths and learning rates
+  family: glam
+  model_dims: [384, 512, 640]
+  learning_rates: [0.5, 1, 2]
 baseline_repeats: 3
 population_size: 30
 tournament_size: 8
 limits:
   trials: 100
+`,
+  "Eight GPUs or a TPU slice, days": `# The paper's search space, every trial on all devices of a slot.
+name: paper
+space: brainformer-100m32e
+proxy:
+  preset: brainformer-100m32e  # its learning rate was chosen, not tuned
+  batch_size: 128
+  dataset: python-stdlib    # or the id of text of your own: brainformer data prepare
+  budget_seconds: 1200
+baseline:
+  family: glam
+  depths: [4, 8]
+  learning_rates: [0.5, 1, 2]
+baseline_repeats: 3
+seeds: [dense_transformer]
+population_size: 50
+tournament_size: 12
+max_attempts: 5
+limits:
+  trials: 200
 `,
 };
