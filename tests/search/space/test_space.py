@@ -149,6 +149,7 @@ def test_what_is_not_a_space_is_refused(text: str) -> None:
 PRESETS = {
     "brainformer-100m32e": "9ef089abf4c1df49",
     "nano": "d84a53b2c7960621",
+    "one-gpu": "67e1e5277f87135f",
 }
 
 
