@@ -160,7 +160,9 @@ def test_spaces_are_shown_checked_and_counted(tmp_path: Path) -> None:
     assert json.loads(run("space", "validate", str(mine), "--json").stdout)["genomes"] == 4
     mine.write_text(mine.read_text().replace("[1, 2]", "[1, 1]"))
     assert "layers.attention.heads" in refusal("space", "validate", str(mine), code=USAGE)
-    assert "known: brainformer-100m32e, nano, one-gpu" in refusal("space", "size", "mini", code=NOT_FOUND)
+    assert "known: brainformer-100m32e, nano, one-gpu" in refusal(
+        "space", "size", "mini", code=NOT_FOUND
+    )
 
 
 def test_the_zoo_is_listed_with_what_it_costs_and_shown() -> None:
