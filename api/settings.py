@@ -125,8 +125,9 @@ class Settings(BaseSettings):
         "genome of the space before the search is made.",
     )
     max_memory_bytes: Annotated[int, Field(ge=1)] = Field(
-        default=1024 * GIBIBYTE,
-        description="Most bytes that a training step may need by the cost model; checked likewise.",
+        default=16_384 * GIBIBYTE,
+        description="Most bytes that a training step may need by the cost model, over all devices "
+        "of a trial; checked likewise.",
     )
     max_open_searches: Annotated[int, Field(ge=1)] = Field(
         default=5000, description="Most searches that have not ended; more are refused (409)."

@@ -10,6 +10,7 @@ from brainformer.search.proxy.proxy import Proxy
 from brainformer.search.space.space import Space, load_preset
 from brainformer.search.spec import SearchSpec, parse_spec
 from tests.api.rest_site import SPEC
+from tests.repository import REPOSITORY
 
 
 def admitted(spec: SearchSpec, **settings) -> None:
@@ -19,6 +20,14 @@ def admitted(spec: SearchSpec, **settings) -> None:
 def test_presets_are_admitted_with_the_defaults():
     admitted(parse_spec(SPEC))
     admitted(parse_spec({"name": "a", "space": "brainformer-100m32e", "limits": {"trials": 5}}))
+
+
+@pytest.mark.parametrize(
+    "path", sorted((REPOSITORY / "examples").glob("*.yaml")), ids=lambda path: path.stem
+)
+def test_every_example_is_admitted_with_the_defaults(path):
+    spec = parse_spec(path.read_text("utf-8"))
+    admit(spec, load_settings(None), KnownDataSets((spec.proxy.dataset,)))
 
 
 @pytest.mark.parametrize("name", ["nano", "brainformer-100m32e"])

@@ -114,3 +114,38 @@ def test_a_rival_trained_long_enough_is_nothing_to_mind(tmp_path):
         found = http.get(f"{ROOT}/searches/{search['id']}/soundness").json()
         assert found["rival_tokens_per_parameter"]["cpu"] > 5
         assert not any("undertrained" in note for note in found["notes"])
+
+
+@pytest.mark.parametrize(
+    ("changes", "is_told"),
+    [
+        ({"space": "nano", "proxy": "nano"}, False),
+        ({"space": "one-gpu", "proxy": "one-gpu"}, True),
+        ({"space": "one-gpu", "proxy": {"preset": "one-gpu", "vocab_size": 512}}, True),
+        ({"space": "one-gpu", "proxy": {"preset": "one-gpu", "peak_learning_rate": 4e-4}}, False),
+        (
+            {
+                "space": "one-gpu",
+                "proxy": "one-gpu",
+                "baseline": {"family": "glam", "learning_rates": [0.5, 1, 2]},
+            },
+            False,
+        ),
+    ],
+)
+def test_a_learning_rate_that_nobody_has_tuned_is_told(tmp_path, changes, is_told):
+    with client(tmp_path) as http:
+        search = create(http, **changes)
+        found = http.get(f"{ROOT}/searches/{search['id']}/soundness").json()
+    assert any("nobody has tuned" in note for note in found["notes"]) == is_told
+
+
+def test_spaces_tell_their_proxy_and_whether_it_was_tuned(tmp_path):
+    with client(tmp_path) as http:
+        items = http.get(f"{ROOT}/spaces").json()["items"]
+    assert {one["name"]: one["tuned"] for one in items} == {
+        "brainformer-100m32e": False,
+        "nano": True,
+        "one-gpu": False,
+    }
+    assert all(one["proxy"]["budget_seconds"] >= 20 for one in items)

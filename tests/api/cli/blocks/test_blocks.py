@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -151,7 +152,9 @@ def test_spaces_are_shown_checked_and_counted(tmp_path: Path) -> None:
     assert [one["name"] for one in json.loads(run("space", "list", "--json").stdout)] == [
         "brainformer-100m32e",
         "nano",
+        "one-gpu",
     ]
+    assert re.search(r"one-gpu .* 300 s +chosen, not tuned", run("space", "list").stdout)
     mine = tmp_path / "mine.yaml"
     mine.write_text(
         "name: mine\nmodel_dim: [16, 32]\nmin_layers: 1\nmax_layers: 1\n"
