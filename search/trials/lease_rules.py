@@ -73,8 +73,8 @@ def settle(
         outcome: How the attempt ended.
         measured: What it measured.
         message: One sentence of the worker's.
-        tries: Attempts so far, this one too; those handed back unstarted, or cut short by a
-            database that was put back, do not count.
+        tries: Attempts so far, this one too; those handed back unstarted, or that ran in a
+            backup when it was restored, do not count.
         stopping: Whether the search lets the running trials end and starts none.
     """
     if outcome in RETRIED:

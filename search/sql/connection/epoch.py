@@ -3,7 +3,6 @@
 A restored backup, or a power cut that costs the last commits, makes a database forget what clients
 remember. A new epoch lifts every counter that clients see above all that may have been given: the
 numbers of events to the present time, versions and change numbers of searches by a wide gap.
-Attempts that ran then do not count against their trials, if they are not heard of again.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ from sqlalchemy import func, insert, select, text, update
 from sqlalchemy.engine import Connection
 
 from brainformer.search.sql.connection.advisory_locks import AdvisoryLock
-from brainformer.search.sql.connection.tables import RUNNING, epochs, searches, trials
+from brainformer.search.sql.connection.tables import epochs, searches
 
 EVENTS_A_SECOND = 2**20  # more than any controller writes; numbers stay below 2**53 until 2242
 GAP = 100_000  # more changes of one search than the last commits of a power cut hold
@@ -51,7 +50,4 @@ def begin_epoch(
     if lost:
         gap = {"version": searches.c.version + GAP, "trial_seq": searches.c.trial_seq + GAP}
         connection.execute(update(searches).values(gap))
-        # What they sent is lost, or they were never told of their lease: not the trial's fault.
-        uncounted = {"tries": trials.c.tries - 1}
-        connection.execute(update(trials).where(RUNNING, trials.c.tries > 0).values(uncounted))
     return epoch

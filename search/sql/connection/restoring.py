@@ -8,7 +8,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from sqlalchemy import delete
+from sqlalchemy import delete, update
 
 from brainformer.search.errors import EnvironmentProblem
 from brainformer.search.sql.connection.database import Database
@@ -16,7 +16,7 @@ from brainformer.search.sql.connection.database_file import BESIDE, FileLock
 from brainformer.search.sql.connection.engine import is_memory, parse_url
 from brainformer.search.sql.connection.epoch import begin_epoch
 from brainformer.search.sql.connection.migration import check, copy_database
-from brainformer.search.sql.connection.tables import sessions
+from brainformer.search.sql.connection.tables import RUNNING, sessions, trials
 from brainformer.search.storage_errors import SchemaMismatch
 
 REASON = "restored"
@@ -122,5 +122,8 @@ def _begin(url: str, *, above: int) -> None:
         with database.write(epoch=False) as tx:
             begin_epoch(tx.connection, now=tx.now, reason=REASON, lost=True, above=above)
             tx.run(delete(sessions))  # some may have been ended since the backup
+            # What their workers sent since is lost: that counts against no trial.
+            uncounted = {"tries": trials.c.tries - 1}
+            tx.run(update(trials).where(RUNNING, trials.c.tries > 0).values(uncounted))
     finally:
         database.close()

@@ -103,7 +103,7 @@ def test_a_log_that_was_cut_off_repeats_nothing(file: Path, tmp_path: Path) -> N
     after.store.close()
 
 
-def test_an_attempt_that_a_rewind_cut_short_does_not_count(file: Path, backup: Path) -> None:
+def test_an_attempt_that_ran_in_a_restored_backup_does_not_count(file: Path, backup: Path) -> None:
     site = Site(f"sqlite:///{file}")
     search = site.started(max_attempts=1)
     lease = site.claim_one()
@@ -122,6 +122,24 @@ def test_an_attempt_that_a_rewind_cut_short_does_not_count(file: Path, backup: P
     site.store.reap()
     assert site.trials(search)[-1].status == "failed"
     site.store.close()
+
+
+def test_an_attempt_that_a_crash_cut_short_counts(file: Path, tmp_path: Path) -> None:
+    site = Site(f"sqlite:///{file}")
+    search = site.started(max_attempts=1)
+    lease = site.claim_one()  # of a trial that takes its machine down, for all that is known
+    copy = tmp_path / "after" / "search.db"
+    copy.parent.mkdir()
+    shutil.copy(file, copy)
+    shutil.copy(file.with_name("search.db-wal"), copy.with_name("search.db-wal"))
+    site.store.close()
+    after = Site(f"sqlite:///{copy}", clock=site.clock)
+    site.clock.advance(2 * lease.lease_seconds)
+    after.store.reap()
+    site.clock.advance(2 * lease.lease_seconds)
+    after.store.reap()
+    assert after.trials(search)[-1].status == "failed"
+    after.store.close()
 
 
 @pytest.mark.parametrize("key", ["", "-0123456789abcdef"])
