@@ -145,7 +145,7 @@ def assemble(settings: Settings, store: SearchStore) -> Controller:
         datasets=KnownDataSets(settings.datasets),
         streams=StreamLimit(settings.max_streams, settings.max_streams_per_client),
         claims=RateLimit(settings.claims_per_second, 2 * settings.claims_per_second),
-        reports=RecentReports(store),
+        recent_reports=RecentReports(store),
     )
 
 
@@ -162,7 +162,7 @@ async def _lifespan(parts: Controller, _app: FastAPI) -> AsyncIterator[None]:
     finally:
         await parts.hub.stop()
         await warming
-        await run_in_threadpool(parts.reports.close)
+        await run_in_threadpool(parts.recent_reports.close)
         await run_in_threadpool(parts.store.close)
 
 
@@ -170,7 +170,7 @@ def _threads(parts: Controller, requests: CapacityLimiter) -> dict[str, float]:
     """Returns how many of the threads that serve requests are taken."""
     pools: dict[str, tuple[float, float]] = {
         "requests": (requests.borrowed_tokens, requests.total_tokens),
-        "reports": (parts.reporting.taken, parts.reporting.most),
+        "lease_reports": (parts.reporting.taken, parts.reporting.most),
         "claims": (parts.claiming.taken, parts.claiming.most),
         "authentication": (parts.authenticator.threads.taken, parts.authenticator.threads.most),
         "care": (parts.care.taken, parts.care.most),

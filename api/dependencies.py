@@ -34,9 +34,9 @@ from brainformer.search.store.contract import SearchStore
 from brainformer.search.store.scopes import Scope
 from brainformer.search.trials.lease_id import LEASE_ID_PATTERN
 
-# More that change the same search would wait for its row, and each, when it has it, for all others
-# to let go of the interpreter.
-REPORTS_AT_ONCE = 4
+# Of workers, on their trials. More at once would wait for the same search's row, and slow down
+# whoever holds it.
+LEASE_REPORTS_AT_ONCE = 4
 CARE_THREADS = 2  # for those who look after the controller
 
 
@@ -52,11 +52,11 @@ class Controller:
     datasets: KnownDataSets
     streams: StreamLimit
     claims: RateLimit
-    reports: RecentReports
+    recent_reports: RecentReports
     keys: KeysInFlight = field(default_factory=KeysInFlight)
     waiting: WaitingClaims = field(default_factory=WaitingClaims)
     turns: Turns = field(default_factory=Turns)
-    reporting: Threads = field(default_factory=lambda: Threads(REPORTS_AT_ONCE))
+    reporting: Threads = field(default_factory=lambda: Threads(LEASE_REPORTS_AT_ONCE))
     claiming: Threads = field(default_factory=lambda: Threads(CLAIMS_AT_ONCE))
     care: Threads = field(default_factory=lambda: Threads(CARE_THREADS))
 

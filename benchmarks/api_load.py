@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -25,6 +24,7 @@ import httpx2
 import numpy as np
 from sqlalchemy import create_engine, make_url
 
+from benchmarks.against import REPOSITORY, of_tree
 from benchmarks.large_search import build
 from benchmarks.report import report
 from brainformer.search.sql.store import open_store
@@ -33,7 +33,6 @@ from tests.api.controller_process import controller_process
 from tests.postgres import postgres_server
 
 BAR_MS = 100.0
-REPOSITORY = Path(__file__).resolve().parents[1]
 READERS, WORKERS = 40, 10
 
 
@@ -127,7 +126,7 @@ class Load:
         ended = subprocess.run(
             command,
             cwd=self.clients,
-            env=os.environ | {"PYTHONPATH": str(self.clients)},
+            env=of_tree(self.clients),
             capture_output=True,
             text=True,
             check=False,

@@ -9,11 +9,10 @@ Files are looked up in a table made from the folder, never on the disk by the ca
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cache
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -21,6 +20,7 @@ from types import MappingProxyType
 
 from fastapi import APIRouter, Request, Response
 
+from brainformer.api.dashboard.compressed import Compressed
 from brainformer.api.dashboard.joining import joined
 from brainformer.search.errors import NotFound
 
@@ -50,10 +50,9 @@ router = APIRouter(include_in_schema=False)
 
 
 @dataclass(frozen=True)
-class Asset:
+class Asset(Compressed):
     """One file as it is sent: its bytes and their digest."""
 
-    body: bytes
     media_type: str
     digest: str
 
@@ -65,11 +64,6 @@ class Asset:
             media_type=MEDIA_TYPES[Path(name).suffix],
             digest=hashlib.sha256(body).hexdigest(),
         )
-
-    @cached_property
-    def gzipped(self) -> bytes:
-        """The same bytes, compressed when they are first asked for."""
-        return gzip.compress(self.body, compresslevel=9, mtime=0)
 
 
 @router.api_route("/", methods=["GET", "HEAD"], name="dashboard")
@@ -146,7 +140,5 @@ def _send(request: Request, found: Asset, headers: dict[str, str]) -> Response:
     }
     if headers["ETag"] in request.headers.get("if-none-match", ""):
         return Response(status_code=304, headers=headers)
-    body = found.body
-    if "gzip" in request.headers.get("accept-encoding", ""):
-        body, headers["Content-Encoding"] = found.gzipped, "gzip"
-    return Response(body, media_type=found.media_type, headers=headers)
+    body, encoding = found.for_(request)
+    return Response(body, media_type=found.media_type, headers=headers | encoding)

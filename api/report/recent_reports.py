@@ -1,20 +1,19 @@
 """Reports of long searches that run: written every few seconds, not for everybody who asks.
 
 A report holds what all charts of a search are drawn from. That of 100,000 trials takes a sixth of a
-second of a processor each time that a result has come in, and would make everybody else wait.
+second of processor time whenever a result has come in, and would make everybody else wait.
 """
 
 from __future__ import annotations
 
-import gzip
 import time
 from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cached_property
 from threading import Lock
 
+from brainformer.api.dashboard.compressed import Compressed
 from brainformer.api.report.report import read_findings, report_html
 from brainformer.search.status import SearchStatus
 from brainformer.search.store.contract import SearchStore
@@ -28,23 +27,18 @@ WRITERS = 2
 
 
 @dataclass(frozen=True)
-class WrittenReport:
-    """A report as it is sent.
+class WrittenReport(Compressed):
+    """A report as it is sent: one HTML file.
 
     Attributes:
         search_id: Whose it is.
-        html: One file, UTF-8.
         began: When its writing began, by the monotonic clock: what it tells is no older.
     """
 
-    search_id: str
-    html: bytes
-    began: float
+    level = 1
 
-    @cached_property
-    def gzipped(self) -> bytes:
-        """The same bytes, compressed when they are first asked for."""
-        return gzip.compress(self.html, compresslevel=1, mtime=0)
+    search_id: str
+    began: float
 
 
 class RecentReports:
@@ -108,5 +102,5 @@ class RecentReports:
 
     def _written(self, search_id: str) -> WrittenReport:
         began = self._clock()
-        html = report_html(read_findings(self._store, search_id)).encode()
-        return WrittenReport(search_id, html, began)
+        html = report_html(read_findings(self._store, search_id))
+        return WrittenReport(html.encode(), search_id, began)

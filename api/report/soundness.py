@@ -13,7 +13,6 @@ from brainformer.search.estimates.soundness import (
     tokens_per_parameter,
 )
 from brainformer.search.proxy.builtin_proxies import untuned_recipe
-from brainformer.search.space.family import BaselineFamily
 from brainformer.search.store.records import BaselineSummary, BestRecord, SearchRecord
 
 
@@ -39,11 +38,11 @@ def soundness(
 ) -> Soundness:
     """Returns what the search's figures say of its proxy and its space."""
     proxy = search.spec.proxy
-    fallback = search.spec.rivals()
+    members = search.spec.rivals()
     rivals: dict[str, float] = {}
     notes: list[str] = []
     for baseline in baselines:
-        rival = baseline.rival or (fallback[0].genome if len(fallback) == 1 else None)
+        rival = baseline.rival or (members[0].genome if len(members) == 1 else None)
         if rival is None or not baseline.step_time_ms:
             continue
         seen = expected_tokens(proxy, baseline.step_time_ms)
@@ -55,7 +54,7 @@ def soundness(
                 "blocks. Use a longer budget or a smaller proxy"
             )
     untuned = untuned_recipe(proxy)
-    if untuned and not _tries_rates(search.spec.baseline):
+    if untuned and all(rival.proxy is None for rival in members):
         notes.append(
             f"optimiser and learning rate are those of the built-in proxy {untuned}, which nobody "
             "has tuned. A baseline family with learning_rates: [0.3, 1, 3] tells which rate its "
@@ -75,7 +74,3 @@ def soundness(
     return Soundness(
         rival_tokens_per_parameter=rivals, best_tokens_per_parameter=own, notes=tuple(notes)
     )
-
-
-def _tries_rates(baseline: object) -> bool:
-    return isinstance(baseline, BaselineFamily) and len(baseline.learning_rates) > 1

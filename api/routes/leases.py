@@ -6,7 +6,6 @@ import asyncio
 from typing import Annotated
 
 from fastapi import APIRouter, Header, Request, Response
-from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect
 
 from brainformer.api.dependencies import (
@@ -197,6 +196,6 @@ async def _handed(request: Request, parts: Controller, granted: list[Lease]) -> 
     if not await request.is_disconnected():
         return granted
     for lease in granted:
-        await run_in_threadpool(parts.store.release, lease.lease_id)
+        await parts.reporting.run(parts.store.release, lease.lease_id)
     parts.hub.poke()
     return []

@@ -22,15 +22,12 @@ def get_report(request: Request, parts: Parts, search_id: SearchId) -> Response:
     That of a search of over 2,000 trials that runs may be ten seconds old; it says when it was
     written.
     """
-    found = parts.reports.get(search_id)
-    headers = {
+    found = parts.recent_reports.get(search_id)
+    body, headers = found.for_(request)
+    headers |= {
         "Content-Disposition": f'inline; filename="{found.search_id}-report.html"',
         "Content-Security-Policy": f"{policy()}; frame-ancestors 'none'",
-        "Vary": "Accept-Encoding",
     }
-    body = found.html
-    if "gzip" in request.headers.get("accept-encoding", ""):
-        body, headers["Content-Encoding"] = found.gzipped, "gzip"
     return HTMLResponse(body, headers=headers)
 
 

@@ -76,8 +76,8 @@ def composition(columns: TrialColumns, ingredients: Ingredients, shown: Flags) -
     sums, held = {}, {}
     for feature, values in ingredients.columns.items():
         own = values[at]
-        sums[feature] = np.add.reduceat(own, starts) if many else own
-        held[feature] = np.add.reduceat(own != 0, starts, dtype=np.int64) if many else own
+        sums[feature] = np.add.reduceat(own, starts)
+        held[feature] = np.add.reduceat(own != 0, starts, dtype=np.int64)
     return Composition(
         first=[int(rank[part[0]]) for part in parts],
         count=[len(part) for part in parts],

@@ -14,7 +14,11 @@ from brainformer.search.proxy.proxy import Proxy
 # Optimiser, learning rate, schedule and warm-up of these were chosen, not swept: no accelerator
 # has been at hand for it.
 UNTUNED = frozenset({"brainformer-100m32e", "one-gpu"})
-RECIPE = ("optimizer", "peak_learning_rate", "schedule", "warmup_fraction")
+# By which they are known: another rate, or another shape, is no longer theirs.
+RECIPE = (
+    *("optimizer", "peak_learning_rate", "schedule", "warmup_fraction"),
+    *("blocks", "head_dim"),
+)
 PROXIES: dict[str, Proxy] = {
     # About 100M activated parameters, 32 experts: arXiv:2306.00008, section 3.4 and Table 2.
     "brainformer-100m32e": Proxy(
@@ -78,8 +82,7 @@ def load_proxy(name: str) -> Proxy:
 def untuned_recipe(proxy: Proxy) -> str | None:
     """Returns the built-in proxy whose optimiser this one has as it is, if nobody has tuned it."""
     for name in sorted(UNTUNED):
-        same = (*RECIPE, "blocks", "head_dim")
-        if all(getattr(proxy, field) == getattr(PROXIES[name], field) for field in same):
+        if all(getattr(proxy, field) == getattr(PROXIES[name], field) for field in RECIPE):
             return name
     return None
 

@@ -179,7 +179,7 @@ def _searches(tx: Transaction, pool: str, out: OutOfWork) -> tuple[PoolSearch, .
 
 
 def _counted(tx: Transaction, which: object, pool: str) -> dict[str, int]:
-    # By an expression: SQLite would group the bare column by an index of all trials.
+    # By an expression: for the bare column SQLite would walk an index over all trials.
     search = func.coalesce(trials.c.search_id, "")
     query = (
         select(search.label("search_id"), func.count().label("trials"))

@@ -36,7 +36,7 @@ class Site:
         return f"<td>{lease['trial_number']}</td>"
 
     def text(self) -> str:
-        return self.reports.get("laptop").html.decode()
+        return self.reports.get("laptop").body.decode()
 
     def once_renewed(self) -> None:
         """Waits until nothing is being written."""
@@ -67,7 +67,7 @@ def test_the_report_of_a_long_search_is_kept_for_a_few_seconds(site):
     assert row in site.text()
 
 
-def test_who_asks_late_gets_the_kept_one_while_a_new_one_is_written(site):
+def test_whoever_asks_late_gets_the_kept_one_while_a_new_one_is_written(site):
     first = site.text()
     row = site.finish_one()
     site.now = RENEWED_AFTER_SECONDS + 0.1
@@ -128,7 +128,7 @@ def test_a_report_that_cannot_be_written_is_an_error_and_the_next_one_is_tried(s
     assert site.text() != first
 
 
-def test_reports_come_compressed_to_whom_accepts_it(site):
+def test_reports_come_compressed_to_whoever_accepts_that(site):
     plain = site.http.get(f"{ROOT}/searches/laptop/report", headers={"Accept-Encoding": "identity"})
     packed = site.http.get(f"{ROOT}/searches/laptop/report", headers={"Accept-Encoding": "gzip"})
     assert "content-encoding" not in plain.headers

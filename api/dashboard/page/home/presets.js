@@ -20,9 +20,10 @@ space: one-gpu
 proxy:
   preset: one-gpu           # its learning rate was chosen, not tuned
   dataset: python-stdlib    # or the id of text of your own: brainformer data prepare
-baseline:                   # the best of GLaM's depths, widths and learning rates
+baseline:                   # the best of GLaM's block at these
   family: glam
-  model_dims: [384, 512, 640]
+  depths: [4, 8]
+  model_dims: [384, 512]
   learning_rates: [0.5, 1, 2]
 baseline_repeats: 3
 population_size: 30
@@ -41,6 +42,7 @@ proxy:
 baseline:
   family: glam
   depths: [4, 8]
+  model_dims: [768]
   learning_rates: [0.5, 1, 2]
 baseline_repeats: 3
 seeds: [dense_transformer]
