@@ -62,6 +62,8 @@ SAVED_PER_HIDDEN_TPU = {
     "gated_relu": 2.0,
     "gated_gelu": 2.0,
 }
+# Behind a gate, a narrow matrix's operand is not computed again: v5p keeps it, v6e does not.
+SAVED_BEFORE_RANK_TPU = 1.0
 # Per head and pair of positions: exponentials, and some of their gradient while it is computed.
 SAVED_PER_SCORE = 1.25
 SAVED_PER_SCORE_TPU = 1.0
@@ -161,14 +163,16 @@ def _feed_forward(layer: FeedForward, dim: int, proxy: Proxy) -> LayerCost:
     matrix = rank * (dim + layer.hidden_dim) if rank else dim * layer.hidden_dim
     parameters = count * matrix + norm_parameters(layer, dim)
     saved = float(3 * dim + (count + 1) * rank)
-    per_hidden = SAVED_PER_HIDDEN[layer.activation]
+    per_hidden_tpu = SAVED_PER_HIDDEN_TPU[layer.activation]
+    if rank and is_gated(layer.activation):
+        per_hidden_tpu += SAVED_BEFORE_RANK_TPU
     return LayerCost(
         parameters=parameters,
         activated=parameters,
         forward_flops=2.0 * count * matrix,
-        saved_floats=saved + per_hidden * layer.hidden_dim,
+        saved_floats=saved + SAVED_PER_HIDDEN[layer.activation] * layer.hidden_dim,
         saved_floats_gpu=saved + SAVED_PER_HIDDEN_GPU[layer.activation] * layer.hidden_dim,
-        saved_floats_tpu=saved + SAVED_PER_HIDDEN_TPU[layer.activation] * layer.hidden_dim,
+        saved_floats_tpu=saved + per_hidden_tpu * layer.hidden_dim,
         whole_floats=saved,
     )
 
