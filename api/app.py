@@ -23,6 +23,7 @@ from brainformer.api.gate.stream_limit import StreamLimit
 from brainformer.api.gate.sub_path import SubPath
 from brainformer.api.live.event_hub import EventHub
 from brainformer.api.live.metrics import Metrics
+from brainformer.api.live.point_batches import PointBatches
 from brainformer.api.problems import problem as errors
 from brainformer.api.reference import page as reference
 from brainformer.api.reference.openapi import operation_id, schema_maker
@@ -146,6 +147,7 @@ def assemble(settings: Settings, store: SearchStore) -> Controller:
         streams=StreamLimit(settings.max_streams, settings.max_streams_per_client),
         claims=RateLimit(settings.claims_per_second, 2 * settings.claims_per_second),
         recent_reports=RecentReports(store),
+        points=PointBatches(store),
     )
 
 
@@ -171,6 +173,7 @@ def _threads(parts: Controller, requests: CapacityLimiter) -> dict[str, float]:
     pools: dict[str, tuple[float, float]] = {
         "requests": (requests.borrowed_tokens, requests.total_tokens),
         "lease_reports": (parts.reporting.taken, parts.reporting.most),
+        "points": (parts.points.threads.taken, parts.points.threads.most),
         "claims": (parts.claiming.taken, parts.claiming.most),
         "authentication": (parts.authenticator.threads.taken, parts.authenticator.threads.most),
         "care": (parts.care.taken, parts.care.most),

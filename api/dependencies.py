@@ -21,9 +21,10 @@ from brainformer.api.gate.auth import (
 from brainformer.api.gate.idempotency import KeysInFlight
 from brainformer.api.gate.rate_limit import RateLimit
 from brainformer.api.gate.stream_limit import StreamLimit
-from brainformer.api.gate.threads import Threads
 from brainformer.api.live.event_hub import EventHub
 from brainformer.api.live.metrics import Metrics
+from brainformer.api.live.point_batches import PointBatches
+from brainformer.api.live.threads import Threads
 from brainformer.api.live.waiting_claims import CLAIMS_AT_ONCE, Turns, WaitingClaims
 from brainformer.api.logs import request_id
 from brainformer.api.problems.problem import HttpProblem
@@ -53,6 +54,7 @@ class Controller:
     streams: StreamLimit
     claims: RateLimit
     recent_reports: RecentReports
+    points: PointBatches
     keys: KeysInFlight = field(default_factory=KeysInFlight)
     waiting: WaitingClaims = field(default_factory=WaitingClaims)
     turns: Turns = field(default_factory=Turns)

@@ -151,11 +151,8 @@ class Worker:
         if lasts <= 0:
             return None
         path = f"{ROOT}/leases/{lease['lease_id']}/progress"
-        beat = lease["lease_seconds"] / BEATS
-        moments = [(lasts * part / POINTS, part) for part in range(1, POINTS)]
-        moments += [(beat * number, 0) for number in range(1, int(lasts / beat) + 1)]
         began = time.monotonic()
-        for moment, part in sorted(moments):
+        for moment, part in moments_of(lasts, lease["lease_seconds"] / BEATS):
             await asyncio.sleep(max(0.0, began + moment - time.monotonic()))
             if time.monotonic() > self._seen.ends:
                 return {"outcome": "lost"}
@@ -229,6 +226,26 @@ class Worker:
         if granted and self._seen.began <= began <= self._seen.ends:
             self._seen.latencies_ms[name].append(1000 * (time.monotonic() - began))
         return status, answer
+
+
+def moments_of(lasts: float, beat: float) -> list[tuple[float, int]]:
+    """Returns when a trial reports, in seconds, and which point of its curve; 0 for a heartbeat.
+
+    Args:
+        lasts: The trial.
+        beat: After which time without another report a heartbeat goes out.
+    """
+    moments: list[tuple[float, int]] = []
+    last = 0.0
+    for part in range(1, POINTS + 1):
+        due = lasts * part / POINTS
+        while last + beat < due:
+            last += beat
+            moments.append((last, 0))
+        if part < POINTS:
+            moments.append((due, part))
+            last = due
+    return moments
 
 
 async def run(options: argparse.Namespace) -> Seen:

@@ -46,6 +46,7 @@ No HTTP here: `api/problems/problem.py` maps each class to a problem+json answer
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TypeAlias
 
 LONGEST_VALUE = 120  # characters of a value that a message quotes
 
@@ -202,6 +203,9 @@ class LeaseLost(Conflict):
 
     def __init__(self, trial_id: int, attempt: int, why: str) -> None:
         super().__init__(f"attempt {attempt} no longer holds trial {trial_id}: {why}")
+
+
+Refusal: TypeAlias = NotFound | LeaseLost  # of a report
 
 
 class TooManySearches(Conflict):

@@ -14,7 +14,7 @@ from typing import NoReturn
 from starlette.requests import HTTPConnection
 
 from brainformer.api.gate.rate_limit import RateLimit
-from brainformer.api.gate.threads import Threads
+from brainformer.api.live.threads import Threads
 from brainformer.api.problems.problem import HttpProblem
 from brainformer.search.storage_errors import StorageError, StorageUnavailable
 from brainformer.search.store.actor import Actor

@@ -94,6 +94,8 @@ async def report_progress(
     parts: Parts, lease_id: ClaimedLease, report: ReportedProgress
 ) -> Response:
     """Extends the lease and answers `continue` or `stop`; the worker obeys."""
+    if report.point is not None:
+        return answer(await parts.points.tell(lease_id, report))
     return answer(await parts.reporting.run(parts.store.progress, lease_id, report))
 
 

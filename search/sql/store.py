@@ -8,7 +8,7 @@ from sqlalchemy import Engine
 from typing_extensions import override
 
 from brainformer.search.campaign.fitting import Campaign
-from brainformer.search.errors import LeaseLost, NotFound
+from brainformer.search.errors import LeaseLost, NotFound, Refusal
 from brainformer.search.spec import Limits, SearchSpec, resolve_spec
 from brainformer.search.sql import searches
 from brainformer.search.sql.chart_store import SqlCharts
@@ -265,6 +265,12 @@ class SqlStore(SqlTokens, SearchStore):
     def progress(self, lease_id: str, report: Progress) -> Directive:
         with self._database.write() as tx:
             return heartbeats.record_progress(tx, LeaseId.parse(lease_id), report)
+
+    @override
+    def points(self, reports: Sequence[tuple[str, Progress]]) -> list[Directive | Refusal]:
+        with self._database.write() as tx:
+            parsed = [(LeaseId.parse(lease_id), report) for lease_id, report in reports]
+            return heartbeats.record_points(tx, parsed)
 
     @override
     def result(self, lease_id: str, result: Result) -> Receipt:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from brainformer.search.campaign.fitting import Campaign
+from brainformer.search.errors import Refusal
 from brainformer.search.spec import Limits, SearchSpec
 from brainformer.search.status import SearchStatus
 from brainformer.search.store.actor import Actor
@@ -259,6 +260,15 @@ class SearchStore(TokenStore):
         Raises:
             LeaseLost: another attempt holds the trial, or it has ended.
             NotFound: there never was such a lease.
+        """
+
+    @abstractmethod
+    def points(self, reports: Sequence[tuple[str, Progress]]) -> list[Directive | Refusal]:
+        """Does what `progress` does for several reports with a point, in one transaction.
+
+        Returns:
+            An answer to each; a report that is refused does not keep the others from theirs, the
+            error stands in place of its answer.
         """
 
     @abstractmethod

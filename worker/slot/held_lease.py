@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable
 
 from brainformer.search.errors import LeaseLost
@@ -37,6 +38,7 @@ class HeldLease:
         self._client = client
         self._interrupt = interrupt
         self._stop: Directive | None = None
+        self._extended_at = time.monotonic()
         self._over = threading.Event()
         threading.Thread(target=self._heartbeats, name="heartbeat", daemon=True).start()
 
@@ -59,6 +61,7 @@ class HeldLease:
         except Exception as error:  # noqa: BLE001 (no answer, or none to be understood)
             log.warning("progress of lease %s: %s", self.lease.lease_id, error)
             return GO_ON
+        self._extended_at = time.monotonic()
         if directive.action == "stop":
             self._stop = directive
         return directive
@@ -78,7 +81,14 @@ class HeldLease:
         return result
 
     def _heartbeats(self) -> None:
-        while not self._over.wait(self.lease.lease_seconds / BEATS):
+        """Reports where nothing else has been reported for as long, until the lease is over."""
+        beat = self.lease.lease_seconds / BEATS
+        pause = beat
+        while not self._over.wait(pause):
+            pause = self._extended_at + beat - time.monotonic()
+            if pause > 0 and self._stop is None:
+                continue
+            pause = beat
             directive = self.report(Progress(phase="alive"))
             if directive.action == "stop":
                 if not self._over.is_set():

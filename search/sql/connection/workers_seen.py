@@ -47,14 +47,25 @@ class WorkersSeen:
 
     def write(self, connection: Connection, now: Callable[[], float]) -> None:
         """Writes them all."""
+        if not self._seen:
+            return
+        seen, again = now(), []
         for worker_id in sorted(self._seen):
-            worker, seen = self._seen[worker_id], now()
+            worker = self._seen[worker_id]
             if worker.pool is None:
-                values = {"worker": worker_id, "seen": seen, "more": worker.finished}
-                connection.execute(SEEN_AGAIN, values)
-            else:
-                _claimed(connection, worker_id, worker.pool, seen)
+                again.append({"worker": worker_id, "seen": seen, "more": worker.finished})
+                continue
+            _write_again(connection, again)
+            _claimed(connection, worker_id, worker.pool, seen)
+        _write_again(connection, again)
         self._seen.clear()
+
+
+def _write_again(connection: Connection, workers_seen: list[dict[str, object]]) -> None:
+    """Writes those that are known already, in one go, and forgets them."""
+    if workers_seen:
+        connection.execute(SEEN_AGAIN, workers_seen)
+        workers_seen.clear()
 
 
 def _claimed(connection: Connection, worker_id: str, pool: str, now: float) -> None:

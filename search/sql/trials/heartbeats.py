@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import ColumnElement, Double, bindparam, literal_column, update
 from sqlalchemy.sql.dml import ReturningUpdate
 
-from brainformer.search.errors import NotFound
+from brainformer.search.errors import LeaseLost, NotFound, Refusal
 from brainformer.search.sql.connection.clock import POSTGRES_CLOCK
-from brainformer.search.sql.connection.database import Transaction
+from brainformer.search.sql.connection.database import Transaction, Values
 from brainformer.search.sql.connection.tables import trials
 from brainformer.search.sql.rows.table_rows import TrialRow
 from brainformer.search.sql.trials.attempts import lease_lost, require_granted
 from brainformer.search.sql.trials.baselines import pool_baseline
-from brainformer.search.sql.trials.state import TRIAL, SearchState, lock_held_trial
+from brainformer.search.sql.trials.state import TRIAL, SearchState, lock_trials, save_all
 from brainformer.search.trials.events import EventKind
 from brainformer.search.trials.lease_id import LeaseId
 from brainformer.search.trials.lease_messages import GO_ON, Directive, Progress
-from brainformer.search.trials.reward import HURDLE_FRACTION, directive
+from brainformer.search.trials.reward import HURDLE_FRACTION, Baseline, directive
 from brainformer.search.trials.trial import CurvePoint, Outcome, TrialKind, TrialStatus
 
 MAX_POINTS = 256
@@ -37,6 +38,16 @@ def _beat_at(now: ColumnElement[float]) -> ReturningUpdate[Any]:
     return extended.returning(trials.c.worker_id, now.label("clock"))
 
 
+POINTS = (
+    update(trials)
+    .where(trials.c.id == bindparam("key"))
+    .values(
+        lease_expires_at=bindparam("ends"),
+        points=bindparam("curve"),
+        seq=bindparam("next_seq"),
+        step_time_ms=bindparam("step_time"),
+    )
+)
 BEAT = _beat_at(bindparam("now", type_=Double))
 BEAT_BY_SERVER = _beat_at(literal_column(POSTGRES_CLOCK, Double))
 
@@ -45,20 +56,31 @@ def record_progress(tx: Transaction, lease: LeaseId, report: Progress) -> Direct
     """Extends the lease and answers whether to go on."""
     if report.point is None:
         return _beat(tx, lease)
-    state, row, held = lock_held_trial(tx, lease)
-    if not held:
-        return _gone(row, lease)
-    tx.saw(row.worker_id)
-    earlier = [CurvePoint.model_validate(one) for one in json.loads(row.points or "[]")]
-    _keep_point(tx, state, row, earlier, report)
-    state.save()
-    # A point that comes again, its answer lost on the way, is judged as it was the first time.
-    judged = any(
-        one.fraction >= HURDLE_FRACTION and one.validation_loss is not None
-        for one in earlier
-        if one.step < report.point.step
-    )
-    return _judge(tx, state, row, report, report.point, judged=judged)
+    (answer,) = record_points(tx, [(lease, report)])
+    if isinstance(answer, Exception):
+        raise answer
+    return answer
+
+
+def record_points(
+    tx: Transaction, reports: Sequence[tuple[LeaseId, Progress]]
+) -> list[Directive | Refusal]:
+    """Keeps points of several trials and answers each report; an error stands for its own alone.
+
+    Args:
+        tx: Holds their searches until it ends.
+        reports: All with a point, in the order in which they came.
+    """
+    states, rows = lock_trials(tx, {lease.trial_id for lease, _ in reports})
+    curves = Curves(tx, states, rows)
+    answers: list[Directive | Refusal] = []
+    for lease, report in reports:
+        try:
+            answers.append(curves.take(lease, report))
+        except (NotFound, LeaseLost) as error:
+            answers.append(error)
+    curves.save()
+    return answers
 
 
 def _beat(tx: Transaction, lease: LeaseId) -> Directive:
@@ -89,26 +111,100 @@ def _gone(row: TrialRow, lease: LeaseId) -> Directive:
     raise lease_lost(row, lease)
 
 
-def _keep_point(
-    tx: Transaction, state: SearchState, row: TrialRow, earlier: list[CurvePoint], report: Progress
-) -> None:
-    point = report.point
-    values: dict[str, object] = {"lease_expires_at": tx.now + row.lease_seconds}
-    if point is not None and all(one.step != point.step for one in earlier):
-        points = thinned([*earlier, point])
-        values["points"] = json.dumps([one.model_dump(exclude_none=True) for one in points])
-        values["seq"] = state.take_seq()
-        if report.step_time_ms is not None:
-            values["step_time_ms"] = report.step_time_ms
-        tx.emit(
-            EventKind.TRIAL_PROGRESS,
-            state.id,
-            number=row.number,
-            seq=state.trial_seq,
-            fraction=point.fraction,
-            validation_loss=point.validation_loss,
+class Curves:
+    """Learning curves of trials that are held; points go in one by one and are written together."""
+
+    def __init__(
+        self, tx: Transaction, states: dict[str, SearchState], rows: dict[int, TrialRow]
+    ) -> None:
+        self._tx = tx
+        self._states = states
+        self._rows = rows
+        self._changed: dict[int, Values] = {}
+        self._baselines: dict[tuple[str, str | None], Baseline | None] = {}
+
+    def take(self, lease: LeaseId, report: Progress) -> Directive:
+        """Extends the lease, keeps the point and judges the trial.
+
+        Raises:
+            NotFound: there is no such lease.
+            LeaseLost: it no longer holds the trial.
+        """
+        row, point = self._rows.get(lease.trial_id), report.point
+        if row is None or point is None:
+            raise NotFound("trial", lease.trial_id)
+        require_granted(self._tx, row, lease)
+        if row.status != TrialStatus.RUNNING.value or row.attempt != lease.attempt:
+            return _gone(row, lease)
+        self._tx.saw(row.worker_id)
+        earlier = [CurvePoint.model_validate(one) for one in json.loads(row.points or "[]")]
+        self._keep(row, earlier, report, point)
+        # A point that comes again, its answer lost on the way, is judged as it was the first time.
+        judged = any(
+            one.fraction >= HURDLE_FRACTION and one.validation_loss is not None
+            for one in earlier
+            if one.step < point.step
         )
-    tx.change(trials, row.id, values)
+        return self._judge(row, report, point, judged=judged)
+
+    def save(self) -> None:
+        """Writes what changed."""
+        if self._changed:
+            self._tx.run(POINTS, list(self._changed.values()))
+        save_all(list(self._states.values()))
+
+    def _keep(
+        self, row: TrialRow, earlier: list[CurvePoint], report: Progress, point: CurvePoint
+    ) -> None:
+        if all(one.step != point.step for one in earlier):
+            state = self._states[row.search_id]
+            points = thinned([*earlier, point])
+            row = row._replace(
+                points=json.dumps([one.model_dump(exclude_none=True) for one in points]),
+                seq=state.take_seq(),
+                step_time_ms=row.step_time_ms
+                if report.step_time_ms is None
+                else report.step_time_ms,
+            )
+            self._tx.emit(
+                EventKind.TRIAL_PROGRESS,
+                state.id,
+                number=row.number,
+                seq=row.seq,
+                fraction=point.fraction,
+                validation_loss=point.validation_loss,
+            )
+        self._rows[row.id] = row
+        self._changed[row.id] = {
+            "key": row.id,
+            "ends": self._tx.now + row.lease_seconds,
+            "curve": row.points,
+            "next_seq": row.seq,
+            "step_time": row.step_time_ms,
+        }
+
+    def _judge(
+        self, row: TrialRow, report: Progress, point: CurvePoint, *, judged: bool
+    ) -> Directive:
+        if row.kind != TrialKind.CANDIDATE.value:
+            return GO_ON
+        baseline = self._baseline(row)
+        if baseline is None:
+            return GO_ON
+        return directive(
+            self._states[row.search_id].spec,
+            baseline,
+            point,
+            judged=judged,
+            step_time_ms=report.step_time_ms,
+            inference_time_ms=report.inference_time_ms,
+        )
+
+    def _baseline(self, row: TrialRow) -> Baseline | None:
+        key = row.search_id, row.pool
+        if key not in self._baselines:
+            self._baselines[key] = pool_baseline(self._tx, *key)
+        return self._baselines[key]
 
 
 def thinned(points: list[CurvePoint]) -> list[CurvePoint]:
@@ -127,27 +223,3 @@ def thinned(points: list[CurvePoint]) -> list[CurvePoint]:
         None,
     )
     return [one for index, one in enumerate(points) if index % 2 or one is judged]
-
-
-def _judge(
-    tx: Transaction,
-    state: SearchState,
-    row: TrialRow,
-    report: Progress,
-    point: CurvePoint,
-    *,
-    judged: bool,
-) -> Directive:
-    if row.kind != TrialKind.CANDIDATE.value:
-        return GO_ON
-    baseline = pool_baseline(tx, state.id, row.pool)
-    if baseline is None:
-        return GO_ON
-    return directive(
-        state.spec,
-        baseline,
-        point,
-        judged=judged,
-        step_time_ms=report.step_time_ms,
-        inference_time_ms=report.inference_time_ms,
-    )

@@ -6,7 +6,7 @@ given one after another.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import cache
 from typing import Any, NamedTuple, TypedDict, Unpack, cast
 
@@ -30,6 +30,11 @@ TRIAL = select(trials).where(trials.c.id == bindparam("key"))
 BY_ID = select(searches).where(searches.c.id == bindparam("key"))
 _owner = select(trials.c.search_id).where(trials.c.id == bindparam("key")).scalar_subquery()
 BY_TRIAL = select(searches).where(searches.c.id == _owner)
+TRIALS = (
+    select(trials).where(trials.c.id.in_(bindparam("keys", expanding=True))).order_by(trials.c.id)
+)
+_owners = select(trials.c.search_id).where(trials.c.id.in_(bindparam("keys", expanding=True)))
+BY_TRIALS = select(searches).where(searches.c.id.in_(_owners)).order_by(searches.c.ordinal)
 UNFINISHED = select(searches).where(UNENDED).order_by(searches.c.ordinal)
 
 
@@ -42,7 +47,7 @@ def _held(search: Select[Any]) -> Select[Any]:
     return select(held, literal_column(POSTGRES_CLOCK, Double).label("clock"))
 
 
-HELD, HELD_BY_TRIAL = _held(BY_ID), _held(BY_TRIAL)
+HELD, HELD_BY_TRIAL, HELD_BY_TRIALS = _held(BY_ID), _held(BY_TRIAL), _held(BY_TRIALS)
 
 
 class Counters(TypedDict, total=False):
@@ -237,6 +242,24 @@ def lock_held_trial(tx: Transaction, lease: LeaseId) -> HeldTrial:
     require_granted(tx, row, lease)
     held = row.status == TrialStatus.RUNNING.value and row.attempt == lease.attempt
     return HeldTrial(state, row, held)
+
+
+def lock_trials(
+    tx: Transaction, trial_ids: Collection[int]
+) -> tuple[dict[str, SearchState], dict[int, TrialRow]]:
+    """Returns trials by id and their searches by id, all held until the transaction ends.
+
+    Searches are taken in the order in which everybody takes them, then trials. What is not there
+    is left out.
+    """
+    keys = {"keys": sorted(trial_ids)}
+    found = tx.run(HELD_BY_TRIALS if tx.postgres else BY_TRIALS, keys).all()
+    if tx.postgres and found:
+        tx.tell_time(found[-1].clock)  # when the last one was had
+    states = [SearchState(tx, cast("SearchRow", row)) for row in found]
+    statement = TRIALS.with_for_update() if tx.postgres else TRIALS
+    rows = tx.all(TrialRow, statement, keys)
+    return {state.id: state for state in states}, {row.id: TrialRow(*row) for row in rows}
 
 
 def lock_unfinished(

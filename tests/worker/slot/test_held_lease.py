@@ -103,3 +103,21 @@ def test_nothing_is_asked_once_the_answer_was_stop(controller, hold):
     first = held.report(Progress(point=POINT))
     assert held.report(Progress(point=POINT)) == first
     assert len(controller.got("progress")) == 1
+
+
+def test_a_trial_that_reports_often_needs_no_heartbeats(controller, hold):
+    held, _ = hold(lease_seconds=0.9)
+    for _ in range(20):
+        held.report(Progress(point=POINT))
+        threading.Event().wait(0.05)
+    assert all("point" in body for body in controller.got("progress"))
+    wait_for(lambda: controller.got("progress")[-1].get("phase") == "alive")
+
+
+def test_a_report_that_was_not_answered_delays_no_heartbeat(controller, hold):
+    controller.say("progress", answer({}, 503))
+    held, _ = hold(lease_seconds=0.3)
+    for _ in range(20):
+        held.report(Progress(point=POINT))
+        threading.Event().wait(0.02)
+    assert any(body.get("phase") == "alive" for body in controller.got("progress"))
