@@ -32,9 +32,10 @@ def verdict_sentence(best: dict[str, Any]) -> str:
         return f"not enough runs to say whether it beats the baseline ({fresh})"
     low, high = best["interval"] or (None, None)
     told = f"{gain:+.4f} nats a token" if low is None else f"{gain:+.4f} [{low:+.4f}, {high:+.4f}]"
+    share = f"{certainty(sure)} sure (one-sided)"  # the interval beside it has two sides
     words = {
-        "better": f"beats the baseline by {told}, {certainty(sure)} sure, {fresh}",
-        "undecided": f"may or may not beat the baseline: {told}, {certainty(sure)} sure, {fresh}",
+        "better": f"beats the baseline by {told}, {share}, {fresh}",
+        "undecided": f"may or may not beat the baseline: {told}, {share}, {fresh}",
         "not_better": f"does not beat the baseline: {told}, {fresh}",
     }
     return words[best["verdict"]]

@@ -51,7 +51,7 @@ def test_the_report_says_how_sure_the_best_is_and_never_wholly(tmp_path):
             finish(http, claim(http)[0], validation_loss=loss)
         page = http.get(f"{ROOT}/searches/laptop/report").text
     assert "beats the baseline by +0.5000" in page
-    assert "over 99% sure, 3 fresh runs against the baseline&#x27;s 3" in page
+    assert "over 99% sure (one-sided), 3 fresh runs against the baseline&#x27;s 3" in page
 
 
 def test_a_search_without_results_has_a_report(tmp_path):

@@ -43,7 +43,7 @@ export function ofSearch(search) {
 // Returns what fresh runs say, in one sentence. `best` is a BestRecord.
 export function verdictSentence(best) {
   const runs = `${best.repeats} fresh run${best.repeats === 1 ? "" : "s"} against the baseline's ${best.baseline_repeats}`;
-  const sure = best.confidence === null || best.confidence === undefined ? "" : `, ${format.certainty(best.confidence)} sure`;
+  const sure = best.confidence === null || best.confidence === undefined ? "" : `, ${format.certainty(best.confidence)} sure (one-sided)`;
   return {
     not_confirmed: "Not confirmed yet: no fresh run of it has ended. The single run that made it the best flatters.",
     not_enough_runs: `Not enough runs to say whether it beats the baseline (${runs}).`,
