@@ -173,6 +173,7 @@ def _threads(parts: Controller, requests: CapacityLimiter) -> dict[str, float]:
     pools: dict[str, tuple[float, float]] = {
         "requests": (requests.borrowed_tokens, requests.total_tokens),
         "lease_reports": (parts.reporting.taken, parts.reporting.most),
+        "heartbeats": (parts.heartbeats.taken, parts.heartbeats.most),
         "points": (parts.points.threads.taken, parts.points.threads.most),
         "claims": (parts.claiming.taken, parts.claiming.most),
         "authentication": (parts.authenticator.threads.taken, parts.authenticator.threads.most),

@@ -37,7 +37,8 @@ from brainformer.search.trials.lease_id import LEASE_ID_PATTERN
 
 # Of workers, on their trials. More at once would wait for the same search's row, and slow down
 # whoever holds it.
-LEASE_REPORTS_AT_ONCE = 4
+LEASE_REPORTS_AT_ONCE = 2
+HEARTBEAT_THREADS = 2  # they wait for no search, and nothing should keep them
 CARE_THREADS = 2  # for those who look after the controller
 
 
@@ -59,6 +60,7 @@ class Controller:
     waiting: WaitingClaims = field(default_factory=WaitingClaims)
     turns: Turns = field(default_factory=Turns)
     reporting: Threads = field(default_factory=lambda: Threads(LEASE_REPORTS_AT_ONCE))
+    heartbeats: Threads = field(default_factory=lambda: Threads(HEARTBEAT_THREADS))
     claiming: Threads = field(default_factory=lambda: Threads(CLAIMS_AT_ONCE))
     care: Threads = field(default_factory=lambda: Threads(CARE_THREADS))
 

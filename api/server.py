@@ -7,6 +7,7 @@ import gc
 import logging
 import signal
 import socket
+import sys
 import threading
 from datetime import UTC, datetime
 from functools import partial
@@ -26,6 +27,9 @@ from brainformer.search.errors import EnvironmentProblem
 from brainformer.search.store.contract import SearchStore
 
 log = logging.getLogger("brainformer.server")
+# A thread that has its answer from the database waits as long for the interpreter, with every
+# statement, while another one computes; and whoever waits for the row that it holds, with it.
+SWITCH_SECONDS = 0.0005
 
 
 class Server(uvicorn.Server):
@@ -70,6 +74,7 @@ def serve(settings: Settings, *, create: bool = False) -> None:
             app = create_app(settings, store=store)
             end_tracing = trace(app, store.engines) if settings.tracing else None
             _spare_long_collections()
+            sys.setswitchinterval(SWITCH_SECONDS)
             host, port = listener.getsockname()[:2]
             shown = f"[{host}]" if ":" in host else host
             _end_in_order_on_sigterm()

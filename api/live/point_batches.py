@@ -2,7 +2,7 @@
 
 Each point locks its search, moves its counters and adds an event. A fleet reports a hundred of
 them a second, for the same few searches; written together they cost a third, and nobody's work
-hangs on the twentieth of a second that they may wait.
+hangs on the tenth of a second that they may wait.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from brainformer.search.store.patience import (
 )
 from brainformer.search.trials.lease_messages import Directive, Progress
 
-GATHER_SECONDS = 0.05  # between the beginnings of two batches
+GATHER_SECONDS = 0.1  # between the beginnings of two batches
 MOST_POINTS = 64  # of one batch
 
 

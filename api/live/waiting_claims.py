@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 
 from brainformer.search.trials.lease_messages import ClaimRequest
 
-CLAIMS_AT_ONCE = 3
+CLAIMS_AT_ONCE = 1
 Wish = tuple[str, frozenset[tuple[str, str]] | None]
 
 

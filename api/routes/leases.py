@@ -96,7 +96,7 @@ async def report_progress(
     """Extends the lease and answers `continue` or `stop`; the worker obeys."""
     if report.point is not None:
         return answer(await parts.points.tell(lease_id, report))
-    return answer(await parts.reporting.run(parts.store.progress, lease_id, report))
+    return answer(await parts.heartbeats.run(parts.store.progress, lease_id, report))
 
 
 @router.post(

@@ -31,6 +31,7 @@ from brainformer.search.sql.tokens import TokenUses
 from brainformer.search.sql.trials import claims, completion, endings, expiry, heartbeats
 from brainformer.search.sql.trials.eligibility import SearchCaches
 from brainformer.search.status import SearchStatus
+from brainformer.search.storage_errors import StorageError
 from brainformer.search.store.actor import Actor
 from brainformer.search.store.contract import SearchStore, TrialFilter
 from brainformer.search.store.records import (
@@ -267,10 +268,31 @@ class SqlStore(SqlTokens, SearchStore):
             return heartbeats.record_progress(tx, LeaseId.parse(lease_id), report)
 
     @override
-    def points(self, reports: Sequence[tuple[str, Progress]]) -> list[Directive | Refusal]:
+    def points(
+        self, reports: Sequence[tuple[str, Progress]]
+    ) -> list[Directive | Refusal | StorageError]:
+        parsed = [(LeaseId.parse(lease_id), report) for lease_id, report in reports]
         with self._database.write() as tx:
-            parsed = [(LeaseId.parse(lease_id), report) for lease_id, report in reports]
-            return heartbeats.record_points(tx, parsed)
+            first = heartbeats.record_points(tx, parsed)
+        answers: dict[int, Directive | Refusal | StorageError] = {
+            place: one for place, one in enumerate(first.answers) if one is not None
+        }
+        for places in first.busy.values():
+            again = self._points_of_one([parsed[place] for place in places])
+            answers.update(zip(places, again, strict=True))
+        return [answers[place] for place in range(len(parsed))]
+
+    def _points_of_one(
+        self, reports: Sequence[tuple[LeaseId, Progress]]
+    ) -> Sequence[Directive | Refusal | StorageError]:
+        """Returns the answers to reports of one search that somebody held; waits a while."""
+        try:
+            with self._database.write() as tx:
+                tx.wait_for_locks(heartbeats.HELD_SECONDS)
+                answers = heartbeats.record_points(tx, reports).answers
+        except StorageError as error:
+            return [error] * len(reports)
+        return [one for one in answers if one is not None]
 
     @override
     def result(self, lease_id: str, result: Result) -> Receipt:

@@ -16,6 +16,7 @@ from brainformer.search.campaign.fitting import Campaign
 from brainformer.search.errors import Refusal
 from brainformer.search.spec import Limits, SearchSpec
 from brainformer.search.status import SearchStatus
+from brainformer.search.storage_errors import StorageError
 from brainformer.search.store.actor import Actor
 from brainformer.search.store.chart_store import ChartStore
 from brainformer.search.store.note_store import NoteStore
@@ -263,12 +264,14 @@ class SearchStore(TokenStore):
         """
 
     @abstractmethod
-    def points(self, reports: Sequence[tuple[str, Progress]]) -> list[Directive | Refusal]:
-        """Does what `progress` does for several reports with a point, in one transaction.
+    def points(
+        self, reports: Sequence[tuple[str, Progress]]
+    ) -> list[Directive | Refusal | StorageError]:
+        """Does what `progress` does for several reports with a point, together.
 
         Returns:
-            An answer to each; a report that is refused does not keep the others from theirs, the
-            error stands in place of its answer.
+            An answer to each. An error stands in place of it where the report is refused or its
+            search is held for long; neither keeps the others from their answers.
         """
 
     @abstractmethod

@@ -100,6 +100,15 @@ class Transaction:
         if not self._database.has_given_clock:
             self.__dict__.setdefault("now", now)
 
+    def forget_time(self) -> None:
+        """Has the time read again when it is next asked for, since the caller is about to wait."""
+        self.__dict__.pop("now", None)
+
+    def wait_for_locks(self, seconds: int) -> None:
+        """Waits for each lock no longer than so many seconds; SQLite knows none."""
+        if self.postgres:
+            self.run(text(f"SET LOCAL lock_timeout = '{seconds:d}s'"))
+
     @cached_property
     def serving_since(self) -> float:
         """Since when the database has been written without a break."""

@@ -29,6 +29,7 @@ from brainformer.search.sql.trials.state import (
     SearchState,
     lock_unfinished,
     save_all,
+    wait_for_unfinished,
 )
 from brainformer.search.status import SearchStatus
 from brainformer.search.trials.events import EventKind
@@ -111,9 +112,12 @@ def claim_leases(
     while line and len(leases) < request.count and len(empty) < MOST_EMPTY:
         search_id = heappop(line)[-1]
         if search_id not in states:
-            held = lock_unfinished(tx, ids=[search_id], skip_locked=True)
+            if line or states:
+                held = lock_unfinished(tx, ids=[search_id], skip_locked=True)
+                busy += [search_id] if not held else []
+            else:
+                held = wait_for_unfinished(tx, search_id)  # there is nothing else to look at
             if not held:
-                busy.append(search_id)
                 continue
             states[search_id] = held[0]
         state = states[search_id]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Double, bindparam, literal_column, update
 from sqlalchemy.sql.dml import ReturningUpdate
@@ -24,6 +24,7 @@ from brainformer.search.trials.reward import HURDLE_FRACTION, Baseline, directiv
 from brainformer.search.trials.trial import CurvePoint, Outcome, TrialKind, TrialStatus
 
 MAX_POINTS = 256
+HELD_SECONDS = 2  # that points wait for a search that somebody holds, while others wait for them
 HOLDS = (
     trials.c.id == bindparam("key"),
     trials.c.attempt == bindparam("holder"),
@@ -56,31 +57,46 @@ def record_progress(tx: Transaction, lease: LeaseId, report: Progress) -> Direct
     """Extends the lease and answers whether to go on."""
     if report.point is None:
         return _beat(tx, lease)
-    (answer,) = record_points(tx, [(lease, report)])
-    if isinstance(answer, Exception):
-        raise answer
-    return answer
+    (answer,) = record_points(tx, [(lease, report)]).answers
+    if isinstance(answer, Directive):
+        return answer
+    raise answer or AssertionError("the only search is waited for")
 
 
-def record_points(
-    tx: Transaction, reports: Sequence[tuple[LeaseId, Progress]]
-) -> list[Directive | Refusal]:
+class Recorded(NamedTuple):
+    """What became of several reports.
+
+    Attributes:
+        answers: To each; None where its search is busy.
+        busy: The searches that somebody else holds, with the places of their reports.
+    """
+
+    answers: list[Directive | Refusal | None]
+    busy: dict[str, list[int]]
+
+
+def record_points(tx: Transaction, reports: Sequence[tuple[LeaseId, Progress]]) -> Recorded:
     """Keeps points of several trials and answers each report; an error stands for its own alone.
 
     Args:
         tx: Holds their searches until it ends.
         reports: All with a point, in the order in which they came.
     """
-    states, rows = lock_trials(tx, {lease.trial_id for lease, _ in reports})
-    curves = Curves(tx, states, rows)
-    answers: list[Directive | Refusal] = []
-    for lease, report in reports:
+    found = lock_trials(tx, {lease.trial_id for lease, _ in reports})
+    curves = Curves(tx, found.states, found.rows)
+    answers: list[Directive | Refusal | None] = []
+    busy: dict[str, list[int]] = {}
+    for place, (lease, report) in enumerate(reports):
+        if lease.trial_id in found.busy:
+            busy.setdefault(found.busy[lease.trial_id], []).append(place)
+            answers.append(None)
+            continue
         try:
             answers.append(curves.take(lease, report))
         except (NotFound, LeaseLost) as error:
             answers.append(error)
     curves.save()
-    return answers
+    return Recorded(answers, busy)
 
 
 def _beat(tx: Transaction, lease: LeaseId) -> Directive:

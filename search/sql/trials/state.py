@@ -33,8 +33,9 @@ BY_TRIAL = select(searches).where(searches.c.id == _owner)
 TRIALS = (
     select(trials).where(trials.c.id.in_(bindparam("keys", expanding=True))).order_by(trials.c.id)
 )
-_owners = select(trials.c.search_id).where(trials.c.id.in_(bindparam("keys", expanding=True)))
-BY_TRIALS = select(searches).where(searches.c.id.in_(_owners)).order_by(searches.c.ordinal)
+OWNERS = select(trials.c.id, trials.c.search_id, trials.c.status).where(
+    trials.c.id.in_(bindparam("keys", expanding=True))
+)
 UNFINISHED = select(searches).where(UNENDED).order_by(searches.c.ordinal)
 
 
@@ -47,7 +48,7 @@ def _held(search: Select[Any]) -> Select[Any]:
     return select(held, literal_column(POSTGRES_CLOCK, Double).label("clock"))
 
 
-HELD, HELD_BY_TRIAL, HELD_BY_TRIALS = _held(BY_ID), _held(BY_TRIAL), _held(BY_TRIALS)
+HELD, HELD_BY_TRIAL = _held(BY_ID), _held(BY_TRIAL)
 
 
 class Counters(TypedDict, total=False):
@@ -190,6 +191,14 @@ class SearchState:
         self._changed.clear()
 
 
+class OwnerRow(NamedTuple):
+    """Which search a trial is of, and how it stands."""
+
+    id: int
+    search_id: str
+    status: str
+
+
 class HeldTrial(NamedTuple):
     """A trial with its search, both held until the transaction ends.
 
@@ -244,22 +253,48 @@ def lock_held_trial(tx: Transaction, lease: LeaseId) -> HeldTrial:
     return HeldTrial(state, row, held)
 
 
-def lock_trials(
-    tx: Transaction, trial_ids: Collection[int]
-) -> tuple[dict[str, SearchState], dict[int, TrialRow]]:
-    """Returns trials by id and their searches by id, all held until the transaction ends.
+class HeldTrials(NamedTuple):
+    """Trials, held with their searches until the transaction ends.
 
-    Searches are taken in the order in which everybody takes them, then trials. What is not there
-    is left out.
+    Attributes:
+        states: Their searches by id, without those that have ended.
+        rows: The trials by id; one that does not run may not be held.
+        busy: Running trials whose search somebody else holds, with its id.
     """
-    keys = {"keys": sorted(trial_ids)}
-    found = tx.run(HELD_BY_TRIALS if tx.postgres else BY_TRIALS, keys).all()
-    if tx.postgres and found:
-        tx.tell_time(found[-1].clock)  # when the last one was had
-    states = [SearchState(tx, cast("SearchRow", row)) for row in found]
-    statement = TRIALS.with_for_update() if tx.postgres else TRIALS
-    rows = tx.all(TrialRow, statement, keys)
-    return {state.id: state for state in states}, {row.id: TrialRow(*row) for row in rows}
+
+    states: dict[str, SearchState]
+    rows: dict[int, TrialRow]
+    busy: dict[int, str]
+
+
+def lock_trials(tx: Transaction, trial_ids: Collection[int]) -> HeldTrials:
+    """Returns trials with their searches; what is not there is left out.
+
+    Waits for a search that somebody holds only if all trials are its own: the others' should not
+    wait for it.
+    """
+    found = tx.all(OwnerRow, OWNERS, {"keys": sorted(trial_ids)})
+    owners = {row.id: row.search_id for row in found}
+    ids = sorted(set(owners.values()))
+    alone = len(ids) == 1
+    if alone:
+        held = wait_for_unfinished(tx, ids[0])
+    else:
+        held = lock_unfinished(tx, ids=ids, skip_locked=True) if ids else []
+    states = {state.id: state for state in held}
+    others = [row for row in found if row.search_id not in states]
+    running = TrialStatus.RUNNING.value
+    busy = {row.id: row.search_id for row in others if row.status == running and not alone}
+    rows = _trials(tx, [key for key, owner in owners.items() if owner in states], held=True)
+    rows |= _trials(tx, [row.id for row in others if row.id not in busy], held=False)
+    return HeldTrials(states, rows, busy)
+
+
+def _trials(tx: Transaction, ids: Sequence[int], *, held: bool) -> dict[int, TrialRow]:
+    if not ids:
+        return {}
+    statement = TRIALS.with_for_update() if held and tx.postgres else TRIALS
+    return {row.id: TrialRow(*row) for row in tx.all(TrialRow, statement, {"keys": ids})}
 
 
 def lock_unfinished(
@@ -275,6 +310,15 @@ def lock_unfinished(
     statement = _unfinished(ids is not None, tx.postgres, skip_locked)
     values = None if ids is None else {"keys": ids}
     return [SearchState(tx, row) for row in tx.all(SearchRow, statement, values)]
+
+
+def wait_for_unfinished(tx: Transaction, search_id: str) -> list[SearchState]:
+    """Returns the search, held, if it has not ended; the time is read again after the wait."""
+    if not tx.postgres:
+        return lock_unfinished(tx, ids=[search_id])
+    tx.forget_time()
+    state = _lock(tx, HELD, search_id)
+    return [] if state is None or state.status.ended else [state]
 
 
 @cache

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 
 import pytest
 
@@ -10,6 +11,7 @@ from brainformer.search.errors import TooManySearches
 from brainformer.search.spec import Limits
 from brainformer.search.sql.rows.values import read_spec
 from brainformer.search.sql.trials import claims
+from brainformer.search.sql.trials.state import SearchState
 from brainformer.search.status import SearchStatus
 from brainformer.search.trials.lease_messages import ClaimRequest
 from tests.search.store.site import ME, Site, spec
@@ -19,14 +21,17 @@ from tests.search.store.site import ME, Site, spec
 def loaded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The searches that claims hold and load, as they do it."""
     found: list[str] = []
-    lock = claims.lock_unfinished
 
-    def noted(*args: object, **named: object) -> object:
-        states = lock(*args, **named)  # type: ignore[arg-type]
-        found.extend(state.id for state in states)
-        return states
+    def noted(lock: Callable[..., list[SearchState]]) -> Callable[..., list[SearchState]]:
+        def locked(*args: object, **named: object) -> list[SearchState]:
+            states = lock(*args, **named)
+            found.extend(state.id for state in states)
+            return states
 
-    monkeypatch.setattr(claims, "lock_unfinished", noted)
+        return locked
+
+    for name in ("lock_unfinished", "wait_for_unfinished"):
+        monkeypatch.setattr(claims, name, noted(getattr(claims, name)))
     return found
 
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import threading
+import time
 
 import pytest
 from sqlalchemy import create_engine, select
 
 from brainformer.search.errors import LeaseLost, NotFound
-from brainformer.search.sql.connection.tables import trials
+from brainformer.search.sql.connection.tables import searches, trials
+from brainformer.search.sql.trials.heartbeats import HELD_SECONDS
 from brainformer.search.status import SearchStatus
+from brainformer.search.storage_errors import StorageHeld
 from brainformer.search.trials.events import EventKind
 from brainformer.search.trials.lease_messages import Lease, Progress
 from brainformer.search.trials.trial import TrialKind
@@ -148,3 +151,23 @@ def test_batches_that_cross_wait_for_one_another_and_never_in_a_circle(
     assert not failures
     for lease in leases:
         assert len(losses(site, lease)) == 15
+
+
+@pytest.mark.parametrize("site", ["postgres"], indirect=True)  # SQLite has one writer anyway
+def test_a_search_that_somebody_holds_keeps_no_other_from_its_points(site: Site) -> None:
+    leases = two_searches(site)
+    held = [one for one in leases if one.search_id == leases[0].search_id]
+    engine = create_engine(site.url)
+    with engine.begin() as somebody:
+        row = select(searches.c.id).where(searches.c.id == leases[0].search_id)
+        somebody.execute(row.with_for_update())
+        began = time.monotonic()
+        answers = site.store.points([at(one, 0.1, 3.0) for one in leases])
+        assert time.monotonic() - began < HELD_SECONDS + 1
+    engine.dispose()
+    for lease, answer in zip(leases, answers, strict=True):
+        assert isinstance(answer, StorageHeld) == (lease in held)
+        assert losses(site, lease) == ([] if lease in held else [3.0])
+    again = site.store.points([at(one, 0.1, 3.0) for one in leases])
+    assert [one.action for one in again] == ["continue"] * 4
+    assert [losses(site, lease) for lease in leases] == [[3.0]] * 4
