@@ -29,7 +29,7 @@ from tests.postgres import postgres_server
 
 ME = Actor(name="benchmark")
 PUSHERS = 16
-STARTS_PER_SECOND = 12  # with the trials that end meanwhile, what one controller grants
+STARTS_PER_SECOND = 25
 
 
 @dataclass(frozen=True)
