@@ -23,7 +23,7 @@ from brainformer.search.sql.trials.baselines import baseline_row, is_complete, o
 from brainformer.search.sql.trials.completion import advance, limit_reached
 from brainformer.search.sql.trials.creation import new_trial
 from brainformer.search.sql.trials.eligibility import SearchCaches, eligible, wish_of
-from brainformer.search.sql.trials.expiry import due_trials, reap_held
+from brainformer.search.sql.trials.expiry import reap_held, searches_of_lapsed
 from brainformer.search.sql.trials.history import SqlHistory
 from brainformer.search.sql.trials.state import (
     SearchState,
@@ -139,7 +139,7 @@ def claim_leases(
 def _held_first(tx: Transaction, only: Sequence[str] | None) -> dict[str, SearchState]:
     """Returns the searches to wait for, or those with expired leases, reaped."""
     if only is None:
-        ids = sorted({due.search_id for due in due_trials(tx)})
+        ids = searches_of_lapsed(tx)
         states = lock_unfinished(tx, ids=ids, skip_locked=True) if ids else []
     else:
         states = lock_unfinished(tx, ids=only)

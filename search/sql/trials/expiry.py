@@ -35,13 +35,14 @@ LAPSED: ColumnElement[bool] = and_(
 AHEAD: ColumnElement[bool] = (
     trials.c.lease_expires_at > bindparam("now") + trials.c.lease_seconds + CLOCK_SLACK_SECONDS
 )
-DUE = (
+_FIRST_DUE = (
     select(trials.c.id, trials.c.search_id)
-    .where(RUNNING, or_(LAPSED, AHEAD))
+    .where(RUNNING)
     .order_by(trials.c.lease_expires_at)
     .limit(BATCH)
 )
-
+LAPSED_TRIALS = _FIRST_DUE.where(LAPSED)  # the first of an index, however many run
+DUE = _FIRST_DUE.where(or_(LAPSED, AHEAD))  # goes through all that run
 
 AT_REST = select(searches).where(
     searches.c.status == SearchStatus.RUNNING.value,
@@ -86,6 +87,12 @@ def reap_held(tx: Transaction, states: list[SearchState]) -> int:
 def due_trials(tx: Transaction) -> list[Due]:
     """Returns running trials whose lease is to be looked at, a batch of them."""
     return tx.all(Due, DUE, {"now": tx.now, "served_for": tx.now - tx.serving_since})
+
+
+def searches_of_lapsed(tx: Transaction) -> list[str]:
+    """Returns the searches with a lease that has expired; every claim asks it."""
+    values = {"now": tx.now, "served_for": tx.now - tx.serving_since}
+    return sorted({due.search_id for due in tx.all(Due, LAPSED_TRIALS, values)})
 
 
 def _overdue(tx: Transaction) -> list[str]:
