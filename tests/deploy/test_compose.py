@@ -27,11 +27,24 @@ def test_every_name_that_a_service_uses_is_declared(compose, services):
     for name, service in services.items():
         assert set(service.get("secrets", ())) <= set(compose["secrets"]), name
         assert set(service["networks"]) <= set(compose["networks"]), name
-        configs = {config["source"] for config in service.get("configs", ())}
-        assert configs <= set(compose["configs"]), name
         volumes = {volume.split(":")[0] for volume in service.get("volumes", ())}
         assert volumes <= set(compose["volumes"]), name
         assert set(service.get("depends_on", ())) <= set(services), name
+
+
+def test_nothing_is_put_into_a_root_that_is_read_only(compose, services):
+    assert "configs" not in compose  # Compose cannot create one in a read-only container
+    for name, service in services.items():
+        assert not (service.get("read_only") and "configs" in service), name
+
+
+def test_the_password_reaches_the_address_and_no_environment(services):
+    for name in ("migration", "controller"):
+        shell, flag, script, zeroth = services[name]["entrypoint"]
+        assert (shell, flag, zeroth) == ("sh", "-c", "brainformer")
+        assert "$$(cat /run/secrets/postgres_password)" in script
+        assert script.rstrip().endswith('exec brainformer "$$@"')
+        assert "environment" not in services[name]
 
 
 def test_builds_point_at_dockerfiles_that_exist(services):
@@ -62,7 +75,7 @@ def test_the_schema_is_migrated_before_the_controller_starts(services):
 def test_the_worker_knows_no_database_credentials_and_cannot_reach_the_database(services):
     worker = services["worker"]
     assert "postgres_password" not in worker["secrets"]
-    assert "configs" not in worker
+    assert "postgres" not in str(worker)
     assert set(worker["networks"]).isdisjoint(services["database"]["networks"])
 
 
