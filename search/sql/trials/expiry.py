@@ -6,9 +6,9 @@ time.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, and_, bindparam, or_, select
+from sqlalchemy import ColumnElement, Select, and_, bindparam, or_, select
 
 from brainformer.search.sql.connection.database import Transaction
 from brainformer.search.sql.connection.tables import RUNNING, searches, trials
@@ -86,13 +86,16 @@ def reap_held(tx: Transaction, states: list[SearchState]) -> int:
 
 def due_trials(tx: Transaction) -> list[Due]:
     """Returns running trials whose lease is to be looked at, a batch of them."""
-    return tx.all(Due, DUE, {"now": tx.now, "served_for": tx.now - tx.serving_since})
+    return _due(tx, DUE)
 
 
 def searches_of_lapsed(tx: Transaction) -> list[str]:
     """Returns the searches with a lease that has expired; every claim asks it."""
-    values = {"now": tx.now, "served_for": tx.now - tx.serving_since}
-    return sorted({due.search_id for due in tx.all(Due, LAPSED_TRIALS, values)})
+    return sorted({due.search_id for due in _due(tx, LAPSED_TRIALS)})
+
+
+def _due(tx: Transaction, statement: Select[Any]) -> list[Due]:
+    return tx.all(Due, statement, {"now": tx.now, "served_for": tx.now - tx.serving_since})
 
 
 def _overdue(tx: Transaction) -> list[str]:
