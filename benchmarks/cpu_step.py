@@ -5,7 +5,11 @@ them take turns of a few steps, so that whatever else the machine does meets bot
 the environment that a trial's process gets (worker/process/environment.py); PyTorch in the faster
 of that one and its own.
 
-    python -m benchmarks.cpu_step [--rounds 30]
+Three models: `deep`, three copies of a block on both cores; and in the shape of the nano proxy on
+one core, as a trial has it, `rival`, the best of GLaM's family, and `found`, the best block of
+benchmarks/objectives/nano_blocks.json.
+
+    python -m benchmarks.cpu_step [--model deep] [--rounds 30]
 """
 
 from __future__ import annotations
@@ -20,16 +24,20 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from benchmarks.report import report
+from brainformer.search.proxy.builtin_proxies import load_proxy
 from brainformer.search.proxy.proxy import Proxy
-from brainformer.search.space.genome import Genome
+from brainformer.search.space.family import BaselineFamily
+from brainformer.search.space.genome import Genome, parse_genome
+from brainformer.search.space.space import load_preset
 from brainformer.worker.process.environment import trial_environment
 
 TARGET = 0.8
+NANO_TARGET = 0.6
 THREADS = 2
 LEARNING_RATE = 1e-3
 BETAS = (0.9, 0.98)
@@ -76,16 +84,39 @@ def genome() -> Genome:
     return Genome.model_validate({"model_dim": 64, "layers": LAYERS})
 
 
-def tokens(step: int) -> np.ndarray:
+class Model(NamedTuple):
+    """What is trained, on how many threads, and the share of PyTorch's time that is asked for."""
+
+    genome: Genome
+    proxy: Proxy
+    threads: int
+    target: float
+
+
+def model_named(name: str) -> Model:
+    """Returns the model of that name."""
+    if name == "deep":
+        return Model(genome(), PROXY, THREADS, TARGET)
+    plain = {"peak_learning_rate": LEARNING_RATE, "schedule": "constant"}
+    plain |= {"warmup_fraction": 0.0, "gradient_clip": 0.0}
+    proxy = load_proxy("nano").model_copy(update=plain)
+    if name == "found":
+        blocks = Path(__file__).parent / "objectives" / "nano_blocks.json"
+        return Model(parse_genome(json.loads(blocks.read_text("utf-8"))[0]), proxy, 1, NANO_TARGET)
+    family = BaselineFamily(family="glam", depths=(4,), model_dims=(32,))
+    return Model(family.genomes(load_preset("nano"))[0], proxy, 1, NANO_TARGET)
+
+
+def tokens(step: int, proxy: Proxy = PROXY) -> np.ndarray:
     rng = np.random.default_rng([3, step])
-    shape = (PROXY.batch_size, PROXY.sequence_length + 1)
-    return rng.integers(0, PROXY.vocab_size, shape, dtype=np.int32)
+    shape = (proxy.batch_size, proxy.sequence_length + 1)
+    return rng.integers(0, proxy.vocab_size, shape, dtype=np.int32)
 
 
 Step = Callable[[int], float]
 
 
-def our_step() -> tuple[Step, dict[str, np.ndarray]]:
+def our_step(model: Model) -> tuple[Step, dict[str, np.ndarray]]:
     """Returns the product's own compiled step, and its initial parameters by path."""
     import jax
 
@@ -95,8 +126,9 @@ def our_step() -> tuple[Step, dict[str, np.ndarray]]:
     from brainformer.worker.training.program import compile_program
 
     dispatch_in_order()
-    config = ModelConfig.of_proxy(genome(), PROXY, platform="cpu")
-    program = compile_program(config, PROXY, seed=0, clock=SystemClock(), cache_folder=None)
+    proxy = model.proxy
+    config = ModelConfig.of_proxy(model.genome, proxy, platform="cpu")
+    program = compile_program(config, proxy, seed=0, clock=SystemClock(), cache_folder=None)
     state = program.initial()
     leaves = {
         _name(path): np.array(leaf)
@@ -105,7 +137,7 @@ def our_step() -> tuple[Step, dict[str, np.ndarray]]:
 
     def step(number: int) -> float:
         nonlocal state
-        state, metrics = program.step(state, tokens(number), np.float32(0.5))
+        state, metrics = program.step(state, tokens(number, proxy), np.float32(0.5))
         return float(jax.block_until_ready(metrics).cross_entropy)
 
     return step, leaves
@@ -116,21 +148,23 @@ def _name(path: tuple[Any, ...]) -> str:
     return ".".join(part for part in parts if part != "value")
 
 
-def torch_step(leaves: dict[str, np.ndarray]) -> Step:
+def torch_step(model: Model, leaves: dict[str, np.ndarray]) -> Step:
     import torch
 
     from benchmarks.torch_peer import TorchModel, training_step
 
-    torch.set_num_threads(THREADS)
-    model = TorchModel(
+    torch.set_num_threads(model.threads)
+    proxy = model.proxy
+    peer = TorchModel(
         leaves,
-        LAYERS,
-        blocks=PROXY.blocks,
-        head_dim=PROXY.head_dim,
-        router_z_weight=PROXY.router_z_weight,
+        model.genome.canonical()["layers"],
+        blocks=proxy.blocks,
+        head_dim=proxy.head_dim,
+        router_z_weight=proxy.router_z_weight,
+        load_balance_weight=proxy.load_balance_weight,
     )
-    step = training_step(model, learning_rate=LEARNING_RATE, betas=BETAS, epsilon=EPSILON)
-    return lambda number: float(step(tokens(number).astype(np.int64)))
+    step = training_step(peer, learning_rate=LEARNING_RATE, betas=BETAS, epsilon=EPSILON)
+    return lambda number: float(step(tokens(number, proxy).astype(np.int64)))
 
 
 PEERS = ("ours", "torch", "torch_malloc")
@@ -139,19 +173,21 @@ PEERS = ("ours", "torch", "torch_malloc")
 class Child:
     """A process that holds one model and takes steps when it is told to."""
 
-    def __init__(self, peer: str, folder: str) -> None:
+    def __init__(self, peer: str, folder: str, name: str = "deep") -> None:
+        threads = model_named(name).threads
         environment = {name: value for name, value in os.environ.items() if "MALLOC" not in name}
-        ours = trial_environment("cpu", THREADS)
+        ours = trial_environment("cpu", threads)
         environment |= (
             ours
             if peer != "torch"
             else {
-                "OMP_NUM_THREADS": str(THREADS),
+                "OMP_NUM_THREADS": str(threads),
                 "OMP_PROC_BIND": "true",
             }
         )
+        words = ("--child", peer, "--folder", folder, "--model", name)
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.cpu_step", "--child", peer, "--folder", folder],
+            [sys.executable, "-m", "benchmarks.cpu_step", *words],
             env=environment,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -175,15 +211,18 @@ class Child:
         self._process.wait()
 
 
-def serve(peer: str, folder: str) -> None:
+def serve(peer: str, folder: str, name: str) -> None:
     """Takes as many steps as each line of standard input says."""
+    model = model_named(name)
+    if model.threads == 1:
+        os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})  # peers take turns on one core
     path = Path(folder) / "parameters.npz"
     if peer == "ours":
-        step, leaves = our_step()
+        step, leaves = our_step(model)
         np.savez(path, **leaves)
     else:
         with np.load(path) as arrays:
-            step = torch_step(dict(arrays))
+            step = torch_step(model, dict(arrays))
     number = 0
     for line in sys.stdin:
         seconds, losses = [], []
@@ -198,13 +237,13 @@ def serve(peer: str, folder: str) -> None:
 def main() -> None:
     options = _options()
     if options.child:
-        serve(options.child, options.folder)
+        serve(options.child, options.folder, options.model)
         return
     with tempfile.TemporaryDirectory() as folder:
         children: dict[str, Child] = {}
         losses = {}
         for peer in PEERS:  # ours first: it writes the parameters
-            children[peer] = Child(peer, folder)
+            children[peer] = Child(peer, folder, options.model)
             losses[peer] = children[peer].steps(CHECKED_STEPS)["losses"]
         _check_equal(losses)
         seconds: dict[str, list[float]] = {peer: [] for peer in PEERS}
@@ -218,6 +257,7 @@ def main() -> None:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model", choices=("deep", "rival", "found"), default="deep")
     parser.add_argument("--rounds", type=int, default=30)
     parser.add_argument("--steps", type=int, default=4, help="of each peer in a round")
     parser.add_argument("--no-keep", action="store_true", help="write no result")
@@ -239,6 +279,7 @@ def _judge(seconds: dict[str, list[float]], options: argparse.Namespace) -> None
     # A neighbour only ever lengthens a step, and PyTorch's threads wait for one another more
     # often than ours: the fastest steps compare the programs alone.
     fastest = {peer: min(values) for peer, values in seconds.items()}
+    model = model_named(options.model)
     ratio, fastest_ratio = _against_torch(medians), _against_torch(fastest)
     for peer, median in medians.items():
         print(f"{peer:>13}  median {median * 1e3:7.1f} ms   fastest {fastest[peer] * 1e3:7.1f} ms")
@@ -247,14 +288,15 @@ def _judge(seconds: dict[str, list[float]], options: argparse.Namespace) -> None
         name="cpu-step",
         value=round(ratio, 3),
         unit="our step time over PyTorch eager's, medians",
-        target=f"at most {TARGET}",
-        ok=ratio <= TARGET,
+        target=f"at most {model.target}",
+        ok=ratio <= model.target,
         peers={"torch_ms": round(_torch_best(medians) * 1e3, 2)},
         details={
+            "model": options.model,
             "fastest_ratio": round(fastest_ratio, 3),
             "median_ms": {peer: round(value * 1e3, 2) for peer, value in medians.items()},
             "fastest_ms": {peer: round(value * 1e3, 2) for peer, value in fastest.items()},
-            "threads": THREADS,
+            "threads": model.threads,
             "steps": len(seconds["ours"]),
         },
         keep=not options.no_keep,

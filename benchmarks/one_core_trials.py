@@ -12,7 +12,8 @@ from typing import NamedTuple
 
 from brainformer.search.proxy.proxy import Proxy
 from brainformer.search.space.genome import Genome
-from brainformer.search.trials.lease_messages import Directive, Lease, Result
+from brainformer.search.trials.lease_messages import GO_ON, Directive, Lease, Progress, Result
+from brainformer.search.trials.trial import CurvePoint
 from brainformer.worker.process.environment import trial_environment
 
 
@@ -34,8 +35,20 @@ def restart_as_trial(module: str) -> None:
         os.execve(sys.executable, command, os.environ | environment)
 
 
+class Trained(NamedTuple):
+    """How a run ended, and its learning curve."""
+
+    result: Result
+    curve: list[CurvePoint]
+
+
 def train_all(runs: Sequence[Run], *, cores: Sequence[int]) -> Iterator[Result]:
     """Yields each run's result, in order, trained by one process a core."""
+    return (trained.result for trained in train_with_curves(runs, cores=cores))
+
+
+def train_with_curves(runs: Sequence[Run], *, cores: Sequence[int]) -> Iterator[Trained]:
+    """Yields each run's result and curve, in order, trained by one process a core."""
     context = multiprocessing.get_context("spawn")
     free = context.Queue()
     for core in cores:
@@ -48,7 +61,7 @@ def _own_core(free: multiprocessing.Queue[int]) -> None:
     os.sched_setaffinity(0, {free.get()})
 
 
-def _train(run: Run) -> Result:
+def _train(run: Run) -> Trained:
     from brainformer.worker.training.proxy_training import train_proxy
 
     lease = Lease.model_validate(
@@ -68,9 +81,15 @@ def _train(run: Run) -> Result:
             "lease_seconds": 60,
         }
     )
+    curve: list[CurvePoint] = []
+
+    def on_progress(progress: Progress) -> Directive:
+        curve.extend([progress.point] if progress.point else [])
+        return GO_ON
+
     result = train_proxy(
         lease,
-        on_progress=lambda _: Directive(action="continue"),
+        on_progress=on_progress,
         cache_folder=Path.home() / ".cache" / "brainformer" / "compiled",
         recorded_steps=run.steps,
     )
@@ -83,4 +102,4 @@ def _train(run: Run) -> Result:
         f"  utilisation {m.utilisation}",
         flush=True,
     )
-    return result
+    return Trained(result, curve)

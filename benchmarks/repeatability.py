@@ -101,7 +101,7 @@ def _judge(
     )
     between = float(np.std(pairs.mean(axis=1), ddof=1))
     within = float(np.sqrt(np.mean((pairs[:, 0] - pairs[:, 1]) ** 2) / 2))
-    rho = _spearman(pairs[:, 0], pairs[:, 1])
+    rho = spearman(pairs[:, 0], pairs[:, 1])
     ratio = between / within if within else float("inf")
     steps = [
         (a.measurements.steps, b.measurements.steps) for a, b in zip(quiet, hogged, strict=True)
@@ -147,7 +147,8 @@ def _keep_trials(genomes: list[Genome], runs: list[tuple[int, list[Result]]]) ->
                 file.write(json.dumps(row) + "\n")
 
 
-def _spearman(a: np.ndarray, b: np.ndarray) -> float:
+def spearman(a: np.ndarray, b: np.ndarray) -> float:
+    """Returns the rank correlation of two lists without ties."""
     ranks = [np.argsort(np.argsort(values)) for values in (a, b)]
     return float(np.corrcoef(*ranks)[0, 1])
 

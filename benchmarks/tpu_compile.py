@@ -56,17 +56,23 @@ def main() -> None:
         )
 
 
-def compiled(block: str, target: Target, accounts: Path | None) -> dict[str, Any]:
+def compiled(
+    block: str, target: Target, accounts: Path | None, *, scan: bool = False, remat: bool = False
+) -> dict[str, Any]:
     """Returns what the compiler says of the block's step on the target.
 
     Args:
         block: Of the zoo.
         target: The slice.
         accounts: Where the compiler's accounts are kept; None for nowhere.
+        scan: Whether the stacked blocks are scanned.
+        remat: Whether each is computed again in the backward pass.
     """
     genome, proxy = zoo_genome(block, load_preset(PRESET)), load_proxy(PRESET)
     mesh = choose_mesh(genome, proxy, target.chips)
-    request = CompileRequest(genome=genome, proxy=proxy, target=target.name, mesh=mesh)
+    request = CompileRequest(
+        genome=genome, proxy=proxy, target=target.name, mesh=mesh, scan=scan, remat=remat
+    )
     return judge(request, _account(request, accounts)).plain()
 
 

@@ -45,10 +45,12 @@ class PostgresServer:
         """Runs one of the server's own programs, such as pg_dump; raises if it fails."""
         subprocess.run([self._server.bin_path / name, *words], check=True, capture_output=True)
 
-    def create(self, *, template: str = "template1") -> str:
-        """Returns the URL of a new, empty database."""
-        name = f"test_{uuid.uuid4().hex[:12]}"
-        self._execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+    def create(self, *, template: str = "template1", encoding: str | None = None) -> str:
+        """Returns the URL of a new, empty database; an encoding wants template0."""
+        name, how = f"test_{uuid.uuid4().hex[:12]}", f"TEMPLATE {template}"
+        if encoding is not None:
+            how += f" ENCODING '{encoding}' LOCALE 'C'"
+        self._execute(f"CREATE DATABASE {name} {how}")
         return self.url(name)
 
     def create_with_schema(self) -> str:

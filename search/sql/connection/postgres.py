@@ -101,7 +101,11 @@ def make_postgres_engine(url: URL, *, connections: int = CONNECTIONS) -> Engine:
     PgBouncer gives every transaction another connection to the server: nothing may be set for, or
     prepared on, a connection. It takes no options at the start either.
     """
-    given: dict[str, Any] = {"connect_timeout": CONNECT_SECONDS, **TRANSPORT}
+    given: dict[str, Any] = {
+        "connect_timeout": CONNECT_SECONDS,
+        "client_encoding": "UTF8",  # whatever PGCLIENTENCODING says
+        **TRANSPORT,
+    }
     given |= {"prepare_threshold": None} if is_pooled(url) else {"options": LIMITS}
     connect = {name: value for name, value in given.items() if name not in url.query}
     url = url.difference_update_query(["pgbouncer"])
@@ -121,11 +125,28 @@ def _connect(
         wanted = float(named.get("connect_timeout", CONNECT_SECONDS))
         named = {**named, "connect_timeout": max(1, math.floor(min(left, wanted)))}
     try:
-        return PatientConnection.connect(*given, **named)
+        connection = PatientConnection.connect(*given, **named)
     except psycopg.OperationalError as error:  # at the start there is no code, only words
         if "unsupported startup parameter" in str(error):
             raise psycopg.OperationalError(f"PgBouncer is in front; {POOLED}") from error
         raise
+    _require_unicode(connection)
+    return connection
+
+
+def _require_unicode(connection: PatientConnection) -> None:
+    """Returns if the database holds text in UTF-8.
+
+    Raises:
+        EnvironmentProblem: it holds what nobody can read as text (SQL_ASCII), or not every letter.
+    """
+    encoding = connection.info.parameter_status("server_encoding")
+    if encoding not in {"UTF8", None}:
+        connection.close()
+        raise EnvironmentProblem(
+            f"the database holds text in {encoding}, not in UTF-8",
+            "create one WITH ENCODING 'UTF8' TEMPLATE template0, and move there what this one has",
+        )
 
 
 def _ping_doubtful(engine: Engine) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import sqlite3
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -291,3 +292,24 @@ def test_a_spec_written_by_an_old_version_keeps_its_meaning(file: Path) -> None:
     search_id = site.create()
     assert site.search(search_id).spec == spec()
     site.store.close()
+
+
+@pytest.mark.parametrize("encoding", ["SQL_ASCII", "LATIN1"])
+@pytest.mark.parametrize("opens", [migration.upgrade, open_store])
+def test_a_database_that_is_not_in_utf8_is_refused(
+    postgres: PostgresServer, encoding: str, opens: Callable[[str], object]
+) -> None:
+    there = postgres.create(template="template0", encoding=encoding)
+    with pytest.raises(EnvironmentProblem, match=f"text in {encoding}, not in UTF-8.*template0"):
+        opens(there)
+    postgres.drop(there)
+
+
+def test_text_is_utf8_whatever_the_environment_says(
+    postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PGCLIENTENCODING", "SQL_ASCII")
+    there = postgres.create()
+    migration.upgrade(there)
+    open_store(there).close()
+    postgres.drop(there)
