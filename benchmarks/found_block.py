@@ -4,7 +4,7 @@ Takes an exported block, which names its rival. The step times of the search fix
 at the longer budget, so that a neighbour on the machine lengthens a run and changes no loss. The
 rival is not tuned again for that budget.
 
-    python -m benchmarks.found_block [demo/best-block.json] [--multiple 6] [--seeds 5]
+    python -m benchmarks.found_block [demo/best-block.json] [--multiple 6] [--dataset NAME]
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from benchmarks.report import report
 from brainformer.search.errors import InvalidInput
 from brainformer.search.estimates.comparison import mean, paired_p_value, standard_deviation
 from brainformer.search.export.genome_file import GenomeExport, read_export
+from brainformer.search.proxy.proxy import Proxy
 from brainformer.search.space.genome import Genome, parse_genome
 
 FIRST_SEED = 101  # no search's own
@@ -33,7 +34,9 @@ def main() -> None:
     export = read_export(options.block)
     blocks = {"rival": _rival(export), "found": (export.genome, export.measurements.step_time_ms)}
     budget = options.multiple * export.proxy.budget_seconds
-    proxy = export.proxy.model_copy(update={"budget_seconds": budget, "clock": "calibrated"})
+    changes = {"budget_seconds": budget, "clock": "calibrated"}
+    changes |= {} if options.dataset is None else {"dataset": options.dataset}
+    proxy = export.proxy.model_copy(update=changes)
     seeds = range(FIRST_SEED, FIRST_SEED + options.seeds)
     runs = [
         Run(genome, proxy, seed, round(1000 * budget / step_time))
@@ -43,7 +46,7 @@ def main() -> None:
     ]
     cores = sorted(os.sched_getaffinity(0))[: options.cores]
     losses = [one.measurements.validation_loss for one in train_all(runs, cores=cores)]
-    judge(losses[0::2], losses[1::2], export, options.multiple, keep=not options.no_keep)
+    judge(losses[0::2], losses[1::2], export, proxy, keep=not options.no_keep)
 
 
 def _options() -> argparse.Namespace:
@@ -51,6 +54,7 @@ def _options() -> argparse.Namespace:
     block = Path("demo") / "best-block.json"
     parser.add_argument("block", type=Path, nargs="?", default=block, help="an exported block")
     parser.add_argument("--multiple", type=float, default=6.0, help="of its search's budget")
+    parser.add_argument("--dataset", help="another than the search's, for instance prepared text")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--cores", type=int, default=2)
     parser.add_argument("--no-keep", action="store_true", help="write no result")
@@ -68,7 +72,7 @@ def judge(
     rival: list[float | None],
     found: list[float | None],
     export: GenomeExport,
-    multiple: float,
+    proxy: Proxy,
     *,
     keep: bool,
 ) -> None:
@@ -82,6 +86,7 @@ def judge(
     if spread is not None:
         half = float(student.ppf(0.975, count - 1)) * spread / math.sqrt(count)
     probability = paired_p_value(found, rival)
+    multiple = proxy.budget_seconds / export.proxy.budget_seconds
     report(
         name="found-block",
         value=round(mean(gains), 4),
@@ -95,7 +100,8 @@ def judge(
             "rival": rival,
             "genome": export.genome.canonical(),
             "trial": export.trial_number,
-            "budget_seconds": multiple * export.proxy.budget_seconds,
+            "budget_seconds": proxy.budget_seconds,
+            "dataset": proxy.dataset,
         },
         keep=keep,
     )

@@ -1,6 +1,8 @@
 """Utilisation: which share of a slot's time trains, with everything counted.
 
-A controller and a dispatcher run 20 random nano trials and the baseline to their ends. Utilisation
+A controller and a dispatcher run 20 random nano trials and the baseline to their ends, or, with
+`--usual`, a search with its defaults: its rival's family, evolution, and trials that are pruned,
+which count like the others. Random blocks are larger and seldom share a compiled piece. Utilisation
 is the training seconds of all trials over the seconds that slots spent on them: from the claim, or
 from the slot's last result where the lease was claimed ahead, to the result, plus the gaps between.
 The start of the process, data, tracing, compilation, warm-up, evaluation and reports are all in it;
@@ -9,7 +11,7 @@ first start, seen on the slot that claims first, is added for every slot. The ga
 from a result to the next claim on the same slot. The controller's clock and its records are what is
 counted by.
 
-    python -m benchmarks.utilisation [--budget 10] [--trials 20] [--slots 2] [--compile-ahead]
+    python -m benchmarks.utilisation [--budget 10] [--trials 20] [--slots 2] [--usual]
 """
 
 from __future__ import annotations
@@ -32,6 +34,9 @@ GAP_TARGET_MS = 150.0
 def main() -> None:
     options = _options()
     spec = search_spec("utilisation", trials=options.trials, budget_seconds=options.budget)
+    if options.usual:
+        spec = {name: spec[name] for name in ("name", "space", "proxy", "limits")}
+        spec |= {"baseline": "glam*"}
     extra = ("--compile-ahead",) if options.compile_ahead else ()
     with (
         tempfile.TemporaryDirectory(prefix="utilisation-") as folder,
@@ -41,7 +46,8 @@ def main() -> None:
         stack.wait(search, seconds=options.limit)
         trials = stack.trials(search)
         begun = min(process.create_time() for process in stack.parts()["training"])
-    _judge([one for one in trials if one["status"] == "completed"], begun, options)
+    ended = {"completed", "pruned"} if options.usual else {"completed"}
+    _judge([one for one in trials if one["status"] in ended], begun, options)
 
 
 def _options() -> argparse.Namespace:
@@ -49,6 +55,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--budget", type=float, default=10.0, help="training seconds of a trial")
     parser.add_argument("--trials", type=int, default=20)
     parser.add_argument("--slots", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument("--usual", action="store_true", help="a search with its defaults")
     parser.add_argument("--compile-ahead", action="store_true")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--limit", type=float, default=3600.0, help="seconds to give it")
@@ -61,14 +68,14 @@ def _judge(trials: list[dict[str, Any]], begun: float, options: argparse.Namespa
     measured = [one["measurements"] for one in trials]
     spans = sorted((_at(one["started_at"]), _at(one["finished_at"])) for one in trials)
     wall = max(end for _, end in spans) - spans[0][0]
-    trained = sum(one["training_seconds"] for one in measured)
+    trained = sum(one["training_seconds"] or 0.0 for one in measured)
     gaps, ahead = _gaps(spans, options.slots)
     first_start = max(0.0, spans[0][0] - begun)
     occupied = sum(end - start for start, end in spans) - sum(ahead) + sum(gaps)
     occupied += options.slots * first_start
     utilisation = trained / occupied
     other = {
-        name: statistics.mean(one[name] for one in measured)
+        name: statistics.mean(one[name] or 0.0 for one in measured)
         for name in ("compile_seconds", "training_seconds", "occupied_seconds", "contention")
     }
     rest = other["occupied_seconds"] - other["compile_seconds"] - other["training_seconds"]
@@ -84,6 +91,7 @@ def _judge(trials: list[dict[str, Any]], begun: float, options: argparse.Namespa
         target="none for this budget" if target is None else f"at least {target}",
         ok=None if target is None else utilisation >= target,
         details={
+            "search": "usual" if options.usual else "random",
             "trials": len(trials),
             "slots": options.slots,
             "compile_ahead": options.compile_ahead,

@@ -218,13 +218,16 @@ class Search:
             write_atomically(Path(path), WRITERS[format](document))
         return document
 
-    def promote(self, *, pool: str | None = None, **wanted: Any) -> Search:
+    def promote(
+        self, *, pool: str | None = None, idempotency_key: str | None = None, **wanted: Any
+    ) -> Search:
         """Starts a promotion of the best blocks; returns the study that runs it.
 
         The study is waited for, paused and cancelled like a search.
 
         Args:
             pool: Where it runs; the best block's own by default.
+            idempotency_key: The same key with the same fields never creates twice.
             **wanted: Fields of a `PromotionRequest`: `scales`, `targets`, `budget_seconds`, `top`,
                 `repeats` ...
 
@@ -234,7 +237,8 @@ class Search:
         """
         body = checked_request(wanted).model_dump(mode="json", exclude_unset=True)
         body |= {} if pool is None else {"pool": pool}
-        made = self._rest.post(f"/searches/{self.id}/promotions", body)
+        key = {"Idempotency_Key": idempotency_key} if idempotency_key else {}
+        made = self._rest.post(f"/searches/{self.id}/promotions", body, **key)
         return Search(self._rest, SearchRecord.model_validate(made))
 
     def promotions(self) -> list[PromotionRecord]:

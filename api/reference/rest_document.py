@@ -23,9 +23,10 @@ Everything is under `/api/v1`. The full schema is `docs/openapi.json`; a control
 - **Errors** are `application/problem+json` (RFC 9457): `status`, `title`, `detail`, a stable
   `code`, the `request_id` that the log shows too, and `errors`, each with the JSON pointer of a
   field and its rule. A request that is refused has written nothing.
-- **Idempotency.** `POST /searches` takes an `Idempotency-Key`: the same key and body return the
-  search created before, even after a restart; another body gets 422, a key in flight 409. Results
-  need no key: an identical repeat gets the same receipt with `duplicate`.
+- **Idempotency.** Whatever creates a search, a certificate or a promotion takes an
+  `Idempotency-Key`: the same key and body return what was created before, even after a restart;
+  another body gets 422, a key in flight 409. Results need no key: an identical repeat gets the same
+  receipt with `duplicate`.
 - **No lost updates.** A search has an `ETag`. Changes with `If-Match` are refused (412) if it has
   changed since; `If-None-Match` answers 304 if it has not.
 - **Pages** use an opaque `cursor` that belongs to one sort order: follow `next_cursor` or the

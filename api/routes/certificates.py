@@ -7,6 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Request, Response
 
 from brainformer.api.dependencies import Parts, Reads, SearchId, Writer
+from brainformer.api.gate.idempotency import IdempotencyKey
 from brainformer.api.gate.strict_body import body_schema, strict_body
 from brainformer.api.problems.problem import problems
 from brainformer.api.routes.answers import answer, created
@@ -30,13 +31,18 @@ def create_certificate(
     actor: Writer,
     search_id: SearchId,
     wanted: Annotated[CertificateBody, strict_body(CertificateBody)],
+    idempotency_key: IdempotencyKey = None,
 ) -> Response:
     """Starts a certificate of the search's proxy: ordinary trials on its pool.
 
     Returns the study that runs them; it is paused, resumed, stopped and cancelled like a search.
+    With an Idempotency-Key, a repeat with the same body returns the study made before.
     """
     plan = CertificateRequest.model_validate(wanted.model_dump(exclude={"pool"}))
-    record = parts.store.studies.create_certificate(search_id, plan, pool=wanted.pool, actor=actor)
+    with parts.keys.held(idempotency_key):
+        record = parts.store.studies.create_certificate(
+            search_id, plan, pool=wanted.pool, actor=actor, idempotency_key=idempotency_key
+        )
     parts.hub.poke()
     return created(request, record)
 

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Path, Request, Response
 
 from brainformer.api.dependencies import Parts, Reads, SearchId, Writer
 from brainformer.api.gate.admission import check_dataset
+from brainformer.api.gate.idempotency import IdempotencyKey
 from brainformer.api.gate.strict_body import body_schema, strict_body
 from brainformer.api.problems.problem import problems
 from brainformer.api.routes.answers import answer, created
@@ -31,19 +32,27 @@ def create_promotion(
     actor: Writer,
     search_id: SearchId,
     wanted: Annotated[PromotionBody, strict_body(PromotionBody)],
+    idempotency_key: IdempotencyKey = None,
 ) -> Response:
     """Starts a promotion of the search's best blocks: ordinary trials on its pool.
 
     Returns the study that runs them; it is paused, resumed, stopped and cancelled like a search.
+    With an Idempotency-Key, a repeat with the same body returns the study made before.
     """
     plan = PromotionRequest.model_validate(wanted.model_dump(exclude={"pool"}))
     for at, target in enumerate(plan.wanted_targets()):
         if target.dataset is not None:
             check_dataset(target.dataset, f"/targets/{at}/dataset", parts.datasets)
     caps = Caps(parts.settings.max_parameters, parts.settings.max_memory_bytes)
-    record = parts.store.studies.create_promotion(
-        search_id, plan, pool=wanted.pool, actor=actor, caps=caps
-    )
+    with parts.keys.held(idempotency_key):
+        record = parts.store.studies.create_promotion(
+            search_id,
+            plan,
+            pool=wanted.pool,
+            actor=actor,
+            caps=caps,
+            idempotency_key=idempotency_key,
+        )
     parts.hub.poke()
     return created(request, record)
 

@@ -60,18 +60,9 @@ def create(
     """Creates a running search, or returns the one that the key has made before."""
     written = spec.model_dump_json()
     digest = _digest(written, campaign)
-    if tx.postgres:  # one creation at a time: the ordinal and the key are looked up first
-        tx.run(text(f"SELECT pg_advisory_xact_lock({AdvisoryLock.CREATION:d})"))
-    if idempotency_key is not None:
-        if not 0 < len(idempotency_key) <= KEY_LENGTH or "\0" in idempotency_key:
-            raise InvalidInput(f"an idempotency key has 1 to {KEY_LENGTH} characters")
-        made = tx.first(
-            SearchRow, select(searches).where(searches.c.idempotency_key == idempotency_key)
-        )
-        if made is not None:
-            if made.spec_hash != digest:
-                raise IdempotencyMismatch(idempotency_key)
-            return to_record(tx, made)
+    made = made_before(tx, idempotency_key, digest)
+    if made is not None:
+        return made
     if most_open is not None and tx.run(COUNT_OPEN).scalar_one() >= most_open:
         raise TooManySearches(most_open)
     last: int | None = tx.run(select(func.max(searches.c.ordinal))).scalar()
@@ -96,6 +87,29 @@ def create(
         state.save()
     audit_action(tx, actor, "search.create", search_id)
     return to_record(tx, tx.one(SearchRow, BY_ID, {"key": search_id}))
+
+
+def made_before(tx: Transaction, key: str | None, digest: str) -> SearchRecord | None:
+    """Returns what an idempotency key has made before; None without a key, or for a new one.
+
+    Until the transaction ends nobody else creates a search, so that a key makes one thing.
+
+    Raises:
+        InvalidInput: the key is too long.
+        IdempotencyMismatch: it was used with another body, which the digest tells.
+    """
+    if tx.postgres:  # one creation at a time: the ordinal and the key are looked up first
+        tx.run(text(f"SELECT pg_advisory_xact_lock({AdvisoryLock.CREATION:d})"))
+    if key is None:
+        return None
+    if not 0 < len(key) <= KEY_LENGTH or "\0" in key:
+        raise InvalidInput(f"an idempotency key has 1 to {KEY_LENGTH} characters")
+    made = tx.first(SearchRow, select(searches).where(searches.c.idempotency_key == key))
+    if made is None:
+        return None
+    if made.spec_hash != digest:
+        raise IdempotencyMismatch(key)
+    return to_record(tx, made)
 
 
 def _digest(written: str, campaign: Campaign | None) -> str:

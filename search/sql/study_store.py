@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+from collections.abc import Callable
+
+from pydantic import BaseModel
 from typing_extensions import override
 
-from brainformer.search.sql.connection.database import Database
+from brainformer.search.sql.connection.database import Database, Transaction
+from brainformer.search.sql.connection.tables import searches
 from brainformer.search.sql.pool_store import SqlPools
+from brainformer.search.sql.searches import made_before
 from brainformer.search.sql.studies import certificates, promotions
 from brainformer.search.store.actor import Actor
 from brainformer.search.store.records import CertificateRecord, PromotionRecord, SearchRecord
@@ -23,13 +30,21 @@ class SqlStudies(StudyStore):
 
     @override
     def create_certificate(
-        self, search_id: str, request: CertificateRequest, *, pool: str | None, actor: Actor
+        self,
+        search_id: str,
+        request: CertificateRequest,
+        *,
+        pool: str | None,
+        actor: Actor,
+        idempotency_key: str | None = None,
     ) -> SearchRecord:
-        with self._database.write() as tx:
+        def create(tx: Transaction) -> SearchRecord:
             out = self._pools.now(tx)
             return certificates.create_certificate(
                 tx, search_id, request, pool=pool, out=out, actor=actor
             )
+
+        return self._once(idempotency_key, ("certificate", search_id, pool, request), create)
 
     @override
     def certificates(self, search_id: str) -> list[CertificateRecord]:
@@ -45,8 +60,9 @@ class SqlStudies(StudyStore):
         pool: str | None,
         actor: Actor,
         caps: Caps = NO_CAPS,
+        idempotency_key: str | None = None,
     ) -> SearchRecord:
-        with self._database.write() as tx:
+        def create(tx: Transaction) -> SearchRecord:
             return promotions.create_promotion(
                 tx,
                 search_id,
@@ -56,6 +72,33 @@ class SqlStudies(StudyStore):
                 caps=caps,
                 actor=actor,
             )
+
+        return self._once(idempotency_key, ("promotion", search_id, pool, request), create)
+
+    def _once(
+        self,
+        key: str | None,
+        body: tuple[str, str, str | None, BaseModel],
+        create: Callable[[Transaction], SearchRecord],
+    ) -> SearchRecord:
+        """Returns what the key has made before, or else creates it.
+
+        What would be created the second time may differ, as the search has gone on, or be refused:
+        the body decides, not what comes of it.
+        """
+        kind, search_id, pool, request = body
+        digest = hashlib.sha256(
+            json.dumps([kind, search_id, pool, request.model_dump_json()]).encode()
+        ).hexdigest()
+        with self._database.write() as tx:
+            made = made_before(tx, key, digest)
+            if made is not None:
+                return made
+            record = create(tx)
+            if key is not None:
+                values = {"idempotency_key": key, "spec_hash": digest}
+                tx.change(searches, record.id, values)
+            return record
 
     @override
     def promotions(self, search_id: str) -> list[PromotionRecord]:

@@ -15,7 +15,13 @@ class StudyStore(ABC):
 
     @abstractmethod
     def create_certificate(
-        self, search_id: str, request: CertificateRequest, *, pool: str | None, actor: Actor
+        self,
+        search_id: str,
+        request: CertificateRequest,
+        *,
+        pool: str | None,
+        actor: Actor,
+        idempotency_key: str | None = None,
     ) -> SearchRecord:
         """Creates a certificate of the search's proxy and queues its runs.
 
@@ -24,8 +30,10 @@ class StudyStore(ABC):
             request: How many blocks, seeds, budgets and widths.
             pool: Where it runs; the search's first by default.
             actor: Who asks.
+            idempotency_key: The same key with the same body never creates twice.
 
         Raises:
+            IdempotencyMismatch: the key was used with another body.
             Conflict: no pool has a complete baseline, or not the one named.
             InvalidSpec: the search has too few completed candidates.
         """
@@ -43,6 +51,7 @@ class StudyStore(ABC):
         pool: str | None,
         actor: Actor,
         caps: Caps = NO_CAPS,
+        idempotency_key: str | None = None,
     ) -> SearchRecord:
         """Creates a promotion of the search's best blocks and queues its first runs.
 
@@ -52,8 +61,10 @@ class StudyStore(ABC):
             pool: Where it runs; the best block's own by default.
             actor: Who asks.
             caps: The largest model that may be trained.
+            idempotency_key: The same key with the same body never creates twice.
 
         Raises:
+            IdempotencyMismatch: the key was used with another body.
             Conflict: no pool has a complete baseline, or not the one named; or nobody works on it.
             InvalidSpec: there is nothing to promote, or it cannot get to these points, or the
                 budget is too small.

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from brainformer.api.cli.searches.studies import Show, newest, start, write_plot
+from brainformer.api.cli.searches.studies import Key, Show, newest, start, write_plot
 from brainformer.api.cli.terminal.address import search_path
 from brainformer.api.cli.terminal.options import (
     URL,
@@ -48,6 +48,7 @@ def certify(
         Path | None,
         typer.Option(help="With --show: write the proxy's losses against the target's, as SVG."),
     ] = None,
+    idempotency_key: Key = None,
     url: Url = URL,
     token: Token = None,
     token_file: TokenFile = None,
@@ -66,7 +67,7 @@ def certify(
     body |= {"budgets": budget} if budget else {}
     body |= {"scales": scale} if scale else {}
     body |= {"pool": pool} if pool else {}
-    record = start(client, found, "certificate", body, as_json=as_json)
+    record = start(client, found, "certificate", body, key=idempotency_key, as_json=as_json)
     if as_json:
         return
     runs = record["spec"]["limits"]["trials"]

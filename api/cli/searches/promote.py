@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from brainformer.api.cli.searches.studies import Kind, Show, named, newest, start, write_plot
+from brainformer.api.cli.searches.studies import Key, Kind, Show, named, newest, start, write_plot
 from brainformer.api.cli.searches.targets import FILES, parse_count, target_given
 from brainformer.api.cli.terminal.address import search_path
 from brainformer.api.cli.terminal.options import (
@@ -84,6 +84,7 @@ def promote(
         Path | None,
         typer.Option(help="Show it and write the rival's ladders and the blocks, as SVG."),
     ] = None,
+    idempotency_key: Key = None,
     url: Url = URL,
     token: Token = None,
     token_file: TokenFile = None,
@@ -120,7 +121,7 @@ def promote(
         "ladder": _multiples(ladder, "--ladder"),
     }
     body |= {"pool": pool} if pool else {}
-    record = start(client, found, KIND, body, as_json=as_json)
+    record = start(client, found, KIND, body, key=idempotency_key, as_json=as_json)
     if not as_json:
         _tell_plan(named(client, found, KIND, record["id"]), search)
 

@@ -13,6 +13,7 @@ import typer
 
 from brainformer.api.cli.searches.best import best_fitness
 from brainformer.api.cli.searches.events import ends_search, print_event
+from brainformer.api.cli.searches.studies import Key
 from brainformer.api.cli.searches.unserved import unserved
 from brainformer.api.cli.terminal.address import search_path
 from brainformer.api.cli.terminal.exit_codes import SEARCH_FAILED
@@ -53,10 +54,7 @@ def create(
             "--file", "-f", help="The spec, YAML or JSON; - for standard input.", show_default=False
         ),
     ],
-    idempotency_key: Annotated[
-        str | None,
-        typer.Option(help="Repeating the command with the same key never creates twice."),
-    ] = None,
+    idempotency_key: Key = None,
     seed_zoo: Annotated[
         list[str] | None,
         typer.Option(metavar="NAME", help="A zoo genome to begin with; repeatable."),

@@ -22,6 +22,13 @@ Show = Annotated[
     bool, typer.Option("--show", help="Start nothing; show what the newest one says so far.")
 ]
 
+Key = Annotated[
+    str | None,
+    typer.Option(
+        "--idempotency-key", help="Repeating the command with the same key never creates twice."
+    ),
+]
+
 
 def newest(client: ControllerClient, search: dict[str, Any], kind: Kind) -> dict[str, Any]:
     """Returns the newest study of a search.
@@ -53,10 +60,12 @@ def start(
     kind: Kind,
     body: dict[str, Any],
     *,
+    key: str | None,
     as_json: bool,
 ) -> dict[str, Any]:
     """Starts a study and prints its record, or its id alone."""
-    record: dict[str, Any] = client.post(_path(search, kind), body)
+    headers = {"Idempotency_Key": key} if key else {}
+    record: dict[str, Any] = client.post(_path(search, kind), body, **headers)
     if as_json:
         print_json(record)
     else:

@@ -15,6 +15,8 @@ from tests.api.rest_site import ROOT, claim, client, create, finish, served, to_
 
 WANTED = {"blocks": 8, "repeats": 1, "budgets": [1, 3], "scales": [1]}
 
+PROMOTION: dict[str, Any] = {"budget_seconds": [600]}
+
 
 def searched(http: Any) -> str:
     """Runs a whole search of ten candidates; returns its id."""
@@ -44,6 +46,27 @@ def test_a_certificate_is_made_read_and_kept_out_of_the_list_of_searches(tmp_pat
         assert found["result"]["rows"][0]["tau"]["value"] == pytest.approx(1.0)
         listed = http.get(f"{ROOT}/searches").json()["items"]
         assert [one["id"] for one in listed] == [search]
+
+
+@pytest.mark.parametrize(
+    ("kind", "body", "other"),
+    [
+        ("certificates", WANTED, WANTED | {"repeats": 2}),
+        ("promotions", PROMOTION | {"repeats": 2}, PROMOTION | {"repeats": 3}),
+    ],
+)
+def test_a_key_makes_one_study(
+    tmp_path: Path, kind: str, body: dict[str, Any], other: dict[str, Any]
+) -> None:
+    key = {"Idempotency-Key": "k-1"}
+    with client(tmp_path) as http:
+        path = f"{ROOT}/searches/{searched(http)}/{kind}"
+        first, again = (http.post(path, json=body, headers=key) for _ in range(2))
+        assert (first.status_code, again.status_code) == (201, 201), first.text
+        assert first.json()["id"] == again.json()["id"]
+        refused = http.post(path, json=other, headers=key)
+        assert (refused.status_code, refused.json()["code"]) == (422, "idempotency_mismatch")
+        assert len(http.get(path).json()["items"]) == 1
 
 
 @pytest.mark.parametrize(
@@ -78,9 +101,11 @@ def test_the_command_line_starts_shows_and_draws_one(tmp_path: Path) -> None:
         assert isinstance(nothing.exception, BrainformerError)
         assert "start one with" in nothing.exception.message
         options = ("--blocks", "8", "--repeats", "1", "--budget", "1", "--budget", "3")
+        options += ("--idempotency-key", "k-1")
         started = certify(*options, "--scale", "1")
         assert started.exit_code == 0, started.output
         assert "runs 18 trials" in started.stderr
+        assert certify(*options, "--scale", "1").stdout == started.stdout
         assert "not enough runs yet" in certify("--show").stderr
         run_all(http, 18)
         plot = tmp_path / "certificate.svg"

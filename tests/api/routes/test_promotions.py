@@ -197,7 +197,8 @@ def test_python_starts_waits_for_and_reads_one(tmp_path: Path) -> None:
             search.promote(scales=[1])
         with pytest.raises(Conflict, match="it has one on cpu"):
             search.promote(pool="tpu", **WANTED)
-        study = search.promote(**WANTED)
+        study = search.promote(idempotency_key="k-1", **WANTED)
+        assert search.promote(idempotency_key="k-1", **WANTED).id == study.id
         run_all(http)
         assert study.wait(progress=False, timeout_seconds=20).status == "completed"
         (found,) = search.promotions()

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
-from brainformer.search.errors import Conflict, InvalidSpec
+from brainformer.search.errors import Conflict, IdempotencyMismatch, InvalidSpec
 from brainformer.search.status import SearchStatus
 from brainformer.search.store.records import SearchRecord
 from brainformer.search.studies.certificate import CertificateRequest
@@ -162,3 +164,46 @@ def test_a_preempted_run_is_tried_again_on_its_pool(site: Site) -> None:
     assert (again.trial_number, again.seed) == (lease.trial_number, lease.seed)
     assert site.claim(pool="gpu") == []
     assert site.status(study.id) is SearchStatus.RUNNING
+
+
+def test_a_key_makes_one_certificate_even_if_it_could_not_be_made_again(site: Site) -> None:
+    search_id = searched(site)
+    create = site.store.studies.create_certificate
+    first = create(search_id, REQUEST, pool=None, actor=ME, idempotency_key="k")
+    site.store.pools.retire("cpu", actor=ME)
+    with pytest.raises(Conflict):
+        create(search_id, REQUEST, pool=None, actor=ME)
+    again = create(search_id, REQUEST, pool=None, actor=ME, idempotency_key="k")
+    assert again.id == first.id
+    assert len(site.store.studies.certificates(search_id)) == 1
+
+
+def test_a_key_belongs_to_one_body(site: Site) -> None:
+    search_id = searched(site)
+    site.store.create_search(site.search(search_id).spec, actor=ME, idempotency_key="of a search")
+    create = site.store.studies.create_certificate
+    create(search_id, REQUEST, pool=None, actor=ME, idempotency_key="k")
+    other = REQUEST.model_copy(update={"repeats": 3})
+    for request, pool, key in (
+        (other, None, "k"),
+        (REQUEST, "cpu", "k"),
+        (REQUEST, None, "of a search"),
+    ):
+        with pytest.raises(IdempotencyMismatch):
+            create(search_id, request, pool=pool, actor=ME, idempotency_key=key)
+    assert len(site.store.studies.certificates(search_id)) == 1
+
+
+def test_one_key_sent_by_many_at_once_makes_one_certificate(site: Site) -> None:
+    search_id = searched(site)
+
+    def create(_: int) -> str:
+        studies = site.store.studies
+        made = studies.create_certificate(
+            search_id, REQUEST, pool=None, actor=ME, idempotency_key="k"
+        )
+        return made.id
+
+    with ThreadPoolExecutor(8) as pool:
+        assert len(set(pool.map(create, range(8)))) == 1
+    assert len(site.store.studies.certificates(search_id)) == 1

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from brainformer.search.errors import Conflict, InvalidSpec, NotFound
+from brainformer.search.errors import Conflict, IdempotencyMismatch, InvalidSpec, NotFound
 from brainformer.search.estimates.verdict import Verdict
 from brainformer.search.status import SearchStatus
 from brainformer.search.store.records import PromotionRecord, SearchRecord
@@ -384,3 +384,14 @@ def test_one_promotion_is_found_by_id_or_name(site: Site) -> None:
 def test_a_request_that_contradicts_itself_is_refused(changes: dict[str, Any], words: str) -> None:
     with pytest.raises(ValueError, match=words):
         request(**changes)
+
+
+def test_a_key_makes_one_promotion(site: Site) -> None:
+    search_id = searched(site)
+    create = site.store.studies.create_promotion
+    ids = {
+        create(search_id, request(), pool=None, actor=ME, idempotency_key="k").id for _ in range(2)
+    }
+    assert len(ids) == len(site.store.studies.promotions(search_id)) == 1
+    with pytest.raises(IdempotencyMismatch):
+        create(search_id, request(top=1), pool=None, actor=ME, idempotency_key="k")
