@@ -15,7 +15,7 @@ from tests.api.rest_site import ROOT, claim, client, create, finish, served, to_
 
 WANTED = {"blocks": 8, "repeats": 1, "budgets": [1, 3], "scales": [1]}
 
-PROMOTION: dict[str, Any] = {"budget_seconds": [600]}
+PROMOTION: dict[str, Any] = {"budget_seconds": [600], "scales": [1]}
 
 
 def searched(http: Any) -> str:
