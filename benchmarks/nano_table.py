@@ -36,7 +36,7 @@ GENOME_SEED = 2306_19
 SEEDS = (1, 2)
 GOOD = 12  # of the blocks, whose best come first
 MOST_MUTATIONS = 4
-MOST_CONTENTION = 1.5
+MOST_CONTENTION = 2.0
 
 
 def main() -> None:
