@@ -6,8 +6,8 @@ the environment that a trial's process gets (worker/process/environment.py); PyT
 of that one and its own.
 
 Three models: `deep`, three copies of a block on both cores; and in the shape of the nano proxy on
-one core, as a trial has it, `rival`, the best of GLaM's family, and `found`, the best block of
-benchmarks/objectives/nano_blocks.json.
+one core, as a trial has it, `rival`, the best of GLaM's family, and `found`, the best of 72 random
+and hand-made blocks (benchmarks/objectives/nano_blocks.json).
 
     python -m benchmarks.cpu_step [--model deep] [--rounds 30]
 """
@@ -173,8 +173,8 @@ PEERS = ("ours", "torch", "torch_malloc")
 class Child:
     """A process that holds one model and takes steps when it is told to."""
 
-    def __init__(self, peer: str, folder: str, name: str = "deep") -> None:
-        threads = model_named(name).threads
+    def __init__(self, peer: str, folder: str, model: str = "deep") -> None:
+        threads = model_named(model).threads
         environment = {name: value for name, value in os.environ.items() if "MALLOC" not in name}
         ours = trial_environment("cpu", threads)
         environment |= (
@@ -185,7 +185,7 @@ class Child:
                 "OMP_PROC_BIND": "true",
             }
         )
-        words = ("--child", peer, "--folder", folder, "--model", name)
+        words = ("--child", peer, "--folder", folder, "--model", model)
         self._process = subprocess.Popen(
             [sys.executable, "-m", "benchmarks.cpu_step", *words],
             env=environment,

@@ -34,9 +34,9 @@ def main() -> None:
     export = read_export(options.block)
     blocks = {"rival": _rival(export), "found": (export.genome, export.measurements.step_time_ms)}
     budget = options.multiple * export.proxy.budget_seconds
-    changes = {"budget_seconds": budget, "clock": "calibrated"}
-    changes |= {} if options.dataset is None else {"dataset": options.dataset}
-    proxy = export.proxy.model_copy(update=changes)
+    proxy = export.proxy.trained_on(options.dataset or export.proxy.dataset).model_copy(
+        update={"budget_seconds": budget, "clock": "calibrated"}
+    )
     seeds = range(FIRST_SEED, FIRST_SEED + options.seeds)
     runs = [
         Run(genome, proxy, seed, round(1000 * budget / step_time))

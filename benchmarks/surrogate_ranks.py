@@ -25,6 +25,8 @@ from brainformer.search.space.space import load_preset
 from brainformer.search.surrogate.screening import WINDOW, Surrogate
 from brainformer.search.trials.history import Observation
 
+FEWEST = 64  # genomes; a fourth of a quarter is four then
+
 
 class Ranks(NamedTuple):
     """Of one split.
@@ -46,6 +48,8 @@ def main() -> None:
     parser.add_argument("--no-keep", action="store_true", help="write no result")
     options = parser.parse_args()
     table = genomes_with_losses()
+    if len(table) < FEWEST:
+        raise SystemExit(f"the table has {len(table)} genomes; make it with benchmarks.nano_table")
     splits = [ranks(table, split) for split in range(options.splits)]
     means = dict(zip(Ranks._fields, np.mean(splits, axis=0).round(3).tolist(), strict=True))
     deviations = np.std(splits, axis=0, ddof=1).round(3).tolist()

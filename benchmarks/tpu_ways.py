@@ -4,7 +4,7 @@ The zoo's blocks at 100M, compiled for TPUs without a TPU (benchmarks/tpu_compil
 The compiler counts the body of a loop once, so FLOPs and bound of scanned steps are not shown. The
 same on a CPU, with times of steps: benchmarks/depth.py.
 
-    python -m benchmarks.tpu_ways [--targets v5p-1,v6e-1] [--blocks glam,...] [--accounts FOLDER]
+    python -m benchmarks.tpu_ways [--targets v5p-8,v6e-8] [--blocks glam,...] [--accounts FOLDER]
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from benchmarks.report import report
 from benchmarks.tpu_compile import compiled
 from brainformer.worker.targets.hardware import parse_target
 
-TARGETS = "v5p-1,v6e-1"
+TARGETS = "v5p-8,v6e-8"
 BLOCKS = "glam,dense_transformer,brainformer_1_approximation"  # top-2, no experts, expert choice
 SHOWN = ("fits", "memory_gib", "temporaries_gib", "compile_seconds")
 BOUND = ("bound_ms", "bound_by", "teraflops")

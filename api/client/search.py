@@ -237,8 +237,8 @@ class Search:
         """
         body = checked_request(wanted).model_dump(mode="json", exclude_unset=True)
         body |= {} if pool is None else {"pool": pool}
-        key = {"Idempotency_Key": idempotency_key} if idempotency_key else {}
-        made = self._rest.post(f"/searches/{self.id}/promotions", body, **key)
+        path = f"/searches/{self.id}/promotions"
+        made = self._rest.post(path, body, Idempotency_Key=idempotency_key)
         return Search(self._rest, SearchRecord.model_validate(made))
 
     def promotions(self) -> list[PromotionRecord]:

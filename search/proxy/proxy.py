@@ -103,3 +103,9 @@ class Proxy(BaseModel):
                     f"mesh's data x expert ({self.mesh.shards})"
                 )
         return self
+
+    def trained_on(self, dataset: str) -> Proxy:
+        """Returns the proxy with that data; other data has no hash until a worker gives it."""
+        if self.dataset == dataset:
+            return self
+        return self.model_copy(update={"dataset": dataset, "dataset_hash": None})

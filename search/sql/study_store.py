@@ -6,7 +6,6 @@ import hashlib
 import json
 from collections.abc import Callable
 
-from pydantic import BaseModel
 from typing_extensions import override
 
 from brainformer.search.sql.connection.database import Database, Transaction
@@ -44,7 +43,8 @@ class SqlStudies(StudyStore):
                 tx, search_id, request, pool=pool, out=out, actor=actor
             )
 
-        return self._once(idempotency_key, ("certificate", search_id, pool, request), create)
+        body = ["certificate", search_id, pool, request.model_dump_json()]
+        return self._once(idempotency_key, body, create)
 
     @override
     def certificates(self, search_id: str) -> list[CertificateRecord]:
@@ -73,12 +73,13 @@ class SqlStudies(StudyStore):
                 actor=actor,
             )
 
-        return self._once(idempotency_key, ("promotion", search_id, pool, request), create)
+        body = ["promotion", search_id, pool, request.model_dump_json()]
+        return self._once(idempotency_key, body, create)
 
     def _once(
         self,
         key: str | None,
-        body: tuple[str, str, str | None, BaseModel],
+        body: list[str | None],
         create: Callable[[Transaction], SearchRecord],
     ) -> SearchRecord:
         """Returns what the key has made before, or else creates it.
@@ -86,19 +87,15 @@ class SqlStudies(StudyStore):
         What would be created the second time may differ, as the search has gone on, or be refused:
         the body decides, not what comes of it.
         """
-        kind, search_id, pool, request = body
-        digest = hashlib.sha256(
-            json.dumps([kind, search_id, pool, request.model_dump_json()]).encode()
-        ).hexdigest()
         with self._database.write() as tx:
+            if key is None:
+                return create(tx)
+            digest = hashlib.sha256(json.dumps(body).encode()).hexdigest()
             made = made_before(tx, key, digest)
-            if made is not None:
-                return made
-            record = create(tx)
-            if key is not None:
-                values = {"idempotency_key": key, "spec_hash": digest}
-                tx.change(searches, record.id, values)
-            return record
+            if made is None:
+                made = create(tx)
+                tx.change(searches, made.id, {"idempotency_key": key, "spec_hash": digest})
+            return made
 
     @override
     def promotions(self, search_id: str) -> list[PromotionRecord]:

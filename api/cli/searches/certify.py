@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from brainformer.api.cli.searches.studies import Key, Show, newest, start, write_plot
+from brainformer.api.cli.searches.studies import Show, newest, start, write_plot
 from brainformer.api.cli.terminal.address import search_path
 from brainformer.api.cli.terminal.options import (
     URL,
     AsJson,
+    Key,
     SearchName,
     Token,
     TokenFile,

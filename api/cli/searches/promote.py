@@ -8,12 +8,13 @@ from typing import Annotated, Any
 
 import typer
 
-from brainformer.api.cli.searches.studies import Key, Kind, Show, named, newest, start, write_plot
+from brainformer.api.cli.searches.studies import Kind, Show, named, newest, start, write_plot
 from brainformer.api.cli.searches.targets import FILES, parse_count, target_given
 from brainformer.api.cli.terminal.address import search_path
 from brainformer.api.cli.terminal.options import (
     URL,
     AsJson,
+    Key,
     SearchName,
     Token,
     TokenFile,

@@ -13,7 +13,6 @@ import typer
 
 from brainformer.api.cli.searches.best import best_fitness
 from brainformer.api.cli.searches.events import ends_search, print_event
-from brainformer.api.cli.searches.studies import Key
 from brainformer.api.cli.searches.unserved import unserved
 from brainformer.api.cli.terminal.address import search_path
 from brainformer.api.cli.terminal.exit_codes import SEARCH_FAILED
@@ -21,6 +20,7 @@ from brainformer.api.cli.terminal.group import Group
 from brainformer.api.cli.terminal.options import (
     URL,
     AsJson,
+    Key,
     SearchName,
     Token,
     TokenFile,

@@ -22,13 +22,6 @@ Show = Annotated[
     bool, typer.Option("--show", help="Start nothing; show what the newest one says so far.")
 ]
 
-Key = Annotated[
-    str | None,
-    typer.Option(
-        "--idempotency-key", help="Repeating the command with the same key never creates twice."
-    ),
-]
-
 
 def newest(client: ControllerClient, search: dict[str, Any], kind: Kind) -> dict[str, Any]:
     """Returns the newest study of a search.
@@ -64,8 +57,7 @@ def start(
     as_json: bool,
 ) -> dict[str, Any]:
     """Starts a study and prints its record, or its id alone."""
-    headers = {"Idempotency_Key": key} if key else {}
-    record: dict[str, Any] = client.post(_path(search, kind), body, **headers)
+    record: dict[str, Any] = client.post(_path(search, kind), body, Idempotency_Key=key)
     if as_json:
         print_json(record)
     else:

@@ -61,17 +61,16 @@ class ControllerClient:
         """Returns the text of a GET that answers something else than JSON."""
         return self._answer("GET", path).text
 
-    def post(self, path: str, body: Any = None, **headers: str) -> Any:
-        """Returns the JSON of a POST."""
-        named = {name.replace("_", "-"): value for name, value in headers.items()}
+    def post(self, path: str, body: Any = None, **headers: str | None) -> Any:
+        """Returns the JSON of a POST; headers that are None are left out."""
+        named = _named(headers)
         if body is None:
             return self._send("POST", path, headers=named)
         return self._send("POST", path, json=body, headers=named)
 
-    def post_lines(self, path: str, lines: bytes, **headers: str) -> Any:
+    def post_lines(self, path: str, lines: bytes, **headers: str | None) -> Any:
         """Returns the JSON of a POST whose body is JSON lines."""
-        named = {name.replace("_", "-"): value for name, value in headers.items()}
-        named["Content-Type"] = "application/jsonl"
+        named = _named(headers) | {"Content-Type": "application/jsonl"}
         return self._send("POST", path, content=lines, headers=named)
 
     def patch(self, path: str, body: Any) -> Any:
@@ -171,3 +170,8 @@ def _problem(answer: httpx2.Response, url: str) -> BrainformerError:
     if answer.status_code in (400, 413, 415, 422, 428):
         return InvalidInput(detail)
     return BrainformerError(f"the controller answered {answer.status_code}: {detail}")
+
+
+def _named(headers: dict[str, str | None]) -> dict[str, str]:
+    """Returns headers by their own names, from those of Python's arguments."""
+    return {name.replace("_", "-"): value for name, value in headers.items() if value is not None}

@@ -40,6 +40,12 @@ TokenFile = Annotated[
         show_default=False,
     ),
 ]
+Key = Annotated[
+    str | None,
+    typer.Option(
+        "--idempotency-key", help="Repeating the command with the same key never creates twice."
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Write JSON to stdout.")]
 SearchName = Annotated[
     str,

@@ -51,13 +51,6 @@ def known_proxy(parent: SearchRow) -> Proxy:
     return proxy.model_copy(update={"dataset_hash": parent.dataset_hash})
 
 
-def trained_on(proxy: Proxy, dataset: str) -> Proxy:
-    """Returns the proxy with that data, whose hash the first worker gives if it is other data."""
-    if proxy.dataset == dataset:
-        return proxy
-    return proxy.model_copy(update={"dataset": dataset, "dataset_hash": None})
-
-
 def ready_pool(
     tx: Transaction, parent: SearchRow, wanted: str | None, retired: Collection[str]
 ) -> BaselineRow:
@@ -145,7 +138,7 @@ def create_study(
             "name": f"{parent.name[:LONGEST_NAME]}-{kind.value}-{place}",
             "pools": tuple(sorted({run.pool for run in planned})),
             "limits": Limits(trials=max(1, expected or len(planned))),
-            "proxy": trained_on(known_proxy(parent), planned[0].proxy.dataset),
+            "proxy": known_proxy(parent).trained_on(planned[0].proxy.dataset),
         }
     )
     made = create(tx, own, actor=actor, idempotency_key=None)
