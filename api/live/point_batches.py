@@ -8,7 +8,6 @@ hangs on the tenth of a second that they may wait.
 from __future__ import annotations
 
 import asyncio
-import time
 from collections import deque
 from collections.abc import Sequence
 from contextvars import Context
@@ -17,12 +16,7 @@ from dataclasses import dataclass
 from brainformer.api.live.threads import Threads
 from brainformer.search.storage_errors import StorageError, StorageHeld
 from brainformer.search.store.contract import SearchStore
-from brainformer.search.store.patience import (
-    ANSWER_SECONDS,
-    LEAST_SHARE,
-    patience,
-    seconds_left,
-)
+from brainformer.search.store.patience import Patience, patience
 from brainformer.search.trials.lease_messages import Directive, Progress
 
 GATHER_SECONDS = 0.1  # between the beginnings of two batches
@@ -36,14 +30,19 @@ class Waiting:
     Attributes:
         lease_id: As claimed.
         report: With a point.
-        ends: How long the caller waits, by the monotonic clock.
+        caller: How long they wait.
         answer: What the caller gets.
     """
 
     lease_id: str
     report: Progress
-    ends: float
+    caller: Patience
     answer: asyncio.Future[Directive]
+
+    @property
+    def left(self) -> float:
+        """How many seconds the caller still waits."""
+        return max(0.0, self.caller.left() or 0.0)
 
     def settle(self, answer: Directive | Exception) -> None:
         """Gives the caller their answer, if they are still there."""
@@ -79,14 +78,14 @@ class PointBatches:
             NotFound: there never was such a lease.
             StorageError: the database cannot serve, or not in time.
         """
-        loop, left = asyncio.get_running_loop(), seconds_left()
-        ends = time.monotonic() + (ANSWER_SECONDS if left is None else left)
-        mine = Waiting(lease_id, report, ends, loop.create_future())
-        self._queue.append(mine)
-        if self._writer is None or self._writer.done():
-            # In a context of its own: the first caller's patience and request are not the others'.
-            self._writer = loop.create_task(self._write_all(), context=Context())
-        return await mine.answer
+        loop = asyncio.get_running_loop()
+        with patience() as caller:
+            mine = Waiting(lease_id, report, caller, loop.create_future())
+            self._queue.append(mine)
+            if self._writer is None or self._writer.done():
+                # In a context of its own: the first caller's patience and request are not theirs.
+                self._writer = loop.create_task(self._write_all(), context=Context())
+            return await mine.answer
 
     async def _write_all(self) -> None:
         loop = asyncio.get_running_loop()
@@ -99,7 +98,7 @@ class PointBatches:
 
     def _in_time(self, one: Waiting) -> bool:
         """Returns whether a report can still be written in time; refuses it if not."""
-        if one.ends - time.monotonic() >= LEAST_SHARE * ANSWER_SECONDS:
+        if not one.caller.too_late():
             return True
         one.settle(StorageHeld("it cannot take reports as fast as they come; report again later"))
         return False
@@ -109,7 +108,7 @@ class PointBatches:
             return
         answers: Sequence[Directive | Exception]
         try:
-            with patience(min(one.ends for one in batch) - time.monotonic()):
+            with patience(min(one.left for one in batch)):
                 asked = [(one.lease_id, one.report) for one in batch]
                 answers = await self.threads.run(self._store.points, asked)
         except StorageError as error:
@@ -121,7 +120,7 @@ class PointBatches:
 
     async def _alone(self, one: Waiting) -> Directive | Exception:
         try:
-            with patience(one.ends - time.monotonic()):
+            with patience(one.left):
                 return await self.threads.run(self._store.progress, one.lease_id, one.report)
         except Exception as error:  # noqa: BLE001 handed to whoever asked
             return error

@@ -6,7 +6,7 @@ Each has a fixed number of places; whoever finds none within their patience is t
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from sqlalchemy import URL, Connection, Engine
@@ -19,7 +19,7 @@ from brainformer.search.sql.connection.postgres import (
     make_postgres_engine,
 )
 from brainformer.search.storage_errors import StorageHeld
-from brainformer.search.store.patience import ANSWER_SECONDS, seconds_left, too_late
+from brainformer.search.store.patience import patience, too_late
 
 ASIDE_CONNECTIONS = 6
 
@@ -47,7 +47,7 @@ class Places:
             StorageHeld: none became free in time.
         """
         with self._freed:
-            if self.taken >= self.most:
+            if not self._has_free():
                 self._wait()
             self.taken += 1
 
@@ -61,11 +61,14 @@ class Places:
     def _wait(self) -> None:
         self._waiting += 1
         try:
-            free = self._freed.wait_for(lambda: self.taken < self.most, timeout=longest_wait())
+            free = _in_time(lambda seconds: self._freed.wait_for(self._has_free, timeout=seconds))
         finally:
             self._waiting -= 1
         if not free:
             raise StorageHeld("every connection to it is in use")
+
+    def _has_free(self) -> bool:
+        return self.taken < self.most
 
 
 class OnlyWriter:
@@ -80,7 +83,9 @@ class OnlyWriter:
         Raises:
             StorageHeld: another thread holds it for too long.
         """
-        if self._lock.acquire(blocking=False) or self._lock.acquire(timeout=longest_wait()):
+        if self._lock.acquire(blocking=False):
+            return
+        if _in_time(lambda seconds: self._lock.acquire(timeout=seconds)):
             return
         raise StorageHeld("another transaction of this controller holds its write lock")
 
@@ -137,10 +142,18 @@ class Engines:
             engine.dispose()
 
 
-def longest_wait() -> float:
-    """Returns how long the present caller may wait, in seconds."""
-    left = seconds_left()
-    return ANSWER_SECONDS if left is None else left
+def _in_time(wait: Callable[[float], bool]) -> bool:
+    """Returns whether something came while the caller still waits.
+
+    Args:
+        wait: Waits so many seconds at most, and says whether it came. If the process pauses
+            meanwhile, it is called again.
+    """
+    with patience() as caller:
+        while not wait(max(0.0, caller.left() or 0.0)):
+            if (caller.left() or 0.0) <= 0.0:
+                return False
+    return True
 
 
 def _only_reading(engine: Engine) -> Engine:

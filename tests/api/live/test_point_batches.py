@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 
-from brainformer.api.live import point_batches
 from brainformer.api.live.point_batches import GATHER_SECONDS, MOST_POINTS, PointBatches
 from brainformer.search.errors import LeaseLost, NotFound
 from brainformer.search.storage_errors import StorageFull, StorageHeld
@@ -123,11 +122,7 @@ def test_an_outage_is_told_to_all_and_not_tried_for_each(store: Store) -> None:
     assert told(store, "a") == [GO_ON]
 
 
-def test_who_has_waited_too_long_is_refused_before_the_work_begins(
-    store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(point_batches, "ANSWER_SECONDS", 0.4)
-
+def test_who_has_waited_too_long_is_refused_before_the_work_begins(store: Store) -> None:
     async def run() -> list[Any]:
         batches = PointBatches(store)  # type: ignore[arg-type]
         store.may_go_on.clear()
