@@ -1,18 +1,27 @@
 """A found block against the rival that its search had, with fresh paired seeds, at a longer budget.
 
 Takes an exported block, which names its rival. The step times of the search fix the steps of both
-at the longer budget, so that a neighbour on the machine lengthens a run and changes no loss. The
-rival is not tuned again for that budget.
+at the longer budget, so that a neighbour on the machine lengthens a run and changes no loss.
 
     python -m benchmarks.found_block [demo/best-block.json] [--multiple 6] [--dataset NAME]
+
+The rival that is best under a short budget need not be the best under a long one. With all trials
+of the search (`brainformer export --format trials`) both sides are chosen again, at the longer
+budget and on its data: one run of every member of the rival's family, and one of each of as many of
+the best candidates; the best of each side goes on.
+
+    python -m benchmarks.found_block best.json --trials trials.jsonl [--multiple 6]
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import math
 import os
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, NamedTuple
 
 from scipy.stats import t as student
 
@@ -24,29 +33,45 @@ from brainformer.search.export.genome_file import GenomeExport, read_export
 from brainformer.search.proxy.proxy import Proxy
 from brainformer.search.space.genome import Genome, parse_genome
 
-FIRST_SEED = 101  # no search's own
+CHOOSING_SEED = 100  # no search's own, as the following ones
+FIRST_SEED = 101
 WANTED = 0.01
+
+
+class Block(NamedTuple):
+    """A block, and how long one of its steps took in the search, in ms."""
+
+    genome: Genome
+    step_time_ms: float
+    label: str
 
 
 def main() -> None:
     options = _options()
     restart_as_trial("benchmarks.found_block")
     export = read_export(options.block)
-    blocks = {"rival": _rival(export), "found": (export.genome, export.measurements.step_time_ms)}
     budget = options.multiple * export.proxy.budget_seconds
     proxy = export.proxy.trained_on(options.dataset or export.proxy.dataset).model_copy(
         update={"budget_seconds": budget, "clock": "calibrated"}
     )
-    seeds = range(FIRST_SEED, FIRST_SEED + options.seeds)
-    runs = [
-        Run(genome, proxy, seed, round(1000 * budget / step_time))
-        for seed in seeds
-        for genome, step_time in blocks.values()
-        if step_time is not None
-    ]
     cores = sorted(os.sched_getaffinity(0))[: options.cores]
+    sides, chosen_among = _sides(export), 1
+    if options.trials is not None:
+        family, candidates = read_trials(options.trials)
+        chosen_among = len(family)
+        best = candidates[: options.among or len(family)]
+        sides = [_best(side, proxy, cores) for side in (family, best)]
+    runs = [
+        _run(block, proxy, seed)
+        for seed in range(FIRST_SEED, FIRST_SEED + options.seeds)
+        for block in sides
+    ]
     losses = [one.measurements.validation_loss for one in train_all(runs, cores=cores)]
-    judge(losses[0::2], losses[1::2], export, proxy, keep=not options.no_keep)
+    details = {"chosen_among": chosen_among} | {
+        name: {"label": side.label, "genome": side.genome.canonical()}
+        for name, side in zip(("rival_block", "found_block"), sides, strict=True)
+    }
+    judge(losses[0::2], losses[1::2], export, proxy, details=details, keep=not options.no_keep)
 
 
 def _options() -> argparse.Namespace:
@@ -55,17 +80,55 @@ def _options() -> argparse.Namespace:
     parser.add_argument("block", type=Path, nargs="?", default=block, help="an exported block")
     parser.add_argument("--multiple", type=float, default=6.0, help="of its search's budget")
     parser.add_argument("--dataset", help="another than the search's, for instance prepared text")
+    parser.add_argument("--trials", type=Path, help="of its search: both sides are chosen again")
+    parser.add_argument("--among", type=int, help="candidates; as many as the family by default")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--cores", type=int, default=2)
     parser.add_argument("--no-keep", action="store_true", help="write no result")
     return parser.parse_args()
 
 
-def _rival(export: GenomeExport) -> tuple[Genome, float]:
-    baseline = export.baseline or {}
-    if not baseline.get("rival") or not baseline.get("step_time_ms"):
+def _sides(export: GenomeExport) -> list[Block]:
+    """Returns the rival and the block, as the search has them."""
+    baseline, step_time = export.baseline or {}, export.measurements.step_time_ms
+    if not baseline.get("rival") or not baseline.get("step_time_ms") or step_time is None:
         raise InvalidInput("the export names no rival; export from a search with a baseline family")
-    return parse_genome(baseline["rival"]), float(baseline["step_time_ms"])
+    rival = parse_genome(baseline["rival"])
+    return [
+        Block(rival, float(baseline["step_time_ms"]), "the search's rival"),
+        Block(export.genome, step_time, f"trial {export.trial_number}"),
+    ]
+
+
+def read_trials(path: Path) -> tuple[list[Block], list[Block]]:
+    """Returns the members of a search's family, and its distinct candidates, the best first."""
+    rows = [json.loads(line) for line in path.read_text("utf-8").splitlines()[1:]]
+    ended = [one for one in rows if one["measurements"].get("validation_loss") is not None]
+    family = [one for one in ended if one["origin"] == "family"]
+    best: dict[str, dict[str, Any]] = {}
+    for one in sorted(ended, key=lambda one: float(one["measurements"]["validation_loss"])):
+        if one["kind"] == "candidate":
+            best.setdefault(one["digest"], one)
+    return [_block(one) for one in family], [_block(one) for one in best.values()]
+
+
+def _block(trial: dict[str, Any]) -> Block:
+    step_time = float(trial["measurements"]["step_time_ms"])
+    label = trial["label"] or f"trial {trial['number']}"
+    return Block(parse_genome(trial["genome"]), step_time, label)
+
+
+def _run(block: Block, proxy: Proxy, seed: int) -> Run:
+    return Run(block.genome, proxy, seed, round(1000 * proxy.budget_seconds / block.step_time_ms))
+
+
+def _best(blocks: Sequence[Block], proxy: Proxy, cores: Sequence[int]) -> Block:
+    """Returns the block with the lowest loss in one run each."""
+    runs = [_run(block, proxy, CHOOSING_SEED) for block in blocks]
+    losses = [one.measurements.validation_loss for one in train_all(runs, cores=cores)]
+    lowest, best = min((math.inf if loss is None else loss, at) for at, loss in enumerate(losses))
+    print(f"of {len(blocks)}: {blocks[best].label}, {lowest:.4f}", flush=True)
+    return blocks[best]
 
 
 def judge(
@@ -74,6 +137,7 @@ def judge(
     export: GenomeExport,
     proxy: Proxy,
     *,
+    details: dict[str, Any],
     keep: bool,
 ) -> None:
     """Prints and keeps what pairs of losses say; the k-th of each side share a seed."""
@@ -98,11 +162,10 @@ def judge(
             "p": probability,
             "found": found,
             "rival": rival,
-            "genome": export.genome.canonical(),
-            "trial": export.trial_number,
             "budget_seconds": proxy.budget_seconds,
             "dataset": proxy.dataset,
-        },
+        }
+        | details,
         keep=keep,
     )
 
