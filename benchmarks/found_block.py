@@ -1,14 +1,17 @@
-"""A found block against the rival that its search had, with fresh paired seeds, at a longer budget.
+"""A found block against the rival that its search had, with fresh paired seeds.
 
-Takes an exported block, which names its rival. The step times of the search fix the steps of both
-at the longer budget, so that a neighbour on the machine lengthens a run and changes no loss.
+Takes an exported block, which names its rival. Under the search's own budget the trials' clock
+decides, and the two of a pair train side by side. Under a longer one their step times, measured
+side by side first, fix the steps of both, so that a neighbour on the machine lengthens a run and
+changes no loss.
 
     python -m benchmarks.found_block [demo/best-block.json] [--multiple 6] [--dataset NAME]
 
 The rival that is best under a short budget need not be the best under a long one. With all trials
-of the search (`brainformer export --format trials`) both sides are chosen again, at the longer
-budget and on its data: one run of every member of the rival's family, and one of each of as many of
-the best candidates; the best of each side goes on.
+of the search (`brainformer export --format trials`) both sides are chosen again, under that budget
+and on that data: one run of every member of the rival's family, and one of each of as many of the
+best candidates, of as many steps as their step times in the search allow; the best of each side
+goes on.
 
     python -m benchmarks.found_block best.json --trials trials.jsonl [--multiple 6]
 """
@@ -35,6 +38,7 @@ from brainformer.search.space.genome import Genome, parse_genome
 
 CHOOSING_SEED = 100  # no search's own, as the following ones
 FIRST_SEED = 101
+ROUNDS = 3
 WANTED = 0.01
 
 
@@ -61,14 +65,21 @@ def main() -> None:
         chosen_among = len(family)
         best = candidates[: options.among or len(family)]
         sides = [_best(side, proxy, cores) for side in (family, best)]
+    own = proxy.model_copy(update={"budget_seconds": export.proxy.budget_seconds})
+    by_clock = options.multiple == 1
+    sides = sides if by_clock else _measured(sides, own, cores)
     runs = [
-        _run(block, proxy, seed)
+        Run(block.genome, proxy, seed) if by_clock else _run(block, proxy, seed)
         for seed in range(FIRST_SEED, FIRST_SEED + options.seeds)
         for block in sides
     ]
     losses = [one.measurements.validation_loss for one in train_all(runs, cores=cores)]
     details = {"chosen_among": chosen_among} | {
-        name: {"label": side.label, "genome": side.genome.canonical()}
+        name: {
+            "label": side.label,
+            "step_time_ms": side.step_time_ms,
+            "genome": side.genome.canonical(),
+        }
         for name, side in zip(("rival_block", "found_block"), sides, strict=True)
     }
     judge(losses[0::2], losses[1::2], export, proxy, details=details, keep=not options.no_keep)
@@ -120,6 +131,18 @@ def _block(trial: dict[str, Any]) -> Block:
 
 def _run(block: Block, proxy: Proxy, seed: int) -> Run:
     return Run(block.genome, proxy, seed, round(1000 * proxy.budget_seconds / block.step_time_ms))
+
+
+def _measured(sides: Sequence[Block], own: Proxy, cores: Sequence[int]) -> list[Block]:
+    """Returns the blocks with their step times in trials side by side, the mean of three each."""
+    runs = [
+        Run(side.genome, own, seed)
+        for seed in range(CHOOSING_SEED - ROUNDS, CHOOSING_SEED)
+        for side in sides
+    ]
+    times = [one.measurements.step_time_ms or math.nan for one in train_all(runs, cores=cores)]
+    count = len(sides)
+    return [side._replace(step_time_ms=mean(times[at::count])) for at, side in enumerate(sides)]
 
 
 def _best(blocks: Sequence[Block], proxy: Proxy, cores: Sequence[int]) -> Block:

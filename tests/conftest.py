@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.postgres import PostgresServer, postgres_server
+from tests.schema import schema_made_once
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -15,6 +16,13 @@ def interruptible() -> None:
     """A shell has what it starts in the background ignore SIGINT, and all that this starts too."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def schema() -> Iterator[None]:
+    """See tests/schema.py."""
+    with schema_made_once():
+        yield
 
 
 @pytest.fixture(scope="session")
