@@ -1,7 +1,8 @@
 """The zoo's training steps at 100M, compiled for TPU slices without a TPU; nothing runs.
 
 For each block: the memory of a device by the compiler's own account, beside the estimate of
-search/cost/cost.py, FLOPs, collectives and a bound of the step. One line of results a target.
+search/cost/cost.py, FLOPs, collectives and a bound of the step. A block that does not fit is
+compiled again with its blocks computed again, as in trials. One line of results a target.
 
     pip install -e '.[compile]'      # libtpu, 684 MB
     python -m benchmarks.tpu_compile [--targets v6e-1,v6e-8] [--blocks glam,primer] [--no-keep]
@@ -42,13 +43,16 @@ def main() -> None:
         target = parse_target(name)
         results = {}
         for block in options.blocks.split(","):
-            results[block] = compiled(block, target, options.accounts)
-            print(f"{target.name:>12} {block:>28}  {_line(results[block])}", flush=True)
+            for remat in (False, True):  # as trials do what does not fit
+                results[block] = compiled(block, target, options.accounts, remat=remat)
+                print(f"{target.name:>12} {block:>28}  {_line(results[block])}", flush=True)
+                if results[block]["fits"]:
+                    break
         errors = [abs(one["estimate_off"]) for one in results.values() if one["fits"]]
         report(
             name="tpu-compile",
             value=max(errors, default=None),
-            unit="largest error of the memory estimate among the blocks that compile",
+            unit="largest error of the memory estimate among the blocks that fit",
             target=f"at most {TOLERANCE} (compiled, not run)",
             ok=max(errors) <= TOLERANCE if errors else None,
             details={"target": target.name, "blocks": results},
@@ -91,6 +95,7 @@ def _account(request: CompileRequest, folder: Path | None) -> Account:
 
 def _line(found: dict[str, Any]) -> str:
     fits = "" if found["fits"] else "  does not fit"
+    fits = f", computed again{fits}" if found["remat"] else fits
     memory = f"{found['memory_gib']:6.2f} GiB, estimate {found['estimate_off']:+.1%}"
     bound = f", bound {found['bound_ms']:.2f} ms by {found['bound_by']}" if found["fits"] else ""
     return f"{memory}{bound}, compiled in {found['compile_seconds']:.0f} s{fits}"

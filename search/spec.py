@@ -106,9 +106,11 @@ class SearchSpec(BaseModel):
         screening: `none`, `gaussian_process`, or a mapping with that as its `kind`.
         limits: `trials` counts candidates only.
         confirmations: How many of the best are finalists, run again with fresh seeds.
-        confirmation_repeats: Fresh runs that every finalist starts with.
-        confirmation_limit: Fresh runs in total, the baseline's further ones included; they go to
-            the finalists between which they decide. By default twice what all start with, plus two.
+        confirmation_repeats: Fresh runs that every finalist starts with, and the baseline beside
+            them.
+        confirmation_limit: Fresh runs in total, those of the baseline that it does not start with
+            included; they go to the finalists between which they decide. By default twice what all
+            finalists start with, plus two.
         step_time_slack: A candidate is infeasible above (1 + slack) x the baseline's step time;
             None turns the constraint off.
         pools: Kinds of hardware that may work on this search; empty means any.

@@ -266,11 +266,16 @@ def flops_per_token(genome: Genome, proxy: Proxy) -> float:
 
 
 def memory_bytes(
-    genome: Genome, proxy: Proxy, *, platform: str = "cpu", mesh: MeshAxes = ONE_DEVICE
+    genome: Genome,
+    proxy: Proxy,
+    *,
+    platform: str = "cpu",
+    mesh: MeshAxes = ONE_DEVICE,
+    remat: bool = False,
 ) -> int:
     """Returns the peak bytes of a training step: parameters, optimiser, gradients, activations.
 
-    Every block is unrolled and nothing is recomputed. Measured on CPU
+    Every block is unrolled and, unless `remat`, nothing is computed again. Measured on CPU
     (benchmarks/memory_estimate.py) and on one GPU (benchmarks/gpu_step.py, gpu_search.py); on TPUs
     it follows the compiler's account (benchmarks/tpu_compile.py).
 
@@ -279,6 +284,8 @@ def memory_bytes(
         proxy: What all trials share.
         platform: `cpu` computes in float32 under precision `auto`, accelerators in bfloat16.
         mesh: Of the devices; the bytes are those of one.
+        remat: Whether every block is computed again in the backward pass: then its input alone is
+            kept, and one block at a time what it keeps otherwise.
     """
     tokens = proxy.batch_size * proxy.sequence_length / mesh.shards
     half = proxy.precision == "bfloat16" or (proxy.precision == "auto" and platform != "cpu")
@@ -294,7 +301,8 @@ def memory_bytes(
     if mesh.shards > 1 and proxy.routing_groups == 1 and any(c.expert_parameters for c in costs):
         # All tokens and what they become meet on each device (model/experts/expert_parallel.py).
         ends += 2.0 * mesh.shards * genome.model_dim * activation_bytes
-    return int(state + tokens * (proxy.blocks * kept * activation_bytes + ends))
+    stacked = kept + (proxy.blocks - 1) * (genome.model_dim if remat else kept)
+    return int(state + tokens * (stacked * activation_bytes + ends))
 
 
 def _kept(cost: LayerCost, platform: str, model: int) -> float:

@@ -192,19 +192,19 @@ class Race:
 
         The rival's are always run: without them there is nothing to compare with.
         """
-        rivals = [
-            Wanted(pool)
-            for pool in sorted({runs.pool for runs in self._finalists.values()} - self._closed)
-            for _ in range(self._rules.repeats - len(self._rivals.get(pool, ())))
-        ]
-        wanted = [
-            Wanted(runs.pool, one)
-            for repeat in range(self._rules.repeats)
-            for one, runs in self._finalists.items()
-            if len(runs.losses) <= repeat and runs.pool not in self._closed
-        ]
+        pools = sorted({runs.pool for runs in self._finalists.values()} - self._closed)
         left = max(0, self._rules.limit - self._spent())
-        return (*rivals, *wanted[:left]) if wanted[:left] else ()
+        wanted: list[Wanted] = []
+        for repeat in range(self._rules.repeats):
+            wanted += [Wanted(pool) for pool in pools if self.rival_runs(pool) <= repeat]
+            lacking = [
+                Wanted(runs.pool, one)
+                for one, runs in self._finalists.items()
+                if len(runs.losses) <= repeat and runs.pool not in self._closed
+            ]
+            wanted += lacking[:left]
+            left -= len(lacking[:left])
+        return tuple(wanted) if any(one.finalist is not None for one in wanted) else ()
 
     def _spent(self) -> int:
         further = [max(0, len(one) - self._rules.repeats) for one in self._rivals.values()]

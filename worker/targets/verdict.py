@@ -23,7 +23,7 @@ class Verdict:
         request: What was compiled.
         account: The compiler's, for one device.
         device_memory_bytes: What a device has; None where it is not known.
-        estimate_bytes: Of a device's memory by search/cost/cost.py, without recomputation.
+        estimate_bytes: What the step wants of a device by search/cost/cost.py.
         useful_flops: Of one device in a step, by search/cost/cost.py.
         bound: The least time of a step; None where the peak rates are not known.
     """
@@ -41,6 +41,15 @@ class Verdict:
         limit = self.account.limit_bytes or self.device_memory_bytes
         return limit is None or self.account.memory_bytes <= limit
 
+    @property
+    def expected_bytes(self) -> int:
+        """What the compiled step takes of a device: all that it wants, or else the whole device.
+
+        A TPU's compiler computes again what does not fit until the step does, and no more than
+        that; or gives up.
+        """
+        return min(self.estimate_bytes, self.device_memory_bytes or self.estimate_bytes)
+
     def plain(self) -> dict[str, Any]:
         """Returns the figures as plain data."""
         account, limit = self.account, self.account.limit_bytes or self.device_memory_bytes
@@ -53,7 +62,8 @@ class Verdict:
             "device_memory_gib": None if limit is None else round(limit / GIB, 3),
             "temporaries_gib": round(account.temporary_bytes / GIB, 3),
             "estimate_gib": round(self.estimate_bytes / GIB, 3),
-            "estimate_off": round(self.estimate_bytes / account.memory_bytes - 1, 3),
+            "expected_gib": round(self.expected_bytes / GIB, 3),
+            "estimate_off": round(self.expected_bytes / account.memory_bytes - 1, 3),
             "teraflops": round(account.flops / 1e12, 4),
             "useful_teraflops": round(self.useful_flops / 1e12, 4),
             "hbm_gigabytes": round(account.hbm_bytes / 1e9, 3),
@@ -77,7 +87,9 @@ def judge(request: CompileRequest, account: Account) -> Verdict:
         request=request,
         account=account,
         device_memory_bytes=target.chip.memory_bytes if target.chip else None,
-        estimate_bytes=memory_bytes(request.genome, proxy, platform=target.platform, mesh=mesh),
+        estimate_bytes=memory_bytes(
+            request.genome, proxy, platform=target.platform, mesh=mesh, remat=request.remat
+        ),
         useful_flops=useful,
         bound=step_bound(target.chip, account, useful) if target.chip and not refused else None,
     )

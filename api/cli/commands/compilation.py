@@ -161,6 +161,13 @@ def _block(
     return export.genome, export.proxy
 
 
+def _estimated(found: dict[str, Any]) -> str:
+    wanted, expected = found["estimate_gib"], found["expected_gib"]
+    if wanted == expected:
+        return f"{wanted} GiB"
+    return f"{wanted} GiB wanted, more than a device has: the compiler computes again what it can"
+
+
 def _rows(found: dict[str, Any]) -> list[tuple[str, str]]:
     """Returns the lines of the table."""
     moved = [
@@ -175,7 +182,7 @@ def _rows(found: dict[str, Any]) -> list[tuple[str, str]]:
         ("mesh", axes),
         ("fits", "yes" if found["fits"] else "NO"),
         ("memory per device", f"{found['memory_gib']} GiB{of}"),
-        ("estimated", f"{found['estimate_gib']} GiB, blocks not computed again"),
+        ("estimated", _estimated(found)),
         ("blocks computed again", "yes" if found["remat"] else "no"),
     ]
     if found["bound_ms"] is None:

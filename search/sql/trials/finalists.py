@@ -101,8 +101,9 @@ def read_finalists(
         lacks = len(runs[number].losses) < spec.confirmation_repeats
         if elsewhere is not None and lacks and runs[number].pool in closed:
             runs[number] = Runs(elsewhere)
+    begun = any(len(one.losses) >= spec.confirmation_repeats for one in runs.values())
     rivals = {
-        pool: _rival_losses(tx, pools.get(pool), repeats)
+        pool: _rival_losses(tx, pools.get(pool), repeats, begun=begun)
         for pool in {run.pool for run in runs.values()}
     }
     lost = sum(_is_lost(one) for one in repeats)
@@ -198,22 +199,31 @@ def _losses(repeats: Sequence[TrialRow]) -> Losses:
     ]
 
 
-def _rival_losses(tx: Transaction, row: BaselineRow | None, repeats: Sequence[TrialRow]) -> Losses:
-    """Returns the rival's losses on a pool relative to the mean of its first repeats."""
+def _rival_losses(
+    tx: Transaction, row: BaselineRow | None, repeats: Sequence[TrialRow], *, begun: bool
+) -> Losses:
+    """Returns the losses of the rival's runs beside the finalists, relative to its first repeats.
+
+    Those first repeats, from before the first candidate, do not count: machines change within a
+    search. They stand in where finalists have been run and the rival never was beside them, as in
+    searches of earlier versions.
+    """
     if row is None or row.validation_loss is None:
         return []
     if row.pool == ASK_TELL_POOL:  # fitness there is as it was told, on any scale
         return sample_like(row.repeats, row.validation_loss, row.noise)
-    level = row.validation_loss
-    first = [
+    beside = [one for one in repeats if one.origin == FURTHER and one.pool == row.pool]
+    return _losses(beside) if beside or not begun else _first_losses(tx, row, row.validation_loss)
+
+
+def _first_losses(tx: Transaction, row: BaselineRow, level: float) -> Losses:
+    return [
         loss - level
         for one in tx.all(TrialRow, OF_BASELINE, {"search": row.search_id, "pool": row.pool})
         if one.origin == REPEAT
         and one.status == TrialStatus.COMPLETED.value
         and (loss := read_measurements(one.measurements).validation_loss) is not None
     ]
-    further = [one for one in repeats if one.origin == FURTHER and one.pool == row.pool]
-    return [*first, *_losses(further)]
 
 
 def counts_as_run(row: TrialRow) -> bool:

@@ -52,6 +52,11 @@ def test_everybody_starts_with_the_same_repeats() -> None:
     assert not state.over
 
 
+def test_the_rival_runs_between_the_finalists() -> None:
+    state = race_of({4: [], 7: []}, []).state()
+    assert wanted(state) == [None, 4, 7] * 3
+
+
 def test_a_clear_loser_is_dropped_and_gets_no_further_repeat() -> None:
     finalists = {1: [1.70, 1.71, 1.69], 2: [1.69, 1.72, 1.70], 3: [1.95, 1.96, 1.94]}
     state = race_of(finalists, [2.0, 2.01, 1.99]).state()
@@ -149,4 +154,4 @@ def test_a_pool_whose_rival_has_not_run_again_gets_its_repeats_first() -> None:
 
 def test_first_repeats_stay_within_a_small_limit() -> None:
     state = race_of({1: [], 2: []}, [2.0, 2.0], RaceRules(repeats=3, limit=4)).state()
-    assert wanted(state) == [None, 1, 2, 1, 2]
+    assert wanted(state) == [1, 2, 1, 2, None]

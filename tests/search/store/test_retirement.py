@@ -104,7 +104,7 @@ def test_without_another_rival_confirmations_are_given_up_and_the_search_complet
     running = claim(site, "h200")
     (left,) = retire(site)
     assert (left.moved, left.put_back) == (0, 0)
-    assert left.given_up == 3  # two of the finalist, one of the rival
+    assert left.given_up == 4  # two of the finalist, two of the rival
     assert (left.status, left.reason) == (SearchStatus.COMPLETED, "limit reached")
     best = site.store.best(search_id)
     assert (best.confirmed, best.trial.fitness) == (False, pytest.approx(1.0))
@@ -280,7 +280,7 @@ def test_confirmations_given_up_are_wanted_again_when_the_pool_comes_back(site: 
     assert waiting == []
     site.store.change_status(search_id, SearchStatus.PAUSED, actor=ME)
     (left,) = retire(site)
-    assert (left.status, left.given_up) == (SearchStatus.PAUSED, 3)
+    assert (left.status, left.given_up) == (SearchStatus.PAUSED, 4)
     site.store.pools.bring_back("h200", actor=ME)
     site.store.change_status(search_id, SearchStatus.RUNNING, actor=ME)
     run_out(site, "h200")
