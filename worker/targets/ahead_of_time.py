@@ -6,9 +6,11 @@ lowers, the memory of each device, FLOPs, bytes and collectives.
 
 from __future__ import annotations
 
+import ctypes
 import dataclasses
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -25,6 +27,7 @@ from brainformer.worker.targets.account import Account, account_of, refused_acco
 from brainformer.worker.targets.hardware import Target, parse_target
 
 MOST_SECONDS = 3600.0
+PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 
 
 class CompileRequest(BaseModel):
@@ -152,6 +155,8 @@ def _devices(request: CompileRequest) -> list[Any]:
 
 def main() -> None:
     """Reads a request from standard input and writes the account as its last line."""
+    if sys.platform.startswith("linux"):  # a compiler takes minutes of all cores, asked for or not
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     try:
         answer = compile_here(CompileRequest.model_validate_json(sys.stdin.read())).plain()
     except InvalidMesh as error:

@@ -3,8 +3,13 @@
 `make test-slow` puts it into a folder of its own and sets TPU_LIBRARY_PATH.
 """
 
+import os
+import subprocess
 import sys
+import time
+from pathlib import Path
 
+import psutil
 import pytest
 
 from brainformer.search.cost.mesh_rule import choose_mesh
@@ -19,6 +24,33 @@ from brainformer.worker.targets.ahead_of_time import (
     tpu_environment,
 )
 from brainformer.worker.targets.hardware import Target, parse_target
+
+ASKS = """
+import sys
+from brainformer.worker.targets.ahead_of_time import CompileRequest, compile_ahead_of_time
+
+asked = CompileRequest.model_validate_json(sys.argv[2])
+sys.executable = sys.argv[1]
+compile_ahead_of_time(asked)
+"""
+HANGS = """
+import os, pathlib, time
+from brainformer.worker.targets import ahead_of_time
+
+def hang(request):
+    pathlib.Path(os.environ["STARTED"]).write_text(str(os.getpid()) + chr(10))
+    time.sleep(60)
+
+ahead_of_time.compile_here = hang
+ahead_of_time.main()
+"""
+
+
+def wait_until(holds):
+    end = time.monotonic() + 30
+    while not holds():
+        assert time.monotonic() < end
+        time.sleep(0.05)
 
 
 def request(block, target, **changes):
@@ -80,6 +112,24 @@ def test_a_compiler_that_hangs_is_ended(monkeypatch, tmp_path):
 
     with pytest.raises(EnvironmentProblem, match="did not end within"):
         compile_ahead_of_time(request("dense_transformer", "tpu-v6e-1"))
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="Linux alone can tell a child")
+def test_the_compiler_ends_with_whoever_asked(tmp_path):
+    compiler = tmp_path / "python"
+    compiler.write_text(f"#!/bin/sh\nexec {sys.executable} -c '{HANGS}'\n", "utf-8")
+    compiler.chmod(0o755)
+    asked = request("dense_transformer", "tpu-v6e-1").model_dump_json()
+    there = {**os.environ, "TPU_LIBRARY_PATH": "there", "STARTED": str(tmp_path / "started")}
+    parent = subprocess.Popen([sys.executable, "-c", ASKS, str(compiler), asked], env=there)
+    try:
+        started = Path(there["STARTED"])
+        wait_until(lambda: started.exists() and started.read_text("utf-8").endswith("\n"))
+        child = psutil.Process(int(started.read_text("utf-8")))
+    finally:
+        parent.kill()
+        parent.wait()
+    child.wait(timeout=10)
 
 
 @pytest.mark.slow
