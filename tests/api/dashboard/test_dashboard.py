@@ -63,7 +63,8 @@ def test_one_figure_for_the_best_and_it_comes_from_fresh_runs(watched, site, wor
     expect(page.locator("#search-answer")).to_contain_text("single run +0.800, which flatters")
     expect(page.locator("#search-progress")).to_contain_text("0 fresh runs done")
     expect(page.locator(".stages [aria-current]")).to_have_text("confirm")
-    worker.finish_next([1.6, 1.61, 1.59], kind="confirmation")
+    in_turns = [2.0, 1.6, 2.01, 1.61, 1.99, 1.59]  # the rival, and the block
+    worker.finish_next(in_turns, kind="confirmation")
     expect(page.locator("#best-figure")).to_have_text("+0.400 ± 0.010")
     expect(page.locator("#search-answer")).to_contain_text("mean ± sd of 3 fresh runs")
     expect(page.locator("#search-answer")).to_contain_text("over 99% sure")

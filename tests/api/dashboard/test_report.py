@@ -49,7 +49,7 @@ def searched(worker: Any, **changes: Any) -> str:
         told = {"outcome": "diverged", "message": EVIL, "traceback": EVIL}
         worker.report(worker.claim(), told)
     worker.finish(worker.claim(), loss=1.7)
-    worker.finish_next([1.8, 1.81], kind="confirmation")
+    worker.finish_next([2.0, 1.8, 2.01, 1.81], kind="confirmation")  # the rival in turns
     return str(search)
 
 
