@@ -25,8 +25,11 @@ class Pauses:
         """Returns how many seconds the process has paused for since this was first asked."""
         if self._ticker is None or not self._ticker.is_alive():  # as in a forked child
             self._start()
+        return self._seconds_at(time.monotonic())
+
+    def _seconds_at(self, now: float) -> float:
         paused, then = self._known
-        late = time.monotonic() - then - TICK_SECONDS
+        late = now - then - TICK_SECONDS
         return paused + late if late > LEAST_SECONDS else paused
 
     def _start(self) -> None:
@@ -39,7 +42,8 @@ class Pauses:
     def _tick(self) -> None:
         while True:
             time.sleep(TICK_SECONDS)
-            self._known = (self.seconds(), time.monotonic())
+            now = time.monotonic()  # once: a pause between two looks would be lost
+            self._known = (self._seconds_at(now), now)
 
 
 PAUSES = Pauses()

@@ -19,7 +19,7 @@ from brainformer.search.sql.connection.postgres import (
     make_postgres_engine,
 )
 from brainformer.search.storage_errors import StorageHeld
-from brainformer.search.store.patience import patience, too_late
+from brainformer.search.store.patience import patience, seconds_left, too_late
 
 ASIDE_CONNECTIONS = 6
 
@@ -149,9 +149,9 @@ def _in_time(wait: Callable[[float], bool]) -> bool:
         wait: Waits so many seconds at most, and says whether it came. If the process pauses
             meanwhile, it is called again.
     """
-    with patience() as caller:
-        while not wait(max(0.0, caller.left() or 0.0)):
-            if (caller.left() or 0.0) <= 0.0:
+    with patience():
+        while not wait(seconds_left() or 0.0):
+            if not seconds_left():
                 return False
     return True
 

@@ -101,9 +101,9 @@ def read_finalists(
         lacks = len(runs[number].losses) < spec.confirmation_repeats
         if elsewhere is not None and lacks and runs[number].pool in closed:
             runs[number] = Runs(elsewhere)
-    begun = any(len(one.losses) >= spec.confirmation_repeats for one in runs.values())
+    run_there = {one.pool for one in runs.values() if len(one.losses) >= spec.confirmation_repeats}
     rivals = {
-        pool: _rival_losses(tx, pools.get(pool), repeats, begun=begun)
+        pool: _rival_losses(tx, pools.get(pool), repeats, begun=pool in run_there)
         for pool in {run.pool for run in runs.values()}
     }
     lost = sum(_is_lost(one) for one in repeats)
@@ -205,8 +205,8 @@ def _rival_losses(
     """Returns the losses of the rival's runs beside the finalists, relative to its first repeats.
 
     Those first repeats, from before the first candidate, do not count: machines change within a
-    search. They stand in where finalists have been run and the rival never was beside them, as in
-    searches of earlier versions.
+    search. They stand in where finalists have been run on its pool (`begun`) and the rival never
+    was beside them, as in searches of earlier versions.
     """
     if row is None or row.validation_loss is None:
         return []

@@ -76,6 +76,24 @@ def test_confirmations_begin_again_on_a_pool_with_a_rival_of_its_own(site: Site)
     check_everything(site.store, search_id)
 
 
+def test_the_rival_runs_beside_a_finalist_that_moved_though_others_are_complete(
+    site: Site,
+) -> None:
+    search_id = site.create(limits={"trials": 2}, **RACED)
+    for pool in ("h200", "cpu", "spot"):
+        site.finish(claim(site, pool), 3.0)
+    site.finish(claim(site, "h200"), 2.0)
+    site.finish(claim(site, "cpu"), 2.5)
+    run_out(site, "cpu")  # its finalist and its rival are through
+    site.clock.advance(1)
+    assert site.claim(pool="spot", worker="w-spot") == []  # heard of last
+    (left,) = retire(site)
+    assert (left.moved, left.to) == (2, "spot")  # both of its repeats
+    parents = [site.trial(one).parent_number for one in run_out(site, "spot")]
+    assert [parent is None for parent in parents[:4]] == [True, False] * 2  # in turns
+    check_everything(site.store, search_id)
+
+
 def test_a_finalist_with_its_first_repeats_keeps_them_and_gets_no_more(site: Site) -> None:
     search_id = to_the_race(site)
     number = next(
