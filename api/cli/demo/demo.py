@@ -172,13 +172,16 @@ def _comparison(client: ControllerClient, record: dict[str, Any], best: dict[str
     """Returns the table baseline against best."""
     base, trial = best["baseline"] or {}, best["trial"]
     measured, parameters = trial["measurements"], _rival_size(client, record, base)
-    loss = base.get("validation_loss")
     gain = best["mean_fitness"]
-    fresh = None if loss is None or gain is None else loss - gain
-    runs = f"  mean of {best['baseline_repeats']} and {best['repeats']} fresh runs"
+    runs = f"  gain in {best['baseline_repeats']} and {best['repeats']} fresh runs"
     rows = [
-        ("validation loss (nats/token)", loss, measured["validation_loss"], 3),
-        (runs, loss if fresh is not None else None, fresh, 3),
+        (
+            "validation loss (nats/token)",
+            base.get("validation_loss"),
+            measured["validation_loss"],
+            3,
+        ),
+        (runs, None if gain is None else 0.0, gain, 3),
         ("bits per byte", base.get("bits_per_byte"), measured["bits_per_byte"], 3),
         ("step time (ms)", base.get("step_time_ms"), measured["step_time_ms"], 1),
         *(
