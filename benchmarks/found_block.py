@@ -10,8 +10,8 @@ changes no loss.
 The rival that is best under a short budget need not be the best under a long one. With all trials
 of the search (`brainformer export --format trials`) both sides are chosen again, under that budget
 and on that data: one run of every member of the rival's family, and one of each of as many of the
-best candidates, of as many steps as their step times in the search allow; the best of each side
-goes on.
+best candidates, of as many steps as their step times allow, which are measured in short trials
+first. Another run of the two best of each side says which of them goes on.
 
     python -m benchmarks.found_block best.json --trials trials.jsonl [--multiple 6]
 """
@@ -37,8 +37,9 @@ from brainformer.search.proxy.proxy import Proxy
 from brainformer.search.space.genome import Genome, parse_genome
 
 CHOOSING_SEED = 100  # no search's own, as the following ones
-FIRST_SEED = 101
+FIRST_SEED = 102
 ROUNDS = 3
+SHORT = 0.1  # of the search's budget, for a step time to choose by
 WANTED = 0.01
 
 
@@ -58,14 +59,15 @@ def main() -> None:
     proxy = export.proxy.trained_on(options.dataset or export.proxy.dataset).model_copy(
         update={"budget_seconds": budget, "clock": "calibrated"}
     )
+    own = proxy.model_copy(update={"budget_seconds": export.proxy.budget_seconds})
     cores = sorted(os.sched_getaffinity(0))[: options.cores]
     sides, chosen_among = _sides(export), 1
     if options.trials is not None:
         family, candidates = read_trials(options.trials)
         chosen_among = len(family)
         best = candidates[: options.among or len(family)]
-        sides = [_best(side, proxy, cores) for side in (family, best)]
-    own = proxy.model_copy(update={"budget_seconds": export.proxy.budget_seconds})
+        short = own.model_copy(update={"budget_seconds": SHORT * own.budget_seconds})
+        sides = [_best(side, proxy, short, cores) for side in (family, best)]
     by_clock = options.multiple == 1
     sides = sides if by_clock else _measured(sides, own, cores)
     runs = [
@@ -145,13 +147,23 @@ def _measured(sides: Sequence[Block], own: Proxy, cores: Sequence[int]) -> list[
     return [side._replace(step_time_ms=mean(times[at::count])) for at, side in enumerate(sides)]
 
 
-def _best(blocks: Sequence[Block], proxy: Proxy, cores: Sequence[int]) -> Block:
-    """Returns the block with the lowest loss in one run each."""
-    runs = [_run(block, proxy, CHOOSING_SEED) for block in blocks]
-    losses = [one.measurements.validation_loss for one in train_all(runs, cores=cores)]
-    lowest, best = min((math.inf if loss is None else loss, at) for at, loss in enumerate(losses))
-    print(f"of {len(blocks)}: {blocks[best].label}, {lowest:.4f}", flush=True)
+def _best(blocks: Sequence[Block], proxy: Proxy, short: Proxy, cores: Sequence[int]) -> Block:
+    """Returns the block with the lowest loss: in one run each, and two of the two best."""
+    blocks = _measured(blocks, short, cores)
+    first = _losses(blocks, proxy, CHOOSING_SEED, cores)
+    leading = sorted(range(len(blocks)), key=first.__getitem__)[:2]
+    second = _losses([blocks[at] for at in leading], proxy, CHOOSING_SEED + 1, cores)
+    _, best = min((mean([first[at], again]), at) for at, again in zip(leading, second, strict=True))
+    for at in sorted(range(len(blocks)), key=first.__getitem__):
+        block, chosen = blocks[at], "  chosen" if at == best else ""
+        print(f"{first[at]:.4f}  {block.step_time_ms:.2f} ms  {block.label}{chosen}", flush=True)
     return blocks[best]
+
+
+def _losses(blocks: Sequence[Block], proxy: Proxy, seed: int, cores: Sequence[int]) -> list[float]:
+    runs = [_run(block, proxy, seed) for block in blocks]
+    losses = [one.measurements.validation_loss for one in train_all(runs, cores=cores)]
+    return [math.inf if loss is None else loss for loss in losses]
 
 
 def judge(

@@ -58,7 +58,11 @@ def train_with_curves(runs: Sequence[Run], *, cores: Sequence[int]) -> Iterator[
 
 
 def _own_core(free: multiprocessing.Queue[int]) -> None:
+    """Takes a core; a step ends before the next is handed over, as in a worker's process."""
+    from brainformer.worker.devices.compiler_options import dispatch_in_order
+
     os.sched_setaffinity(0, {free.get()})
+    dispatch_in_order()
 
 
 def _train(run: Run) -> Trained:

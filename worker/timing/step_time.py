@@ -14,6 +14,10 @@ Done = TypeVar("Done")
 # Between looks at the clock, the losses and the stop signal. An accelerator stands still from the
 # end of a block until the next one's first step reaches it: 5 to 10 ms.
 BLOCK_SECONDS = {"cpu": 0.1, "accelerator": 0.5}
+# A block of steps leaves nothing of the kernel's in the caches: its first run afterwards takes 1.3
+# to 1.5 times as long as on the quiet machine, its third 1.02 to 1.06 times
+# (docs/experiments/trial.md).
+COLD_RUNS = 2
 
 
 def block_seconds(platform: str) -> float:
@@ -37,8 +41,14 @@ class StepTimer(ABC):
         """Runs a block of `steps` steps to its end; returns its result and its real seconds."""
 
     @abstractmethod
-    def run_reference(self) -> None:
-        """Takes one sample of the reference kernel, where this timer has one."""
+    def run_reference(self, *, after_block: bool = False) -> None:
+        """Takes one sample of the reference kernel, where this timer has one.
+
+        Args:
+            after_block: Whether a block of steps comes before, whose own caches are warm, so that
+                the kernel's have to be as well. A single step between two samples is as cold as
+                the kernel, and their ratio is right as it is.
+        """
 
     @abstractmethod
     def measure(self, run: Callable[[], None], repeats: int) -> float:
@@ -81,7 +91,7 @@ class WallTimer(StepTimer):
         self.steps += steps
         return done, seconds
 
-    def run_reference(self) -> None:
+    def run_reference(self, *, after_block: bool = False) -> None:
         """Does nothing: real time is what counts."""
 
     def measure(self, run: Callable[[], None], repeats: int) -> float:
@@ -139,8 +149,10 @@ class CalibratedTimer(StepTimer):
         self.steps += steps
         return done, seconds
 
-    def run_reference(self) -> None:
-        """Takes one sample of the reference kernel."""
+    def run_reference(self, *, after_block: bool = False) -> None:
+        """Takes one sample of the reference kernel, after a block the third of three runs."""
+        for _ in range(COLD_RUNS if after_block else 0):
+            self._reference()
         start = self._meter.now()
         self._reference()
         self._reference_samples.append(self._meter.now() - start)

@@ -88,7 +88,7 @@ class TrainingLoop:
                 count = min(self.block_steps, budget.steps_until(target))
                 state, metrics = self._block(state, count)
                 if budget.fraction >= next_reference:
-                    self.timer.run_reference()
+                    self.timer.run_reference(after_block=True)
                     next_reference += REFERENCE_EVERY
             if target not in reported and metrics is not None:
                 self._report(state, metrics, target)

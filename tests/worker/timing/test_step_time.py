@@ -43,6 +43,25 @@ def test_bursts_of_a_neighbour_do_not_show():
     assert timer.step_seconds == pytest.approx(STEP, rel=0.01)
 
 
+def test_caches_that_a_block_has_filled_do_not_show():
+    clock = FakeClock()
+    runs_since_a_block = 0
+
+    def kernel():
+        nonlocal runs_since_a_block
+        cold = {0: 1.4, 1: 1.1}.get(runs_since_a_block, 1.0)
+        clock.advance(KERNEL * cold)
+        runs_since_a_block += 1
+
+    timer = CalibratedTimer(clock, meter=clock, reference=kernel, quiet_reference_seconds=KERNEL)
+    for _ in range(20):
+        timer.run(lambda: clock.advance(3 * STEP), 3)
+        runs_since_a_block = 0
+        timer.run_reference(after_block=True)
+    assert timer.step_seconds == pytest.approx(STEP)
+    assert timer.contention == pytest.approx(1.0)
+
+
 def test_without_the_reference_kernel_a_steady_neighbour_would_show():
     clock = FakeClock()
     timer = WallTimer(clock)
