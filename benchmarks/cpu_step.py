@@ -40,7 +40,7 @@ TARGET = 0.8
 NANO_TARGET = 0.6
 THREADS = 2
 LEARNING_RATE = 1e-3
-BETAS = (0.9, 0.98)
+BETA1 = 0.9
 EPSILON = 1e-9
 CHECKED_STEPS = 5
 # After a few Adam steps from the same start; a wrong rule or scale moves it by 0.01 and more.
@@ -163,7 +163,8 @@ def torch_step(model: Model, leaves: dict[str, np.ndarray]) -> Step:
         router_z_weight=proxy.router_z_weight,
         load_balance_weight=proxy.load_balance_weight,
     )
-    step = training_step(peer, learning_rate=LEARNING_RATE, betas=BETAS, epsilon=EPSILON)
+    betas = BETA1, proxy.adam_beta2
+    step = training_step(peer, learning_rate=LEARNING_RATE, betas=betas, epsilon=EPSILON)
     return lambda number: float(step(tokens(number, proxy).astype(np.int64)))
 
 

@@ -16,7 +16,7 @@ from brainformer.search.proxy.proxy import Proxy
 UNTUNED = frozenset({"brainformer-100m32e", "one-gpu"})
 # By which they are known: another rate, or another shape, is no longer theirs.
 RECIPE = (
-    *("optimizer", "peak_learning_rate", "schedule", "warmup_fraction"),
+    *("optimizer", "peak_learning_rate", "adam_beta2", "schedule", "warmup_fraction"),
     *("blocks", "head_dim"),
 )
 PROXIES: dict[str, Proxy] = {
@@ -60,12 +60,18 @@ PROXIES: dict[str, Proxy] = {
         batch_size=8,
         optimizer="adam",
         peak_learning_rate=0.006,
+        adam_beta2=0.95,
         schedule="linear",
         warmup_fraction=0.05,
         validation_tokens=16_384,
         budget_seconds=20,
     ),
 }
+
+
+# What every recorded proxy has. One that lacks only what came later was trained without it: no
+# built-in proxy fills that in.
+COMPLETE = set(Proxy().model_dump()) - {"adam_beta2"}
 
 
 def load_proxy(name: str) -> Proxy:
@@ -102,7 +108,9 @@ def resolve_proxy(given: Any, space: Any) -> Any:
     preset = given.get("preset", default)
     if preset is not None and preset not in PROXIES:
         return given
-    base = PROXIES[preset].model_dump() if preset is not None else {}
+    if preset is None or ("preset" not in given and set(given) >= COMPLETE):
+        return {name: value for name, value in given.items() if name != "preset"}
+    base = PROXIES[preset].model_dump()
     return {**base, **{name: value for name, value in given.items() if name != "preset"}}
 
 

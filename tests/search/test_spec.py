@@ -5,11 +5,13 @@ from __future__ import annotations
 import pytest
 
 from brainformer.search.errors import InvalidSpec, NotFound
+from brainformer.search.proxy.builtin_proxies import load_proxy
 from brainformer.search.space.space import load_preset
 from brainformer.search.spec import SearchSpec, parse_spec, resolve_spec
 from brainformer.search.status import SEARCH_TRANSITIONS, SearchStatus
 
 MINIMAL = "name: a\nspace: nano\nlimits: {trials: 3}\n"
+NANO = {"name": "a", "space": "nano", "limits": {"trials": 3}}
 
 
 def test_a_minimal_spec_gets_the_proxy_of_its_space() -> None:
@@ -106,6 +108,26 @@ def test_a_long_value_is_not_repeated_whole() -> None:
     with pytest.raises(InvalidSpec) as caught:
         parse_spec(MINIMAL.replace("name: a", f"name: {'A' * 5000}"))
     assert len(caught.value.message) < 400
+
+
+def test_a_recorded_proxy_is_what_it_was_before_a_field_came() -> None:
+    recorded = load_proxy("nano").model_dump()
+    del recorded["adam_beta2"]
+    spec = SearchSpec.model_validate(NANO | {"proxy": recorded})
+    assert spec.proxy.adam_beta2 == 0.98
+
+
+@pytest.mark.parametrize("proxy", ["nano", {}, {"budget_seconds": 3}, {"preset": "nano"}])
+def test_a_new_proxy_has_what_its_preset_has(proxy: object) -> None:
+    spec = SearchSpec.model_validate(NANO | {"proxy": proxy})
+    assert spec.proxy.adam_beta2 == load_proxy("nano").adam_beta2 == 0.95
+
+
+def test_a_proxy_that_is_written_and_read_is_the_same() -> None:
+    proxy = load_proxy("nano").model_copy(update={"adam_beta2": 0.98})
+    spec = SearchSpec.model_validate(NANO | {"proxy": proxy.model_dump()})
+    again = SearchSpec.model_validate_json(spec.model_dump_json())
+    assert again.proxy == spec.proxy == proxy
 
 
 def test_an_unknown_preset_lists_the_known_ones() -> None:

@@ -121,7 +121,7 @@ def _compared(plan: TrainingPlan) -> dict[str, Any]:
 TRAINED_WITH = (
     *("blocks", "experts", "head_dim", "vocab_size", "sequence_length", "batch_size"),
     *("precision", "optimizer", "peak_learning_rate", "gradient_clip", "load_balance_weight"),
-    *("router_z_weight", "dataset", "dataset_hash", "routing", "routing_groups"),
+    *("adam_beta2", "router_z_weight", "dataset", "dataset_hash", "routing", "routing_groups"),
 )
 
 

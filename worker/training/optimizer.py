@@ -25,7 +25,6 @@ Schedule = Literal["cosine", "inverse_sqrt", "linear", "constant"]
 ADAFACTOR_BETA2 = 0.99
 BLOCK_RMS_LIMIT = 1.0
 ADAM_BETA1 = 0.9
-ADAM_BETA2 = 0.98
 ADAM_EPSILON = 1e-9
 
 
@@ -88,8 +87,8 @@ def build_optimizer(
             a parameter. It copies the parameters, and would gather them if they were sharded.
     """
     if flatten and proxy.optimizer in ELEMENT_WISE:
-        return _flattened(_clipped(_OPTIMIZERS[proxy.optimizer](None), proxy.gradient_clip))
-    return _clipped(_OPTIMIZERS[proxy.optimizer](stacked_axes), proxy.gradient_clip)
+        return _flattened(_clipped(_OPTIMIZERS[proxy.optimizer](proxy, None), proxy.gradient_clip))
+    return _clipped(_OPTIMIZERS[proxy.optimizer](proxy, stacked_axes), proxy.gradient_clip)
 
 
 def _clipped(inner: optax.GradientTransformation, limit: float) -> Optimizer:
@@ -196,14 +195,15 @@ def adafactor_decay(step: jax.Array, beta2: float) -> jax.Array:
     return result
 
 
-def _adam(stacked_axes: Tree | None) -> optax.GradientTransformation:
-    single = optax.scale_by_adam(b1=ADAM_BETA1, b2=ADAM_BETA2, eps=ADAM_EPSILON)
+def _adam(proxy: Proxy, stacked_axes: Tree | None) -> optax.GradientTransformation:
+    single = optax.scale_by_adam(b1=ADAM_BETA1, b2=proxy.adam_beta2, eps=ADAM_EPSILON)
     if stacked_axes is None:
         return single
     return _mapped(single, jax.tree.map(lambda _: 0, stacked_axes))  # element by element
 
 
-def _adafactor(stacked_axes: Tree | None) -> optax.GradientTransformation:
+def _adafactor(proxy: Proxy, stacked_axes: Tree | None) -> optax.GradientTransformation:
+    del proxy
     single = optax.chain(
         optax.scale_by_factored_rms(
             decay_rate=ADAFACTOR_BETA2,
@@ -214,7 +214,7 @@ def _adafactor(stacked_axes: Tree | None) -> optax.GradientTransformation:
     return single if stacked_axes is None else _mapped(single, stacked_axes)
 
 
-_OPTIMIZERS: dict[str, Callable[[Tree | None], optax.GradientTransformation]] = {
+_OPTIMIZERS: dict[str, Callable[[Proxy, Tree | None], optax.GradientTransformation]] = {
     "adam": _adam,
     "adafactor": _adafactor,
 }
