@@ -7,13 +7,17 @@ changes no loss.
 
     python -m benchmarks.found_block [demo/best-block.json] [--multiple 6] [--dataset NAME]
 
-The rival that is best under a short budget need not be the best under a long one. With all trials
-of the search (`brainformer export --format trials`) both sides are chosen again, under that budget
-and on that data: one run of every member of the rival's family, and one of each of as many of the
-best candidates, of as many steps as their step times allow, which are measured in short trials
-first. Another run of the two best of each side says which of them goes on.
+With `--dataset` the same pairs train on other text as well.
 
-    python -m benchmarks.found_block best.json --trials trials.jsonl [--multiple 6]
+The rival that is best under a short budget need not be the best under a long one, and another
+simple block may be better than the search's rival. With all trials of the search (`brainformer
+export --format trials`) both sides are chosen again under that budget, on the search's data: among
+the members of the rival's family and of every `--family` of the zoo, and some of the candidates.
+Short trials measure step times, which fix all steps; one run each under the search's own budget
+says which members go on, one under the longer budget which two of each side, and another run which
+of those.
+
+    python -m benchmarks.found_block best.json --trials trials.jsonl [--family dense_transformer]
 """
 
 from __future__ import annotations
@@ -34,12 +38,15 @@ from brainformer.search.errors import InvalidInput
 from brainformer.search.estimates.comparison import mean, paired_p_value, standard_deviation
 from brainformer.search.export.genome_file import GenomeExport, read_export
 from brainformer.search.proxy.proxy import Proxy
+from brainformer.search.space.family import BaselineFamily
 from brainformer.search.space.genome import Genome, parse_genome
+from brainformer.search.space.space import load_preset
 
 CHOOSING_SEED = 100  # no search's own, as the following ones
 FIRST_SEED = 102
 ROUNDS = 3
-SHORT = 0.1  # of the search's budget, for a step time to choose by
+SHORT = 0.15  # of the search's budget, for a step time to choose by
+DEPTHS = (2, 4, 6, 8)  # of a family that is named
 WANTED = 0.01
 
 
@@ -55,27 +62,18 @@ def main() -> None:
     options = _options()
     restart_as_trial("benchmarks.found_block")
     export = read_export(options.block)
-    budget = options.multiple * export.proxy.budget_seconds
-    proxy = export.proxy.trained_on(options.dataset or export.proxy.dataset).model_copy(
-        update={"budget_seconds": budget, "clock": "calibrated"}
-    )
-    own = proxy.model_copy(update={"budget_seconds": export.proxy.budget_seconds})
+    own = export.proxy.model_copy(update={"clock": "calibrated"})
+    proxy = own.model_copy(update={"budget_seconds": options.multiple * own.budget_seconds})
     cores = sorted(os.sched_getaffinity(0))[: options.cores]
     sides, chosen_among = _sides(export), 1
     if options.trials is not None:
         family, candidates = read_trials(options.trials)
-        chosen_among = len(family)
-        best = candidates[: options.among or len(family)]
-        short = own.model_copy(update={"budget_seconds": SHORT * own.budget_seconds})
-        sides = [_best(side, proxy, short, cores) for side in (family, best)]
+        members = family + _named(options.family, family)
+        chosen_among = len(members)
+        contenders = members, candidates[: options.among or len(family)]
+        sides = [_best(side, proxy, own, cores, options.members) for side in contenders]
     by_clock = options.multiple == 1
     sides = sides if by_clock else _measured(sides, own, cores)
-    runs = [
-        Run(block.genome, proxy, seed) if by_clock else _run(block, proxy, seed)
-        for seed in range(FIRST_SEED, FIRST_SEED + options.seeds)
-        for block in sides
-    ]
-    losses = [one.measurements.validation_loss for one in train_all(runs, cores=cores)]
     details = {"chosen_among": chosen_among} | {
         name: {
             "label": side.label,
@@ -84,7 +82,15 @@ def main() -> None:
         }
         for name, side in zip(("rival_block", "found_block"), sides, strict=True)
     }
-    judge(losses[0::2], losses[1::2], export, proxy, details=details, keep=not options.no_keep)
+    for dataset in (own.dataset, *options.dataset):
+        there = proxy.trained_on(dataset)
+        runs = [
+            Run(block.genome, there, seed) if by_clock else _run(block, there, seed)
+            for seed in range(FIRST_SEED, FIRST_SEED + options.seeds)
+            for block in sides
+        ]
+        losses = [one.measurements.validation_loss for one in train_all(runs, cores=cores)]
+        judge(losses[0::2], losses[1::2], export, there, details=details, keep=not options.no_keep)
 
 
 def _options() -> argparse.Namespace:
@@ -92,9 +98,11 @@ def _options() -> argparse.Namespace:
     block = Path("demo") / "best-block.json"
     parser.add_argument("block", type=Path, nargs="?", default=block, help="an exported block")
     parser.add_argument("--multiple", type=float, default=6.0, help="of its search's budget")
-    parser.add_argument("--dataset", help="another than the search's, for instance prepared text")
+    parser.add_argument("--dataset", action="append", default=[], help="besides the search's own")
     parser.add_argument("--trials", type=Path, help="of its search: both sides are chosen again")
     parser.add_argument("--among", type=int, help="candidates; as many as the family by default")
+    parser.add_argument("--family", action="append", default=[], help="of rivals; repeatable")
+    parser.add_argument("--members", type=int, default=8, help="that a longer budget chooses from")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--cores", type=int, default=2)
     parser.add_argument("--no-keep", action="store_true", help="write no result")
@@ -120,9 +128,20 @@ def read_trials(path: Path) -> tuple[list[Block], list[Block]]:
     family = [one for one in ended if one["origin"] == "family"]
     best: dict[str, dict[str, Any]] = {}
     for one in sorted(ended, key=lambda one: float(one["measurements"]["validation_loss"])):
-        if one["kind"] == "candidate":
+        if one["kind"] == "candidate" and one["origin"] != "seed":  # no search has found a seed
             best.setdefault(one["digest"], one)
     return [_block(one) for one in family], [_block(one) for one in best.values()]
+
+
+def _named(families: Sequence[str], known: Sequence[Block]) -> list[Block]:
+    """Returns the members of the zoo's families that are not known yet; their step times are."""
+    space, digests = load_preset("nano"), {one.genome.digest for one in known}
+    return [
+        Block(member, math.nan, f"{name}, {len(member.layers)} sub-layers, d={member.model_dim}")
+        for name in families
+        for member in BaselineFamily(family=name, depths=DEPTHS).genomes(space)
+        if member.digest not in digests
+    ]
 
 
 def _block(trial: dict[str, Any]) -> Block:
@@ -135,11 +154,13 @@ def _run(block: Block, proxy: Proxy, seed: int) -> Run:
     return Run(block.genome, proxy, seed, round(1000 * proxy.budget_seconds / block.step_time_ms))
 
 
-def _measured(sides: Sequence[Block], own: Proxy, cores: Sequence[int]) -> list[Block]:
-    """Returns the blocks with their step times in trials side by side, the mean of three each."""
+def _measured(
+    sides: Sequence[Block], own: Proxy, cores: Sequence[int], rounds: int = ROUNDS
+) -> list[Block]:
+    """Returns the blocks with their step times in trials side by side, the mean of some each."""
     runs = [
         Run(side.genome, own, seed)
-        for seed in range(CHOOSING_SEED - ROUNDS, CHOOSING_SEED)
+        for seed in range(CHOOSING_SEED - rounds, CHOOSING_SEED)
         for side in sides
     ]
     times = [one.measurements.step_time_ms or math.nan for one in train_all(runs, cores=cores)]
@@ -147,17 +168,29 @@ def _measured(sides: Sequence[Block], own: Proxy, cores: Sequence[int]) -> list[
     return [side._replace(step_time_ms=mean(times[at::count])) for at, side in enumerate(sides)]
 
 
-def _best(blocks: Sequence[Block], proxy: Proxy, short: Proxy, cores: Sequence[int]) -> Block:
-    """Returns the block with the lowest loss: in one run each, and two of the two best."""
-    blocks = _measured(blocks, short, cores)
+def _best(
+    blocks: Sequence[Block], proxy: Proxy, own: Proxy, cores: Sequence[int], most: int
+) -> Block:
+    """Returns the block with the lowest mean loss of two runs, of the two that lead after one."""
+    short = own.model_copy(update={"budget_seconds": SHORT * own.budget_seconds})
+    blocks = _measured(blocks, short, cores, rounds=1)
+    if proxy.budget_seconds > own.budget_seconds and len(blocks) > most:
+        blocks = _in_order(blocks, _losses(blocks, own, CHOOSING_SEED, cores))[:most]
     first = _losses(blocks, proxy, CHOOSING_SEED, cores)
-    leading = sorted(range(len(blocks)), key=first.__getitem__)[:2]
-    second = _losses([blocks[at] for at in leading], proxy, CHOOSING_SEED + 1, cores)
-    _, best = min((mean([first[at], again]), at) for at, again in zip(leading, second, strict=True))
-    for at in sorted(range(len(blocks)), key=first.__getitem__):
-        block, chosen = blocks[at], "  chosen" if at == best else ""
-        print(f"{first[at]:.4f}  {block.step_time_ms:.2f} ms  {block.label}{chosen}", flush=True)
-    return blocks[best]
+    leading = _in_order(blocks, first)[:2]
+    again = _losses(leading, proxy, CHOOSING_SEED + 1, cores)
+    known = dict(zip(blocks, first, strict=True))
+    best = _in_order(leading, [known[one] + loss for one, loss in zip(leading, again, strict=True)])
+    print(f"chosen: {best[0].label}", flush=True)
+    return best[0]
+
+
+def _in_order(blocks: Sequence[Block], losses: Sequence[float]) -> list[Block]:
+    """Returns the blocks, the one with the lowest loss first, and prints them."""
+    order = sorted(range(len(blocks)), key=losses.__getitem__)
+    for at in order:
+        print(f"{losses[at]:.4f}  {blocks[at].step_time_ms:.2f} ms  {blocks[at].label}", flush=True)
+    return [blocks[at] for at in order]
 
 
 def _losses(blocks: Sequence[Block], proxy: Proxy, seed: int, cores: Sequence[int]) -> list[float]:
