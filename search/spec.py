@@ -21,9 +21,10 @@ from brainformer.search.cost.runnable import runnable_genome
 from brainformer.search.errors import InvalidGenome, InvalidSpec, NotFound
 from brainformer.search.proxy.builtin_proxies import check_named, resolve_proxy
 from brainformer.search.proxy.proxy import Name, PositiveFloat, Proxy
-from brainformer.search.space.family import BaselineFamily, is_family, read_shorthand
+from brainformer.search.space.family import BaselineFamily, Member, is_family, read_shorthand
 from brainformer.search.space.genome import Genome
 from brainformer.search.space.space import Space, load_preset
+from brainformer.search.space.zoo import resolve_genome
 from brainformer.search.validation import (
     DEFINITION,
     NAME,
@@ -197,13 +198,16 @@ class SearchSpec(BaseModel):
         space = self.resolved_space()
         if not isinstance(self.baseline, BaselineFamily):
             return [Rival(runnable_genome(self.baseline, space, self.proxy))]
-        genomes = _runnable(self.baseline.genomes(space), space, self.proxy)
+        members = _runnable(self.baseline.members(space), space, self.proxy)
         return [
-            self._rival(genome, rate) for genome in genomes for rate in self.baseline.learning_rates
+            self._rival(member, rate) for member in members for rate in self.baseline.learning_rates
         ]
 
-    def _rival(self, genome: Genome, rate: float) -> Rival:
+    def _rival(self, member: Member, rate: float) -> Rival:
+        genome = member.genome
         label = f"{len(genome.layers)} sub-layers, d={genome.model_dim}"
+        if isinstance(self.baseline, BaselineFamily) and self.baseline.also:
+            label = f"{member.block}, {label}"
         if rate == 1:
             return Rival(genome, None, label)
         peak = rate * self.proxy.peak_learning_rate
@@ -215,17 +219,17 @@ class SearchSpec(BaseModel):
         return load_preset(self.space) if isinstance(self.space, str) else self.space
 
 
-def _runnable(genomes: list[Genome], space: Space, proxy: Proxy) -> list[Genome]:
-    """Returns the genomes that a search may run.
+def _runnable(members: list[Member], space: Space, proxy: Proxy) -> list[Member]:
+    """Returns the members that a search may run.
 
     Raises:
         InvalidGenome: it may run none of them; names why not the first one.
     """
-    found: list[Genome] = []
+    found: list[Member] = []
     refused: list[InvalidGenome] = []
-    for genome in genomes:
+    for block, genome in members:
         try:
-            found.append(runnable_genome(genome, space, proxy))
+            found.append(Member(block, runnable_genome(genome, space, proxy)))
         except InvalidGenome as error:
             refused.append(error)
     if not found:
@@ -310,10 +314,15 @@ def resolve_spec(spec: SearchSpec) -> ResolvedSpec:
 def _rivals_of(spec: SearchSpec, space: Space) -> list[Rival]:
     if not isinstance(spec.baseline, BaselineFamily):
         return [Rival(genome_at("/baseline", spec.baseline, space, spec.proxy))]
+    named = {"/baseline/family": spec.baseline.family}
+    named |= {f"/baseline/also/{at}": one for at, one in enumerate(spec.baseline.also)}
+    for where, block in named.items():
+        try:
+            resolve_genome(block, space)
+        except NotFound as error:
+            raise InvalidSpec(error.message, pointer=where) from None
     try:
         return spec.rivals()
-    except NotFound as error:
-        raise InvalidSpec(error.message, pointer="/baseline/family") from None
     except InvalidGenome as error:
         raise InvalidSpec(error.message, pointer="/baseline") from None
 

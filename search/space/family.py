@@ -8,7 +8,7 @@ seldom the best one.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, NamedTuple, TypeAlias, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -24,11 +24,28 @@ Item = TypeVar("Item")
 Multiple = Annotated[float, Field(gt=0, le=1000, allow_inf_nan=False)]
 
 
+Block: TypeAlias = Annotated[
+    Annotated[str, NAME] | Annotated[Genome, DEFINITION], NAME_OR_DEFINITION
+]
+
+
+class Member(NamedTuple):
+    """One of a family, and the block that it is cut from, by name."""
+
+    block: str
+    genome: Genome
+
+
+def _is_empty(value: object) -> bool:
+    return value == ()
+
+
 class BaselineFamily(BaseModel):
-    """One block cut to several depths, at several widths and learning rates.
+    """One block, or some, cut to several depths, at several widths and learning rates.
 
     Attributes:
         family: A zoo name or a genome.
+        also: More of them, cut alike: which simple block is the best is seldom known.
         depths: Sub-layers that are kept, from the first; by default the whole block and halves of
             it, as far as the space allows.
         model_dims: Widths, hidden dims and heads growing along; by default the space's, at most
@@ -38,37 +55,45 @@ class BaselineFamily(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    family: Annotated[Annotated[str, NAME] | Annotated[Genome, DEFINITION], NAME_OR_DEFINITION]
+    family: Block
+    also: Annotated[tuple[Block, ...], Field(max_length=8, exclude_if=_is_empty)] = ()
     depths: Annotated[tuple[Annotated[int, Field(ge=1, le=64)], ...], Field(max_length=16)] = ()
     model_dims: Annotated[tuple[Width, ...], Field(max_length=16)] = ()
     learning_rates: Annotated[tuple[Multiple, ...], Field(min_length=1, max_length=16)] = (1.0,)
 
-    def genomes(self, space: Space) -> list[Genome]:
+    def members(self, space: Space) -> list[Member]:
         """Returns the distinct members that lie in the space, shallow and narrow ones first.
 
         Raises:
             NotFound: there is no zoo genome of that name.
             InvalidGenome: no member lies in the space; names why the first one does not.
         """
-        block = resolve_genome(self.family, space)
-        depths = self.depths or default_depths(len(block.layers), space)
         dims = self.model_dims or spread(sorted(space.model_dim), MOST_WIDTHS)
-        found: dict[str, Genome] = {}
+        found: dict[str, Member] = {}
         why = ""
-        for depth in sorted(set(depths)):
-            for dim in sorted(set(dims)):
-                member = self._member(block, space, depth, dim)
-                objection = _too_deep(depth, block) or space.objection(member)
-                if objection is None:
-                    found.setdefault(member.digest, member)
-                why = why or objection or ""
+        for named in (self.family, *self.also):
+            block = resolve_genome(named, space)
+            name = named if isinstance(named, str) else f"block {block.digest[:8]}"
+            depths = self.depths or default_depths(len(block.layers), space)
+            for depth in sorted(set(depths)):
+                for dim in sorted(set(dims)):
+                    member = _cut(named, block, space, depth, dim)
+                    objection = _too_deep(depth, block) or space.objection(member)
+                    if objection is None:
+                        found.setdefault(member.digest, Member(name, member))
+                    why = why or objection or ""
         if not found:
             raise InvalidGenome(f"no member of the family lies in the space {space.name!r}: {why}")
         return list(found.values())
 
-    def _member(self, block: Genome, space: Space, depth: int, dim: int) -> Genome:
-        whole = fitted_genome(self.family if isinstance(self.family, str) else block, space, dim)
-        return whole.model_copy(update={"layers": whole.layers[:depth]})
+    def genomes(self, space: Space) -> list[Genome]:
+        """Returns the members' genomes; see `members`."""
+        return [member.genome for member in self.members(space)]
+
+
+def _cut(named: str | Genome, block: Genome, space: Space, depth: int, dim: int) -> Genome:
+    whole = fitted_genome(named if isinstance(named, str) else block, space, dim)
+    return whole.model_copy(update={"layers": whole.layers[:depth]})
 
 
 def default_depths(length: int, space: Space) -> tuple[int, ...]:

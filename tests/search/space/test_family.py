@@ -60,6 +60,24 @@ def test_the_shorthand_and_the_mapping_are_one() -> None:
     assert read_shorthand("glam") == "glam"
 
 
+def test_a_family_may_have_several_blocks_whose_members_are_told_apart() -> None:
+    cut = {"depths": [2, 4], "model_dims": [48]}
+    both = spec({"family": "glam", "also": ["dense_transformer"], **cut})
+    labels = [rival.label for rival in resolve_spec(both).rivals]
+    assert labels == [
+        "glam, 2 sub-layers, d=48",  # which the dense Transformer begins with, too
+        "glam, 4 sub-layers, d=48",
+        "dense_transformer, 4 sub-layers, d=48",
+    ]
+    alone = resolve_spec(spec({"family": "glam", **cut})).rivals
+    assert [one.genome for one in resolve_spec(both).rivals[:2]] == [one.genome for one in alone]
+    assert [one.label for one in alone] == ["2 sub-layers, d=48", "4 sub-layers, d=48"]
+
+
+def test_a_family_of_one_block_is_written_as_before() -> None:
+    assert "also" not in spec("glam*").model_dump_json()
+
+
 def test_every_learning_rate_makes_a_rival_of_its_own() -> None:
     family = {"family": "glam", "depths": [2], "model_dims": [32], "learning_rates": [0.5, 1, 2]}
     made = spec(family)
@@ -74,6 +92,7 @@ def test_every_learning_rate_makes_a_rival_of_its_own() -> None:
     [
         ({"family": "nobody"}, "/baseline/family", "no zoo genome nobody; known: "),
         ({"family": ""}, "/baseline/family", "no zoo genome ; known: "),
+        ({"family": "glam", "also": ["glam", "none"]}, "/baseline/also/1", "no zoo genome none"),
         ({"family": "glam", "depths": [64]}, "/baseline", "depth 64 is above the block's"),
         ({"family": "glam", "model_dims": [7]}, "/baseline", "no member of the family lies in"),
     ],
