@@ -15,21 +15,18 @@ import argparse
 import json
 import os
 import statistics
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from benchmarks.found_block import Block, read_trials
-from benchmarks.one_core_trials import restart_as_trial
+from benchmarks.one_core_trials import CACHE, Run, lease_of, restart_as_trial
 from benchmarks.report import report
 from brainformer.search.proxy.builtin_proxies import load_proxy
 from brainformer.search.space.genome import parse_genome
-from brainformer.search.trials.lease_messages import Lease
 
 OBJECTIVES = Path(__file__).parent / "objectives"
 BEST, TRIALS = OBJECTIVES / "record_best.json", OBJECTIVES / "record_trials.jsonl"
 LARGE = "8 sub-layers, d=64"
-CACHE = Path.home() / ".cache" / "brainformer" / "compiled"
 TRAINING_SECONDS = 3.0
 WANTED = 0.1
 
@@ -90,24 +87,7 @@ class _Program:
         dispatch_in_order()
         self.proxy = load_proxy("nano").model_copy(update={"clock": "calibrated"})
         self.data = open_dataset(self.proxy.dataset)
-        lease = Lease.model_validate(
-            {
-                "lease_id": "1-1",
-                "search_id": "benchmark",
-                "search_name": "benchmark",
-                "trial_id": 1,
-                "trial_number": 1,
-                "attempt": 1,
-                "kind": "candidate",
-                "pool": "cpu",
-                "genome": block.genome,
-                "proxy": self.proxy,
-                "seed": 1,
-                "expires_at": datetime.now(UTC),
-                "lease_seconds": 60,
-            }
-        )
-        self.program = compile_lease(lease, cache_folder=CACHE)
+        self.program = compile_lease(lease_of(Run(block.genome, self.proxy, 1)), cache_folder=CACHE)
         self.state = self.program.initial()
 
     def look(self) -> Round:

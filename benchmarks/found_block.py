@@ -40,7 +40,7 @@ from brainformer.search.export.genome_file import GenomeExport, read_export
 from brainformer.search.proxy.proxy import Proxy
 from brainformer.search.space.family import BaselineFamily
 from brainformer.search.space.genome import Genome, parse_genome
-from brainformer.search.space.space import load_preset
+from brainformer.search.spec import SearchSpec
 
 CHOOSING_SEED = 100  # no search's own, as the following ones
 FIRST_SEED = 102
@@ -68,7 +68,7 @@ def main() -> None:
     sides, chosen_among = _sides(export), 1
     if options.trials is not None:
         family, candidates = read_trials(options.trials)
-        members = family + _named(options.family, family)
+        members = family + _named(options.family, options.trials, family)
         chosen_among = len(members)
         contenders = members, candidates[: options.among or len(family)]
         sides = [_best(side, proxy, own, cores, options.members) for side in contenders]
@@ -133,13 +133,17 @@ def read_trials(path: Path) -> tuple[list[Block], list[Block]]:
     return [_block(one) for one in family], [_block(one) for one in best.values()]
 
 
-def _named(families: Sequence[str], known: Sequence[Block]) -> list[Block]:
-    """Returns the members of the zoo's families that are not known yet; their step times are."""
-    space, digests = load_preset("nano"), {one.genome.digest for one in known}
+def _named(names: Sequence[str], trials: Path, known: Sequence[Block]) -> list[Block]:
+    """Returns the members of the zoo's families that are not known, without step times."""
+    if not names:
+        return []
+    with trials.open(encoding="utf-8") as lines:
+        space = SearchSpec.model_validate(json.loads(next(lines))["spec"]).resolved_space()
+    digests = {one.genome.digest for one in known}
+    family = BaselineFamily(family=names[0], also=tuple(names[1:]), depths=DEPTHS)
     return [
         Block(member, math.nan, f"{name}, {len(member.layers)} sub-layers, d={member.model_dim}")
-        for name in families
-        for member in BaselineFamily(family=name, depths=DEPTHS).genomes(space)
+        for name, member in family.members(space)
         if member.digest not in digests
     ]
 
@@ -180,9 +184,10 @@ def _best(
     leading = _in_order(blocks, first)[:2]
     again = _losses(leading, proxy, CHOOSING_SEED + 1, cores)
     known = dict(zip(blocks, first, strict=True))
-    best = _in_order(leading, [known[one] + loss for one, loss in zip(leading, again, strict=True)])
-    print(f"chosen: {best[0].label}", flush=True)
-    return best[0]
+    means = [mean([known[one], loss]) for one, loss in zip(leading, again, strict=True)]
+    best = _in_order(leading, means)[0]
+    print(f"chosen: {best.label}", flush=True)
+    return best
 
 
 def _in_order(blocks: Sequence[Block], losses: Sequence[float]) -> list[Block]:

@@ -66,12 +66,12 @@ def train(some: Sequence[Genome], proxy: Proxy, cores: Sequence[int], *, until: 
     """Trains and keeps what the genomes lack, of as many steps as the genome's first line says."""
     if time.monotonic() > until:
         return
-    lines = {one["digest"]: one for one in kept_trials()}
-    kept = {(one["digest"], one["seed"]) for one in kept_trials()}
+    lines = kept_trials()
+    kept = {(one["digest"], one["seed"]) for one in lines}
+    times = {one["digest"]: one["step_time_ms"] for one in lines}
     clock = {"budget_seconds": SHORT * proxy.budget_seconds, "clock": "calibrated"}
-    unknown = [one for one in some if one.digest not in lines]
-    runs = [Run(one, proxy.model_copy(update=clock), 0) for one in unknown]
-    times = {digest: line["step_time_ms"] for digest, line in lines.items()}
+    short_proxy = proxy.model_copy(update=clock)
+    runs = [Run(one, short_proxy, 0) for one in some if one.digest not in times]
     for run, short in zip(runs, train_all(runs, cores=cores), strict=True):
         times[run.genome.digest] = short.measurements.step_time_ms
     lacking = [

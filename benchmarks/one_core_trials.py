@@ -16,6 +16,8 @@ from brainformer.search.trials.lease_messages import GO_ON, Directive, Lease, Pr
 from brainformer.search.trials.trial import CurvePoint
 from brainformer.worker.process.environment import trial_environment
 
+CACHE = Path.home() / ".cache" / "brainformer" / "compiled"
+
 
 class Run(NamedTuple):
     """One trial; `steps` fixes the number of steps, which the clock decides otherwise."""
@@ -65,10 +67,9 @@ def _own_core(free: multiprocessing.Queue[int]) -> None:
     dispatch_in_order()
 
 
-def _train(run: Run) -> Trained:
-    from brainformer.worker.training.proxy_training import train_proxy
-
-    lease = Lease.model_validate(
+def lease_of(run: Run) -> Lease:
+    """Returns a lease of the run, as a controller would have granted it."""
+    return Lease.model_validate(
         {
             "lease_id": "1-1",
             "search_id": "benchmark",
@@ -85,6 +86,11 @@ def _train(run: Run) -> Trained:
             "lease_seconds": 60,
         }
     )
+
+
+def _train(run: Run) -> Trained:
+    from brainformer.worker.training.proxy_training import train_proxy
+
     curve: list[CurvePoint] = []
 
     def on_progress(progress: Progress) -> Directive:
@@ -92,9 +98,9 @@ def _train(run: Run) -> Trained:
         return GO_ON
 
     result = train_proxy(
-        lease,
+        lease_of(run),
         on_progress=on_progress,
-        cache_folder=Path.home() / ".cache" / "brainformer" / "compiled",
+        cache_folder=CACHE,
         recorded_steps=run.steps,
     )
     m = result.measurements

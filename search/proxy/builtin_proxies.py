@@ -108,9 +108,8 @@ def resolve_proxy(given: Any, space: Any) -> Any:
     preset = given.get("preset", default)
     if preset is not None and preset not in PROXIES:
         return given
-    if preset is None or ("preset" not in given and set(given) >= COMPLETE):
-        return {name: value for name, value in given.items() if name != "preset"}
-    base = PROXIES[preset].model_dump()
+    recorded = "preset" not in given and set(given) >= COMPLETE
+    base = {} if preset is None or recorded else PROXIES[preset].model_dump()
     return {**base, **{name: value for name, value in given.items() if name != "preset"}}
 
 

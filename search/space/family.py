@@ -7,6 +7,7 @@ seldom the best one.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import Annotated, Any, NamedTuple, TypeAlias, TypeVar
 
@@ -75,13 +76,12 @@ class BaselineFamily(BaseModel):
             block = resolve_genome(named, space)
             name = named if isinstance(named, str) else f"block {block.digest[:8]}"
             depths = self.depths or default_depths(len(block.layers), space)
-            for depth in sorted(set(depths)):
-                for dim in sorted(set(dims)):
-                    member = _cut(named, block, space, depth, dim)
-                    objection = _too_deep(depth, block) or space.objection(member)
-                    if objection is None:
-                        found.setdefault(member.digest, Member(name, member))
-                    why = why or objection or ""
+            for depth, dim in itertools.product(sorted(set(depths)), sorted(set(dims))):
+                member = _cut(named, space, depth, dim)
+                objection = _too_deep(depth, block) or space.objection(member)
+                if objection is None:
+                    found.setdefault(member.digest, Member(name, member))
+                why = why or objection or ""
         if not found:
             raise InvalidGenome(f"no member of the family lies in the space {space.name!r}: {why}")
         return list(found.values())
@@ -91,8 +91,8 @@ class BaselineFamily(BaseModel):
         return [member.genome for member in self.members(space)]
 
 
-def _cut(named: str | Genome, block: Genome, space: Space, depth: int, dim: int) -> Genome:
-    whole = fitted_genome(named if isinstance(named, str) else block, space, dim)
+def _cut(named: str | Genome, space: Space, depth: int, dim: int) -> Genome:
+    whole = fitted_genome(named, space, dim)
     return whole.model_copy(update={"layers": whole.layers[:depth]})
 
 
