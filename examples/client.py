@@ -21,7 +21,7 @@ search = client.create(
         "limits": {"trials": 4},
     }
 )
-print(search.url)
+print(search.url, flush=True)  # at once, into a pipe too
 
 # %% Wait until it has ended, with a bar on the terminal.
 record = search.wait(timeout_seconds=600)
