@@ -181,6 +181,10 @@ class Watched:
         if message.type == "error":
             self.problems.append(message.text)
 
+    def until(self, holds: Callable[[], Any], what: str) -> None:
+        """Waits for what the page's own events bring about, which arrive while the page waits."""
+        until(lambda: holds() or self.page.wait_for_timeout(50), what)
+
     def plotted(self) -> dict[str, list[int]]:
         """Returns the trial numbers in the plot by series."""
         found: dict[str, list[dict[str, Any]]] = self.page.evaluate(

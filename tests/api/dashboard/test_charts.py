@@ -243,7 +243,7 @@ def test_an_answer_that_comes_late_is_not_shown(watched, site, long_search, then
     expect(page.locator("#table-count")).to_have_text("42 trials")
     page.route(re.compile("/charts/gains"), lambda route: held.append(route), times=1)
     page.get_by_role("tab", name="What helps").click()
-    until(lambda: page.wait_for_timeout(50) or held, "the gains are asked for")
+    watched.until(lambda: held, "the gains are asked for")
     if then == "another tab":
         page.get_by_role("tab", name="Machines").click()
         expect(panel).to_contain_text("scripted-1")

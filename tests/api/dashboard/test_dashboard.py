@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.api.dashboard.pages import open_page, open_search, wait_for_plot
-from tests.api.dashboard.site import ScriptedWorker, until
+from tests.api.dashboard.site import ScriptedWorker
 
 pytestmark = pytest.mark.timed
 
@@ -177,7 +177,7 @@ def test_lost_connection_is_said_and_what_was_missed_is_caught_up(watched, site,
     expect(page.locator("#table-count")).to_have_text("7 trials")
     watched.requests.clear()
     page.get_by_role("button", name="Try now").click()  # nothing is there to answer it yet
-    until(lambda: bool(watched.requests), "the page tries")
+    watched.until(lambda: watched.requests, "the page tries")
     expect(page.locator("#search-connection")).to_have_text("stale")
     site.start()
     [newest] = ScriptedWorker(site).finish_candidates([1.7])
@@ -198,7 +198,7 @@ def test_what_is_not_read_yet_is_said_to_be_loading(watched, site, feed):
     held = []
     watched.page.route("**/charts/overview*", lambda route: held.append(route))
     page = open_search(watched, site, feed.search)
-    until(lambda: bool(held), "the page asks")
+    watched.until(lambda: held, "the page asks")
     expect(page.locator("#view")).to_contain_text("Loading the search")
     expect(page.locator("#view")).not_to_contain_text("No candidate")
     held[0].continue_()
@@ -212,7 +212,7 @@ def test_what_comes_late_never_overwrites_what_is_newer(watched, site, worker, f
     page = open_search(watched, site, feed.search)
     answer = page.locator("#search-answer")
     expect(answer).to_contain_text(f"#{feed.best}")
-    until(lambda: bool(held), "the page asks why trials failed")
+    watched.until(lambda: held, "the page asks why trials failed")
     for route in held:
         route.continue_()
     expect(answer).to_contain_text("1 diverged")

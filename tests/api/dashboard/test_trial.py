@@ -53,6 +53,9 @@ class Held:
         else:
             self.routes.append(route)
 
+    def asked(self):
+        return {re.search(r"(\w+)/\d+$", route.request.url)[1] for route in self.routes}
+
     def let_go(self):
         self.is_over = True
         for route in self.routes:
@@ -77,8 +80,9 @@ def test_a_row_opens_the_drawer_with_what_is_known_and_the_rest_follows(
     for part in ("costs", "measured", "attempts"):
         expect(page.locator(f"#drawer [data-part={part}]")).to_contain_text("Loading")
     expect(page.locator("#drawer [data-part=curve]")).not_to_contain_text("no curve")
-    asked = {re.search(r"(\w+)/\d+$", route.request.url)[1] for route in held.routes}
-    assert asked == {"trials", "ancestors", "costs"}, "none waits for another"
+    watched.until(
+        lambda: held.asked() == {"trials", "ancestors", "costs"}, "none waits for another"
+    )
     held.let_go()
     expect(page.locator("#drawer .attempts")).to_contain_text("Attempt 1 on scripted-1")
     expect(page.locator("#drawer .curve-own").first).to_be_attached()
