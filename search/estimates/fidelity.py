@@ -74,6 +74,7 @@ def fidelity(
         rival: The rival's mean loss at the proxy and at the target.
         rng: Draws the resamples.
     """
+    proxy, target = _finite(proxy), _finite(target)
     cheap, costly = proxy.mean(axis=1), target.mean(axis=1)
     pair = proxy[:, :2] if proxy.shape[1] >= 2 else None
     return Fidelity(
@@ -87,6 +88,13 @@ def fidelity(
         agreement=None if rival is None else _agreement(cheap, costly, rival),
         partial_tau=None if steps is None else _partial_tau(cheap, costly, steps),
     )
+
+
+def _finite(losses: Losses) -> Losses:
+    """Returns the losses, a run that diverged a nat above the worst that did not."""
+    sound = losses[np.isfinite(losses)]
+    worst = float(sound.max()) + 1.0 if len(sound) else 0.0
+    return np.where(np.isfinite(losses), losses, worst)
 
 
 def tau_b(left: Vector, right: Vector) -> float:

@@ -138,8 +138,8 @@ def _row(
         return None
     counted = steps[known, budget, own_scale].mean(axis=1)
     found = fidelity(
-        _finite(proxy[known]),
-        _finite(costly[known]),
+        proxy[known],
+        costly[known],
         steps=None if np.isnan(counted).any() else counted,
         rival=rival,
         rng=np.random.default_rng(MADE_FROM),
@@ -153,13 +153,6 @@ def _row(
         sufficient=found.sufficient,
         **asdict(found),
     )
-
-
-def _finite(losses: Losses) -> Losses:
-    """Returns the losses, a run that diverged a nat above the worst that did not."""
-    sound = losses[np.isfinite(losses)]
-    worst = float(sound.max()) + 1.0 if len(sound) else 0.0
-    return np.where(np.isfinite(losses), losses, worst)
 
 
 def _noise(proxy: Losses) -> float | None:

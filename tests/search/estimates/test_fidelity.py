@@ -82,6 +82,16 @@ def test_a_block_that_diverged_is_worse_than_any() -> None:
     found = fidelity(proxy, target, rng=rng)
     assert found.tau.value == 1.0
     assert found.regret.value == 0.0
+    assert np.isfinite([found.tau.high, found.regret.high]).all()
+
+
+def test_a_winner_that_diverged_at_the_target_costs_a_nat_at_least() -> None:
+    rng = np.random.default_rng(5)
+    proxy = np.array([[1.0, 1.1], [1.2, 1.1], [1.3, 1.0], [1.5, 1.6]])
+    target = np.array([[np.inf, np.inf], [0.7, 0.7], [0.8, 0.8], [0.9, 0.8]])
+    found = fidelity(proxy, target, rng=rng)
+    assert found.regret.value == pytest.approx(1.2)
+    assert found.regret.high >= found.regret.value
 
 
 def test_without_a_second_seed_there_is_no_ceiling() -> None:
