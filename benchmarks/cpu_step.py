@@ -160,6 +160,7 @@ def torch_step(model: Model, leaves: dict[str, np.ndarray]) -> Step:
         model.genome.canonical()["layers"],
         blocks=proxy.blocks,
         head_dim=proxy.head_dim,
+        rope_base=proxy.rope_base,
         router_z_weight=proxy.router_z_weight,
         load_balance_weight=proxy.load_balance_weight,
     )

@@ -150,6 +150,7 @@ def torch_step(genome: Any, proxy: Any, *, compiled: bool) -> tuple[Step, dict[s
         genome.canonical()["layers"],
         blocks=proxy.blocks,
         head_dim=proxy.head_dim,
+        rope_base=proxy.rope_base,
         router_z_weight=proxy.router_z_weight,
         load_balance_weight=proxy.load_balance_weight,
         device=_torch_device(),

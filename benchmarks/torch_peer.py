@@ -27,6 +27,7 @@ class TorchModel:
         *,
         blocks: int,
         head_dim: int,
+        rope_base: float,
         router_z_weight: float,
         load_balance_weight: float = 0.0,
         device: str = "cpu",
@@ -38,7 +39,7 @@ class TorchModel:
         }
         self.layers = layers
         self.blocks = blocks
-        self.head_dim = head_dim
+        self.head_dim, self.rope_base = head_dim, rope_base
         self.router_z_weight = router_z_weight
         self.load_balance_weight = load_balance_weight
         self.dtype = dtype
@@ -71,7 +72,7 @@ class TorchModel:
     ) -> torch.Tensor:
         qkv = x @ self.leaves[prefix + "qkv"].to(self.dtype)
         qkv = qkv.view(batch, -1, 3, layer["heads"], self.head_dim).permute(2, 0, 3, 1, 4)
-        cosines, sines = _rotary(qkv.shape[3], self.head_dim, x.device)
+        cosines, sines = _rotary(qkv.shape[3], self.head_dim, self.rope_base, x.device)
         query, key = (_rotate(t, cosines, sines) for t in (qkv[0], qkv[1]))
         mixed = functional.scaled_dot_product_attention(query, key, qkv[2], is_causal=True)
         flat = mixed.transpose(1, 2).reshape(x.shape[0], -1)
@@ -198,9 +199,11 @@ def _activate(name: str, hidden: torch.Tensor) -> torch.Tensor:
     return active.square() if kind == "squared_relu" else active
 
 
-def _rotary(length: int, head_dim: int, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+def _rotary(
+    length: int, head_dim: int, base: float, device: torch.device
+) -> tuple[torch.Tensor, torch.Tensor]:
     half = head_dim // 2
-    frequencies = 10_000.0 ** (-torch.arange(half, device=device) / half)
+    frequencies = base ** (-torch.arange(half, device=device) / half)
     angles = torch.arange(length, device=device)[:, None] * frequencies
     return torch.cos(angles), torch.sin(angles)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Literal
 
 import jax
@@ -24,6 +25,7 @@ class AttentionLayer(nnx.Module):
     def __init__(self, layer: Attention, config: ModelConfig, *, rngs: nnx.Rngs) -> None:
         self.heads = layer.heads
         self.head_dim = config.head_dim
+        self.rope_base = config.rope_base
         self.conv_width = layer.conv_width
         self.dtype = jnp.dtype(config.compute_dtype)
         dim, width = config.genome.model_dim, layer.heads * config.head_dim
@@ -40,7 +42,7 @@ class AttentionLayer(nnx.Module):
         if self.conv_width:
             qkv = self._convolved(qkv, batch)
         qkv = qkv.reshape(batch, length, 3, self.heads, self.head_dim)
-        mixed = causal_attention(qkv)
+        mixed = causal_attention(qkv, self.rope_base)
         return jnp.matmul(mixed.reshape(x.shape[0], -1), self.out[...].astype(self.dtype))
 
     def _convolved(self, qkv: Float[Array, "T w"], batch: int) -> Float[Array, "T w"]:
@@ -60,11 +62,11 @@ Heads = Float[Array, "B H S D"]
 Saved = tuple[Heads, Heads, Heads, list[Float[Array, "B H Q K"]], Float[Array, "B H S"], Heads]
 
 
-def causal_attention(qkv: Projected) -> Float[Array, "B S H D"]:
+def causal_attention(qkv: Projected, rope_base: float) -> Float[Array, "B S H D"]:
     """Returns softmax(q k / sqrt(D)) v over positions up to the query's own, q and k turned."""
     if has_flash_kernel(qkv.dtype, qkv.shape[-1]):
-        return flash_attention(qkv)
-    return written_attention(qkv)
+        return flash_attention(qkv, rope_base)
+    return written_attention(qkv, rope_base)
 
 
 def has_flash_kernel(dtype: jnp.dtype, head_dim: int) -> bool:
@@ -76,12 +78,13 @@ def has_flash_kernel(dtype: jnp.dtype, head_dim: int) -> bool:
 
 
 def flash_attention(
-    qkv: Projected, *, implementation: Literal["cudnn", "xla"] = "cudnn"
+    qkv: Projected, rope_base: float, *, implementation: Literal["cudnn", "xla"] = "cudnn"
 ) -> Float[Array, "B S H D"]:
     """Returns the same from one kernel, which stores nothing as large as S x S."""
     length, head_dim = qkv.shape[1], qkv.shape[4]
     query, key, value = (part[:, :, 0] for part in jnp.split(qkv, 3, axis=2))
-    cosines, sines = (table[:, None] for table in rotary_table(np.arange(length), head_dim))
+    table = rotary_table(np.arange(length), head_dim, rope_base)
+    cosines, sines = (part[:, None] for part in table)
     query, key = rotate(query, cosines, sines), rotate(key, cosines, sines)
     mixed: Array = jax.nn.dot_product_attention(
         query, key, value, is_causal=True, implementation=implementation
@@ -89,8 +92,8 @@ def flash_attention(
     return mixed
 
 
-@jax.custom_vjp
-def written_attention(qkv: Projected) -> Float[Array, "B S H D"]:
+@partial(jax.custom_vjp, nondiff_argnums=(1,))
+def written_attention(qkv: Projected, rope_base: float) -> Float[Array, "B S H D"]:
     """Returns the same from matrix products.
 
     The derivative is written out, as flash attention has it (arXiv:2205.14135): what is as large
@@ -98,14 +101,14 @@ def written_attention(qkv: Projected) -> Float[Array, "B S H D"]:
     as matrix products want them, queries come in spans that see the keys up to their own end, and
     the root of D divides the queries as they are turned.
     """
-    return _attend(qkv)[0]
+    return _attend(qkv, rope_base)[0]
 
 
-def _attend(qkv: Projected) -> tuple[Float[Array, "B S H D"], Saved]:
+def _attend(qkv: Projected, rope_base: float) -> tuple[Float[Array, "B S H D"], Saved]:
     """Returns the output and what the derivative needs; the sum divides the output, not S x S."""
     length, head_dim = qkv.shape[1], qkv.shape[4]
     query, key, value = (qkv[:, :, part].transpose(0, 2, 1, 3) for part in range(3))
-    cosines, sines = rotary_table(np.arange(length), head_dim)
+    cosines, sines = rotary_table(np.arange(length), head_dim, rope_base)
     scale = head_dim**-0.5
     query, key = rotate(query, scale * cosines, scale * sines), rotate(key, cosines, sines)
     kept, sums, outputs = [], [], []
@@ -123,7 +126,9 @@ def _attend(qkv: Projected) -> tuple[Float[Array, "B S H D"], Saved]:
     return mixed, (query, key, value, kept, inverse, summed.astype(value.dtype))
 
 
-def _attend_backward(saved: Saved, gradient: Float[Array, "B S H D"]) -> tuple[Projected]:
+def _attend_backward(
+    rope_base: float, saved: Saved, gradient: Float[Array, "B S H D"]
+) -> tuple[Projected]:
     """Returns the gradient of queries, keys and values."""
     query, key, value, kept, inverse, summed = saved
     length, head_dim = query.shape[2:]
@@ -144,7 +149,7 @@ def _attend_backward(saved: Saved, gradient: Float[Array, "B S H D"]) -> tuple[P
         unseen = [(0, 0), (0, 0), (0, 0), (0, length - end)]
         of_keys += jnp.pad(query_columns[..., first:end] @ scores, unseen)
         of_values += jnp.pad(share_columns[..., first:end] @ exponentials, unseen)
-    cosines, sines = rotary_table(np.arange(length), head_dim)
+    cosines, sines = rotary_table(np.arange(length), head_dim, rope_base)
     scale = head_dim**-0.5
     parts = (
         rotate(jnp.concatenate(of_queries, axis=2), scale * cosines, -scale * sines),

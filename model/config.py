@@ -28,6 +28,7 @@ class ModelConfig:
     """Shapes and rules of one stacked model.
 
     Attributes:
+        rope_base: Of the rotary positions' frequencies.
         compute_dtype: Of matrix products; parameters, router and loss stay float32.
         routing: `causal`, or the paper's leaking rule as a labelled reproduction mode.
         expert_groups: Groups of rows in which training routes apart, each with its share of an
@@ -43,6 +44,7 @@ class ModelConfig:
     vocab_size: int
     sequence_length: int
     batch_size: int
+    rope_base: float = 10_000.0
     compute_dtype: Literal["float32", "bfloat16"] = "float32"
     routing: Literal["causal", "paper"] = "causal"
     load_balance_weight: float = 0.01
@@ -68,6 +70,7 @@ class ModelConfig:
             vocab_size=proxy.vocab_size,
             sequence_length=proxy.sequence_length,
             batch_size=proxy.batch_size,
+            rope_base=proxy.rope_base,
             compute_dtype=auto if proxy.precision == "auto" else proxy.precision,  # type: ignore[arg-type]
             routing=proxy.routing,
             expert_groups=proxy.routing_groups,

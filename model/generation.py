@@ -129,7 +129,7 @@ def _attend(
         kernel = layer.kernel[...].astype(x.dtype)
         projected = jnp.sum(recent * kernel, axis=1, keepdims=True)
     query, key, value = jnp.moveaxis(projected.reshape(batch, 1, 3, heads, dim), 2, 0)
-    cosines, sines = rotary_table(position[None], dim)
+    cosines, sines = rotary_table(position[None], dim, layer.rope_base)
     query, key = (rotate(t, cosines[None], sines[None]) for t in (query, key))
     keys = jax.lax.dynamic_update_slice_in_dim(cache.keys, key, position, axis=1)
     values = jax.lax.dynamic_update_slice_in_dim(cache.values, value, position, axis=1)

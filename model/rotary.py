@@ -6,19 +6,18 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-BASE = 10_000.0
-
 
 def rotary_table(
-    positions: Int[Array, " S"] | np.ndarray, head_dim: int
+    positions: Int[Array, " S"] | np.ndarray, head_dim: int, base: float
 ) -> tuple[Float[Array, "S half"], Float[Array, "S half"]]:
     """Returns cosines and sines of the angle of each position and pair of channels.
 
-    Of positions known beforehand, constants: computed in the program, each use would compile
-    them again.
+    The first pair turns by one radian a position, the last by little more than 1 / `base`. Of
+    positions known beforehand, constants: computed in the program, each use would compile them
+    again.
     """
     half = head_dim // 2
-    frequencies = BASE ** (-np.arange(half) / half)
+    frequencies = base ** (-np.arange(half) / half)
     if isinstance(positions, np.ndarray):
         angles = positions[:, None] * frequencies
         return jnp.asarray(np.cos(angles), jnp.float32), jnp.asarray(np.sin(angles), jnp.float32)

@@ -19,6 +19,7 @@ PROXY_FIELDS = (
     "blocks",
     "experts",
     "head_dim",
+    "rope_base",
     "vocab_size",
     "load_balance_weight",
     "router_z_weight",

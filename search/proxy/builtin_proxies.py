@@ -57,6 +57,7 @@ PROXIES: dict[str, Proxy] = {
         experts=8,
         head_dim=16,
         sequence_length=64,
+        rope_base=100,
         batch_size=8,
         optimizer="adam",
         peak_learning_rate=0.006,
@@ -71,7 +72,7 @@ PROXIES: dict[str, Proxy] = {
 
 # What every recorded proxy has. One that lacks only what came later was trained without it: no
 # built-in proxy fills that in.
-COMPLETE = set(Proxy().model_dump()) - {"adam_beta2"}
+COMPLETE = set(Proxy().model_dump()) - {"adam_beta2", "rope_base"}
 
 
 def load_proxy(name: str) -> Proxy:

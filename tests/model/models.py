@@ -30,6 +30,7 @@ def small_config(*layers: dict[str, Any], **changes: Any) -> ModelConfig:
         "blocks": 2,
         "experts": 4,
         "head_dim": 8,
+        "rope_base": 50.0,
         "vocab_size": 16,
         "sequence_length": 12,
         "batch_size": 8,

@@ -33,16 +33,23 @@ def activate(name: str, hidden: np.ndarray, gate: np.ndarray | None) -> np.ndarr
     return active if gate is None else active * gate
 
 
-def rotated(x: np.ndarray, position: int) -> np.ndarray:
+def rotated(x: np.ndarray, position: int, base: float) -> np.ndarray:
     """Returns one head's channels, each pair (i, i + half) a complex number that is turned."""
     half = len(x) // 2
-    angles = position * 10_000.0 ** (-np.arange(half) / half)
+    angles = position * base ** (-np.arange(half) / half)
     turned = (x[:half] + 1j * x[half:]) * np.exp(1j * angles)
     return np.concatenate([turned.real, turned.imag])
 
 
 def attention(
-    layer: Any, p: Parameters, x: np.ndarray, *, batch: int, head_dim: int, **_: Any
+    layer: Any,
+    p: Parameters,
+    x: np.ndarray,
+    *,
+    batch: int,
+    head_dim: int,
+    rope_base: float,
+    **_: Any,
 ) -> tuple[np.ndarray, float]:
     out = np.zeros_like(x)
     for row in np.split(np.arange(len(x)), batch):
@@ -53,8 +60,8 @@ def attention(
         for head in range(layer.heads):
             own = slice(head * head_dim, (head + 1) * head_dim)
             for t in range(len(row)):
-                turned = rotated(query[t, own], t)
-                scores = [turned @ rotated(key[s, own], s) for s in range(t + 1)]
+                turned = rotated(query[t, own], t, rope_base)
+                scores = [turned @ rotated(key[s, own], s, rope_base) for s in range(t + 1)]
                 weights = softmax(np.array(scores) / np.sqrt(head_dim))
                 out[row[t]] += weights @ value[: t + 1, own] @ p["inner.out"][own]
     return out, 0.0
@@ -161,11 +168,12 @@ def decoder_logits(config: Any, p: Parameters, tokens: np.ndarray) -> np.ndarray
     """Returns the logits of a whole model under the rule of evaluation."""
     batch = len(tokens)
     x = p["embedding"][tokens.reshape(-1)]
+    shapes = {"batch": batch, "head_dim": config.head_dim, "rope_base": config.rope_base}
     for block in range(config.blocks):
         for index, layer in enumerate(config.genome.layers):
             start = f"blocks.{block}.layers.{index}."
             own = {n.removeprefix(start): v for n, v in p.items() if n.startswith(start)}
-            x, _ = branch(layer, own, x, batch=batch, head_dim=config.head_dim, training=False)
+            x, _ = branch(layer, own, x, training=False, **shapes)
     logits = norm("rms_norm", p, x) @ p["unembedding"]
     return logits.reshape(*tokens.shape, -1)
 

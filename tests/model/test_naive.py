@@ -95,7 +95,8 @@ def test_sub_layer_and_its_gradients_equal_loops(name):
     slopes, out = jax.jit(jax.grad(objective, argnums=(0, 1), has_aux=True))(parameters, x)
 
     def loops(values: dict[str, np.ndarray]) -> tuple[np.ndarray, float]:
-        return naive.branch(layer, values, values["x"], batch=batch, head_dim=8, training=True)
+        shapes = {"batch": batch, "head_dim": config.head_dim, "rope_base": config.rope_base}
+        return naive.branch(layer, values, values["x"], training=True, **shapes)
 
     def scalar(values: dict[str, np.ndarray]) -> float:
         expected, auxiliary = loops(values)

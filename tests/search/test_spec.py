@@ -112,19 +112,19 @@ def test_a_long_value_is_not_repeated_whole() -> None:
 
 def test_a_recorded_proxy_is_what_it_was_before_a_field_came() -> None:
     recorded = load_proxy("nano").model_dump()
-    del recorded["adam_beta2"]
+    del recorded["adam_beta2"], recorded["rope_base"]
     spec = SearchSpec.model_validate(NANO | {"proxy": recorded})
-    assert spec.proxy.adam_beta2 == 0.98
+    assert (spec.proxy.adam_beta2, spec.proxy.rope_base) == (0.98, 10_000)
 
 
 @pytest.mark.parametrize("proxy", ["nano", {}, {"budget_seconds": 3}, {"preset": "nano"}])
 def test_a_new_proxy_has_what_its_preset_has(proxy: object) -> None:
     spec = SearchSpec.model_validate(NANO | {"proxy": proxy})
-    assert spec.proxy.adam_beta2 == load_proxy("nano").adam_beta2 == 0.95
+    assert (spec.proxy.adam_beta2, spec.proxy.rope_base) == (0.95, 100)
 
 
 def test_a_proxy_that_is_written_and_read_is_the_same() -> None:
-    proxy = load_proxy("nano").model_copy(update={"adam_beta2": 0.98})
+    proxy = load_proxy("nano").model_copy(update={"adam_beta2": 0.98, "rope_base": 10_000.0})
     spec = SearchSpec.model_validate(NANO | {"proxy": proxy.model_dump()})
     again = SearchSpec.model_validate_json(spec.model_dump_json())
     assert again.proxy == spec.proxy == proxy

@@ -31,7 +31,7 @@ from brainformer.worker.export.torch_layout import jax_arrays, torch_arrays
 from brainformer.worker.export.weighted_model import WeightedModel
 
 CODE = ("configuration_brainformer.py", "layers_brainformer.py", "modeling_brainformer.py")
-SHAPES = ("blocks", "experts", "head_dim", "vocab_size", "sequence_length")
+SHAPES = ("blocks", "experts", "head_dim", "vocab_size", "sequence_length", "rope_base")
 
 
 def write_weights(folder: Path, model: WeightedModel) -> ExportManifest:
@@ -154,7 +154,7 @@ def huggingface_config(model: WeightedModel, *, end: int | None) -> dict[str, An
     """Returns the config.json of transformers."""
     heads = [layer.heads for layer in model.genome.layers if layer.kind == "attention"]
     shapes = _shapes(model)
-    length = shapes.pop("sequence_length")
+    length, base = shapes.pop("sequence_length"), shapes.pop("rope_base")
     return {
         "architectures": ["BrainformerForCausalLM"],
         "auto_map": {
@@ -166,6 +166,7 @@ def huggingface_config(model: WeightedModel, *, end: int | None) -> dict[str, An
         **shapes,
         "hidden_size": model.genome.model_dim,
         "max_position_embeddings": length,
+        "rope_theta": base,
         "num_hidden_layers": len(heads) * model.proxy.blocks,
         "num_attention_heads": max(heads, default=1),
         "num_key_value_heads": max(heads, default=1),

@@ -119,7 +119,7 @@ def _compared(plan: TrainingPlan) -> dict[str, Any]:
 
 # Of the proxy, what decides what is trained; the rest is for trials.
 TRAINED_WITH = (
-    *("blocks", "experts", "head_dim", "vocab_size", "sequence_length", "batch_size"),
+    *("blocks", "experts", "head_dim", "vocab_size", "sequence_length", "rope_base", "batch_size"),
     *("precision", "optimizer", "peak_learning_rate", "gradient_clip", "load_balance_weight"),
     *("adam_beta2", "router_z_weight", "dataset", "dataset_hash", "routing", "routing_groups"),
 )

@@ -32,6 +32,7 @@ from brainformer.worker.pretraining.plan import (
 OF_THE_PROXY = {
     "batch_size": "batch_size",
     "sequence_length": "sequence_length",
+    "rope_base": "rope_base",
     "precision": "precision",
     "learning_rate": "peak_learning_rate",
 }
@@ -55,6 +56,7 @@ class Wishes:
     learning_rate: float | None = None
     batch_size: int | None = None
     sequence_length: int | None = None
+    rope_base: float | None = None
     precision: str | None = None
     seed: int | None = None
 

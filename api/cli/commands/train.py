@@ -97,6 +97,9 @@ def train(
     ] = None,
     batch_size: Annotated[int | None, _option("Sequences a step.", min=1)] = None,
     sequence_length: Annotated[int | None, _option("Tokens of a sequence.", min=2)] = None,
+    rope_base: Annotated[
+        float | None, _option("Of rotary positions; longer sequences want a higher one.")
+    ] = None,
     precision: Annotated[
         Precision | None, _option("auto is float32 on a CPU, else bfloat16.")
     ] = None,
@@ -166,6 +169,7 @@ def train(
         learning_rate=learning_rate,
         batch_size=batch_size,
         sequence_length=sequence_length,
+        rope_base=rope_base,
         precision=precision,
         seed=seed,
     )
