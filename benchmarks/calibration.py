@@ -26,7 +26,7 @@ from brainformer.search.space.genome import parse_genome
 
 OBJECTIVES = Path(__file__).parent / "objectives"
 BEST, TRIALS = OBJECTIVES / "record_best.json", OBJECTIVES / "record_trials.jsonl"
-LARGE = "8 sub-layers, d=64"
+LARGE = "glam, 8 sub-layers, d=64"
 TRAINING_SECONDS = 3.0
 WANTED = 0.1
 
@@ -72,7 +72,7 @@ def _blocks() -> dict[str, Block]:
     return {
         "rival": next(one for one in family if one.genome.digest == rival.digest),
         "found": next(one for one in candidates if one.genome.digest == found.digest),
-        "large": next(one for one in family if one.label == LARGE),
+        "large": next(one for one in family if one.label.endswith(LARGE)),
     }
 
 

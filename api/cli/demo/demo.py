@@ -190,7 +190,7 @@ def _comparison(client: ControllerClient, record: dict[str, Any], best: dict[str
         ),
     ]
     cells = [(name, number(a, digits), number(b, digits)) for name, a, b, digits in rows]
-    return table(("", f"{_rival_name(base)}>", f"best (trial {trial['number']})>"), cells)
+    return table(("", f"{_rival_name(record, base)}>", f"best (trial {trial['number']})>"), cells)
 
 
 def _rival_size(
@@ -213,12 +213,17 @@ def _rival_size(
     }
 
 
-def _rival_name(baseline: dict[str, Any]) -> str:
-    """Returns what the baseline is called: its block's length and width."""
-    rival = baseline.get("rival")
-    if rival is None:
+def _rival_name(record: dict[str, Any], baseline: dict[str, Any]) -> str:
+    """Returns what the baseline is called: which member of the family it is."""
+    from brainformer.search.space.genome import parse_genome
+    from brainformer.search.spec import SearchSpec
+
+    if baseline.get("rival") is None:
         return "baseline"
-    return f"baseline ({len(rival['layers'])} sub-layers, d={rival['model_dim']})"
+    rival = parse_genome(baseline["rival"])
+    members = SearchSpec.model_validate(record["spec"]).rivals()
+    label = next((one.label for one in members if one.genome.digest == rival.digest), "")
+    return f"baseline ({label})" if label else "baseline"
 
 
 def _free_port() -> int:
