@@ -85,6 +85,7 @@ def test_what_belongs_to_the_target_is_not_taken_from_the_proxy() -> None:
     target = target_of_size(10**9)
     proxy = scaled_to(block("glam", "nano"), NANO, target).proxy
     assert (proxy.sequence_length, proxy.batch_size, proxy.head_dim) == (1024, 512, 128)
+    assert proxy.rope_base == 10_000  # nano's 100 goes with its short rows
     assert (proxy.experts, proxy.vocab_size, proxy.optimizer) == (64, 32_768, "adam")
     kept = {"schedule", "budget_seconds", "dataset", "validation_tokens", "clock", "gradient_clip"}
     for name in kept:
