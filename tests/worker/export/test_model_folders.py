@@ -17,6 +17,7 @@ from flax import nnx
 from brainformer.model.config import ModelConfig
 from brainformer.model.decoder import build_model, split_parameters
 from brainformer.search.errors import EnvironmentProblem, InvalidExport, NotFound
+from brainformer.search.export.manifest import sealed_json
 from brainformer.search.export.provenance import Provenance
 from brainformer.search.space.genome import LAYER_KINDS
 from brainformer.worker.export.model_folders import (
@@ -158,6 +159,17 @@ def test_weights_of_another_block_are_refused(tmp_path: Path) -> None:
     ):
         with pytest.raises(InvalidExport, match=words):
             replace(model, arrays=arrays | wrong).decoder()
+
+
+def test_an_export_of_before_the_rotary_base_reads_as_what_it_was(tmp_path: Path) -> None:
+    model = lively(block("low rank"))
+    write_weights(tmp_path / "out", model)
+    assert read_model(tmp_path / "out").config.rope_base == model.proxy.rope_base == 100
+    manifest = tmp_path / "out" / "export.json"
+    told = json.loads(manifest.read_text())
+    del told["proxy"]["rope_base"], told["content_digest"]
+    manifest.write_text(sealed_json(told))
+    assert read_model(tmp_path / "out").config.rope_base == 10_000
 
 
 def test_an_export_replaces_an_export_and_nothing_else(tmp_path: Path) -> None:

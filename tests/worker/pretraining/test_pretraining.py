@@ -155,6 +155,13 @@ def test_a_branch_leaves_the_run_that_it_comes_from(train, tmp_path):
     assert read_manifest(ending.checkpoint).run != read_manifest(source).run
 
 
+def test_longer_rows_may_have_another_rotary_base(train, tmp_path):
+    ending = train(tmp_path / "run", steps=2, sequence_length=48, rope_base=500)
+    proxy = read_manifest(ending.checkpoint).plan.proxy
+    assert (proxy.sequence_length, proxy.rope_base) == (48, 500)
+    assert model_of(ending.checkpoint).config.rope_base == 500
+
+
 def test_a_loss_that_is_no_number_ends_the_run_and_no_checkpoint_holds_it(train, tmp_path):
     with pytest.raises(TrainingDiverged, match="lower --learning-rate") as error:
         train(tmp_path / "run", steps=500, learning_rate=1e30, save=Every(steps=100))
