@@ -72,7 +72,7 @@ def _blocks() -> dict[str, Block]:
     return {
         "rival": next(one for one in family if one.genome.digest == rival.digest),
         "found": next(one for one in candidates if one.genome.digest == found.digest),
-        "large": next(one for one in family if one.label.endswith(LARGE)),
+        "large": next(one for one in family if one.label == LARGE),
     }
 
 

@@ -12,9 +12,9 @@ def rotary_table(
 ) -> tuple[Float[Array, "S half"], Float[Array, "S half"]]:
     """Returns cosines and sines of the angle of each position and pair of channels.
 
-    The first pair turns by one radian a position, the last by little more than 1 / `base`. Of
-    positions known beforehand, constants: computed in the program, each use would compile them
-    again.
+    The first pair turns by one radian a position, the last by little more than 1 / `base`. If the
+    positions are known beforehand, the tables are constants: computed in the program, each use
+    would compile them again.
     """
     half = head_dim // 2
     frequencies = base ** (-np.arange(half) / half)

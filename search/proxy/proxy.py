@@ -14,6 +14,7 @@ from brainformer.search.proxy.mesh import MeshAxes
 NAME_PATTERN = r"^[a-z0-9][a-z0-9._-]{0,63}$"  # of pools and data sets
 Name = Annotated[str, Field(pattern=NAME_PATTERN)]
 PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+RopeBase = Annotated[float, Field(gt=1, le=1e12, allow_inf_nan=False)]
 
 
 def _is_one(value: object) -> bool:
@@ -37,7 +38,7 @@ class Proxy(BaseModel):
         head_dim: Width of one attention head; a constant, since 12, 16 and 20 do not divide d.
         rope_base: Of the rotary positions' frequencies (arXiv:2104.09864), which fall from 1 to
             nearly 1 / base. 10,000 suits rows of a thousand tokens and is what proxies recorded
-            before the field was there had; of `nano`'s 64, 100 leaves no pair of channels idle.
+            before the field was there had; for `nano`'s 64, 100 leaves no pair of channels idle.
         batch_size: Sequences per step.
         clock: `wall` stops when the measured training seconds reach the budget; `calibrated`
             turns the budget into a number of steps; `auto` is calibrated on a CPU, else wall.
@@ -64,7 +65,7 @@ class Proxy(BaseModel):
     head_dim: Annotated[int, Field(ge=2, le=512, multiple_of=2)] = 64
     vocab_size: Annotated[int, Field(ge=2, le=1_000_000)] = 256
     sequence_length: Annotated[int, Field(ge=2, le=131_072)] = 1024
-    rope_base: Annotated[float, Field(gt=1, le=1e12, allow_inf_nan=False)] = 10_000.0
+    rope_base: RopeBase = 10_000.0
     batch_size: Annotated[int, Field(ge=1, le=65_536)] = 32
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     optimizer: Literal["adam", "adafactor"] = "adafactor"

@@ -8,7 +8,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from brainformer.search.errors import InvalidSpec
-from brainformer.search.proxy.proxy import Name, PositiveFloat, Proxy
+from brainformer.search.proxy.proxy import Name, PositiveFloat, Proxy, RopeBase
 from brainformer.search.space.genome import Width
 from brainformer.search.validation import BrokenRules, checked
 from brainformer.search.yaml_text import YamlProblem, read_yaml
@@ -58,7 +58,7 @@ class Target(BaseModel):
             depth and width together (EfficientNet, arXiv:1905.11946).
         aspect_ratio: Bounds of the model dim over the number of pairs of sub-layers; of no effect
             with `compound`.
-        rope_base: Of rotary positions; it goes with the length, so the proxy's does not count.
+        rope_base: Of rotary positions; it goes with the length, so the proxy's is not kept.
         dataset: What it is trained on; None keeps the proxy's.
         vocab_size: Of that data's tokenizer; None keeps the proxy's.
     """
@@ -72,7 +72,7 @@ class Target(BaseModel):
     experts: Annotated[int, Field(ge=1, le=1024)] = 64
     head_dim: Annotated[int, Field(ge=2, le=512, multiple_of=2)] = 128
     sequence_length: Annotated[int, Field(ge=2, le=131_072)] = 1024
-    rope_base: Annotated[float, Field(gt=1, le=1e12, allow_inf_nan=False)] = 10_000.0
+    rope_base: RopeBase = 10_000.0
     batch_size: Annotated[int, Field(ge=1, le=65_536)] = 512
     dataset: Name | None = None
     vocab_size: Annotated[int, Field(ge=2, le=1_000_000)] | None = None
