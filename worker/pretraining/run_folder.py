@@ -15,6 +15,7 @@ import json
 import os
 import re
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -39,6 +40,7 @@ from brainformer.worker.training.checkpoint import restore_state, write_state
 CHECKPOINTS = "checkpoints"
 JOURNAL = "journal.jsonl"
 LOCK = "lock"
+REMOVALS, BETWEEN_REMOVALS = 50, 0.1  # s
 STEP_NAME = re.compile(r"[0-9]{10}")
 PACKAGES = ("jax", "flax", "optax", "orbax-checkpoint", "numpy")
 
@@ -170,7 +172,7 @@ class RunFolder:
                 part.replace(final)
                 _flush_folder(place)
         except (OSError, ValueError) as error:  # orbax's own are ValueErrors
-            shutil.rmtree(part, ignore_errors=True)
+            _remove_for_good(part)
             raise _cannot_write(final, error) from error
         hosts.agree(lambda: None)  # nobody goes on before it counts
         return final
@@ -206,6 +208,21 @@ class RunFolder:
         part = path.with_name(f"{JOURNAL}.part")
         part.write_text("".join(f"{line}\n" for line in kept), "utf-8")
         part.replace(path)
+
+
+def _remove_for_good(part: Path) -> None:
+    """Removes what a failed write leaves behind.
+
+    Where one array could not be written, orbax says so while it still writes others, whose files
+    come after the first removal.
+    """
+    unseen = 0
+    for _ in range(REMOVALS):
+        unseen = unseen + 1 if not part.exists() else 0
+        if unseen > 1:
+            return
+        shutil.rmtree(part, ignore_errors=True)
+        time.sleep(BETWEEN_REMOVALS)
 
 
 def read_checkpoint(folder: Path, shapes: Any) -> Any:

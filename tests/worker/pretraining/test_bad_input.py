@@ -8,6 +8,8 @@ import os
 import subprocess
 import sys
 import threading
+import time
+from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 
@@ -24,11 +26,12 @@ from brainformer.search.errors import (
 )
 from brainformer.search.export.manifest import content_digest
 from brainformer.worker.devices.hosts import OneHost
+from brainformer.worker.pretraining import run_folder
 from brainformer.worker.pretraining.run_folder import RunFolder, read_checkpoint
 from brainformer.worker.pretraining.start import model_of
 from tests.repository import REPOSITORY
 from tests.worker.leases import GENOME
-from tests.worker.pretraining.runs import BLOCK, Notes, prepared, trained
+from tests.worker.pretraining.runs import BLOCK, Every, Notes, prepared, trained
 
 
 @pytest.fixture(scope="module")
@@ -270,6 +273,31 @@ def test_a_tokenizer_that_does_not_fit_is_refused(run, train, tmp_path, subwords
     with pytest.raises(InvalidData, match="prepared with another tokenizer"):
         train(tmp_path / "new", steps=10, tokenizer=str(subwords.file))
     assert not (tmp_path / "new").exists()
+
+
+def test_what_is_still_written_when_a_checkpoint_fails_goes_too(tmp_path, train, monkeypatch):
+    write_state, writers = run_folder.write_state, []
+
+    def late(place):
+        for number in range(30):
+            place.mkdir(parents=True, exist_ok=True)
+            with suppress(OSError):
+                (place / f"{number}.part").write_text("an array")
+            time.sleep(0.01)
+
+    def failing(place, state):
+        if place.parent.name != ".0000000020":
+            write_state(place, state)
+            return
+        writers.append(threading.Thread(target=late, args=(place,)))
+        writers[0].start()
+        raise OSError("no space left")
+
+    monkeypatch.setattr(run_folder, "write_state", failing)
+    with pytest.raises(EnvironmentProblem, match="cannot write"):
+        train(tmp_path / "run", steps=40, save=Every(steps=20))
+    writers[0].join()
+    assert [one.name for one in (tmp_path / "run" / "checkpoints").iterdir()] == ["0000000000"]
 
 
 FULL = """
