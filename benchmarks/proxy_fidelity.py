@@ -1,11 +1,12 @@
 """How well the nano proxy ranks blocks: the certificate's figures, without a controller.
 
-The blocks are those of benchmarks/objectives/nano_blocks.json, the best of a random and hand-made
-sample first. A block's step time, taken once at the first budget, fixes its steps at all budgets,
-so that a neighbour on the machine lengthens a run and changes no loss. Runs are kept in
+The blocks are those of benchmarks/objectives/nano_blocks.json: 24 of a random and hand-made sample,
+its best first, then the eight best candidates of a search, as a certificate has them. A block's
+step time, taken once at the first budget, fixes its steps at all budgets, so that a neighbour on
+the machine lengthens a run and changes no loss. Runs are kept in
 benchmarks/objectives/nano_fidelity.jsonl and never repeated.
 
-    python -m benchmarks.proxy_fidelity [--budgets 20 120] [--blocks 24] [--seeds 2]
+    python -m benchmarks.proxy_fidelity [--budgets 20 120] [--blocks 32] [--seeds 2]
 """
 
 from __future__ import annotations
@@ -59,7 +60,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     budget = load_proxy("nano").budget_seconds
     parser.add_argument("--budgets", type=float, nargs=2, default=[budget, 6 * budget])
-    parser.add_argument("--blocks", type=int, default=24)
+    parser.add_argument("--blocks", type=int, default=32)
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--target-seeds", type=int, default=2)
     parser.add_argument("--cores", type=int, default=2)
