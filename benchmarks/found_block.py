@@ -18,6 +18,9 @@ says which members go on, one under the longer budget which two of each side, an
 of those.
 
     python -m benchmarks.found_block best.json --trials trials.jsonl [--family dense_transformer]
+
+A block that someone holds to be a better rival, a genome in JSON, takes the rival's place by
+`--rival genome.json`.
 """
 
 from __future__ import annotations
@@ -72,6 +75,9 @@ def main() -> None:
         chosen_among = len(members)
         contenders = members, candidates[: options.among or len(family)]
         sides = [_best(side, proxy, own, cores, options.members) for side in contenders]
+    if options.rival is not None:
+        given = parse_genome(json.loads(options.rival.read_text("utf-8")))
+        sides = [Block(given, math.nan, options.rival.stem), sides[1]]
     by_clock = options.multiple == 1
     sides = sides if by_clock else _measured(sides, own, cores)
     details = {"chosen_among": chosen_among} | {
@@ -102,6 +108,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--trials", type=Path, help="of its search: both sides are chosen again")
     parser.add_argument("--among", type=int, help="candidates; as many as the family by default")
     parser.add_argument("--family", action="append", default=[], help="of rivals; repeatable")
+    parser.add_argument("--rival", type=Path, help="a genome that takes the rival's place")
     parser.add_argument("--members", type=int, default=8, help="that a longer budget chooses from")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--cores", type=int, default=2)
@@ -138,13 +145,14 @@ def _named(names: Sequence[str], trials: Path, known: Sequence[Block]) -> list[B
     if not names:
         return []
     with trials.open(encoding="utf-8") as lines:
-        space = SearchSpec.model_validate(json.loads(next(lines))["spec"]).resolved_space()
+        spec = SearchSpec.model_validate(json.loads(next(lines))["spec"])
+    space = spec.resolved_space()
     digests = {one.genome.digest for one in known}
     family = BaselineFamily(family=names[0], also=tuple(names[1:]), depths=DEPTHS)
     return [
-        Block(member, math.nan, f"{name}, {len(member.layers)} sub-layers, d={member.model_dim}")
-        for name, member in family.members(space)
-        if member.digest not in digests
+        Block(one.genome, math.nan, f"{one.block}, {one.shape}")
+        for one in family.members(space, head_dim=spec.proxy.head_dim)
+        if one.genome.digest not in digests
     ]
 
 

@@ -198,14 +198,14 @@ class SearchSpec(BaseModel):
         space = self.resolved_space()
         if not isinstance(self.baseline, BaselineFamily):
             return [Rival(runnable_genome(self.baseline, space, self.proxy))]
-        members = _runnable(self.baseline.members(space), space, self.proxy)
+        members = self.baseline.members(space, head_dim=self.proxy.head_dim)
+        members = _runnable(members, space, self.proxy)
         return [
             self._rival(member, rate) for member in members for rate in self.baseline.learning_rates
         ]
 
     def _rival(self, member: Member, rate: float) -> Rival:
-        genome = member.genome
-        label = f"{len(genome.layers)} sub-layers, d={genome.model_dim}"
+        genome, label = member.genome, member.shape
         if isinstance(self.baseline, BaselineFamily) and self.baseline.also:
             label = f"{member.block}, {label}"
         if rate == 1:
@@ -227,9 +227,10 @@ def _runnable(members: list[Member], space: Space, proxy: Proxy) -> list[Member]
     """
     found: list[Member] = []
     refused: list[InvalidGenome] = []
-    for block, genome in members:
+    for member in members:
         try:
-            found.append(Member(block, runnable_genome(genome, space, proxy)))
+            genome = runnable_genome(member.genome, space, proxy)
+            found.append(member._replace(genome=genome))
         except InvalidGenome as error:
             refused.append(error)
     if not found:

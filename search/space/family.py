@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from brainformer.search.errors import InvalidGenome
 from brainformer.search.space.genome import Genome, Width
 from brainformer.search.space.space import Space
-from brainformer.search.space.zoo import fitted_genome, resolve_genome
+from brainformer.search.space.zoo import REFERENCE_HEAD_DIM, fitted_genome, resolve_genome
 from brainformer.search.validation import DEFINITION, NAME, NAME_OR_DEFINITION
 
 SHORTHAND = "*"  # "glam*": the family of that block, at its default depths and widths
@@ -31,10 +31,17 @@ Block: TypeAlias = Annotated[
 
 
 class Member(NamedTuple):
-    """One of a family, and the block that it is cut from, by name."""
+    """One of a family, the block that it is cut from, by name, and its multiple of heads."""
 
     block: str
     genome: Genome
+    heads: float = 1.0
+
+    @property
+    def shape(self) -> str:
+        """What tells it from the others of its block, in words."""
+        shape = f"{len(self.genome.layers)} sub-layers, d={self.genome.model_dim}"
+        return shape if self.heads == 1 else f"{shape}, heads x{self.heads:g}"
 
 
 def _is_empty(value: object) -> bool:
@@ -51,6 +58,9 @@ class BaselineFamily(BaseModel):
             it, as far as the space allows.
         model_dims: Widths, hidden dims and heads growing along; by default the space's, at most
             five of them.
+        heads: Multiples of the heads that a block has at a width. By default 1 and, for blocks of
+            the zoo under a proxy whose heads are narrower than theirs (64 channels), as many as
+            keep attention as wide as it is there.
         learning_rates: Multiples of the proxy's peak learning rate.
     """
 
@@ -60,10 +70,15 @@ class BaselineFamily(BaseModel):
     also: Annotated[tuple[Block, ...], Field(max_length=8, exclude_if=_is_empty)] = ()
     depths: Annotated[tuple[Annotated[int, Field(ge=1, le=64)], ...], Field(max_length=16)] = ()
     model_dims: Annotated[tuple[Width, ...], Field(max_length=16)] = ()
+    heads: Annotated[tuple[Multiple, ...], Field(max_length=16, exclude_if=_is_empty)] = ()
     learning_rates: Annotated[tuple[Multiple, ...], Field(min_length=1, max_length=16)] = (1.0,)
 
-    def members(self, space: Space) -> list[Member]:
-        """Returns the distinct members that lie in the space, shallow and narrow ones first.
+    def members(self, space: Space, *, head_dim: int = REFERENCE_HEAD_DIM) -> list[Member]:
+        """Returns the distinct members that lie in the space, thin, shallow and narrow ones first.
+
+        Args:
+            space: The space whose choices the members take.
+            head_dim: Channels of one head under the proxy.
 
         Raises:
             NotFound: there is no zoo genome of that name.
@@ -76,11 +91,14 @@ class BaselineFamily(BaseModel):
             block = resolve_genome(named, space)
             name = named if isinstance(named, str) else f"block {block.digest[:8]}"
             depths = self.depths or default_depths(len(block.layers), space)
-            for depth, dim in itertools.product(sorted(set(depths)), sorted(set(dims))):
-                member = _cut(named, space, depth, dim)
+            heads = self.heads or default_heads(named, head_dim)
+            for multiple, depth, dim in itertools.product(
+                sorted(set(heads)), sorted(set(depths)), sorted(set(dims))
+            ):
+                member = _cut(named, space, depth, dim, multiple)
                 objection = _too_deep(depth, block) or space.objection(member)
                 if objection is None:
-                    found.setdefault(member.digest, Member(name, member))
+                    found.setdefault(member.digest, Member(name, member, multiple))
                 why = why or objection or ""
         if not found:
             raise InvalidGenome(f"no member of the family lies in the space {space.name!r}: {why}")
@@ -91,8 +109,8 @@ class BaselineFamily(BaseModel):
         return [member.genome for member in self.members(space)]
 
 
-def _cut(named: str | Genome, space: Space, depth: int, dim: int) -> Genome:
-    whole = fitted_genome(named, space, dim)
+def _cut(named: str | Genome, space: Space, depth: int, dim: int, heads: float) -> Genome:
+    whole = fitted_genome(named, space, dim, head_multiple=heads)
     return whole.model_copy(update={"layers": whole.layers[:depth]})
 
 
@@ -106,6 +124,12 @@ def default_depths(length: int, space: Space) -> tuple[int, ...]:
             break
         length //= 2
     return tuple(depths)
+
+
+def default_heads(named: str | Genome, head_dim: int) -> tuple[float, ...]:
+    """Returns the multiples of a block's heads at `head_dim` channels each."""
+    narrower = REFERENCE_HEAD_DIM / head_dim
+    return (1.0, narrower) if isinstance(named, str) and narrower > 1 else (1.0,)
 
 
 def spread(values: Sequence[Item], most: int) -> tuple[Item, ...]:

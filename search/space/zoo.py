@@ -18,7 +18,7 @@ from brainformer.search.space.genome import LAYER_KINDS, Genome, Layer
 from brainformer.search.space.space import Space
 from brainformer.search.validation import first_problem
 
-REFERENCE_DIM = 768
+REFERENCE_DIM, REFERENCE_HEAD_DIM = 768, 64
 LayerPlan = dict[str, Any]
 
 ATTENTION: LayerPlan = {"kind": "attention", "heads": 12}
@@ -97,13 +97,16 @@ def zoo_genome(name: str, space: Space) -> Genome:
     return fitted_genome(name, space, sorted(space.model_dim)[len(space.model_dim) // 2])
 
 
-def fitted_genome(named: str | Genome, space: Space, dim: int) -> Genome:
+def fitted_genome(
+    named: str | Genome, space: Space, dim: int, *, head_multiple: float = 1.0
+) -> Genome:
     """Returns a block at a model dim, every field at the space's nearest choice.
 
     Args:
         named: A zoo name, or a genome whose widths keep their ratio to its model dim.
         space: The space whose choices are taken; the block is cut to the length it allows.
         dim: The model dim.
+        head_multiple: Multiplies the number of heads, before the nearest choice is taken.
 
     Raises:
         NotFound: there is no zoo genome of that name; the message lists the known ones.
@@ -120,19 +123,20 @@ def fitted_genome(named: str | Genome, space: Space, dim: int) -> Genome:
     while len(whole) < space.min_layers:
         whole = [*whole, *plans][: space.min_layers]
     scale = dim / reference
+    scales = {"hidden_dim": scale, "rank": scale, "heads": scale * head_multiple}
     try:
-        return Genome(model_dim=dim, layers=tuple(_fitted(plan, scale, space) for plan in whole))
+        return Genome(model_dim=dim, layers=tuple(_fitted(plan, scales, space) for plan in whole))
     except ValidationError as error:
         rule, value, _ = first_problem(error)
         called = named if isinstance(named, str) else "the block"
         raise InvalidGenome(f"{called} in the space {space.name!r}: {rule}", value) from None
 
 
-def _fitted(plan: LayerPlan, scale: float, space: Space) -> Layer:
+def _fitted(plan: LayerPlan, scales: dict[str, float], space: Space) -> Layer:
     """Returns the given sub-layer with every field at the space's nearest choice."""
     values = {name: value for name, value in plan.items() if name != "kind"}
     choices = space.layers.get(plan["kind"], {})
-    for name in ("hidden_dim", "rank", "heads"):
+    for name, scale in scales.items():
         if values.get(name):
             values[name] = max(1, round(values[name] * scale))
     for name, value in values.items():

@@ -7,7 +7,12 @@ from typing import Any
 import pytest
 
 from brainformer.search.errors import InvalidGenome, InvalidSpec
-from brainformer.search.space.family import BaselineFamily, default_depths, read_shorthand
+from brainformer.search.space.family import (
+    BaselineFamily,
+    default_depths,
+    default_heads,
+    read_shorthand,
+)
 from brainformer.search.space.space import load_preset
 from brainformer.search.space.zoo import zoo_genome
 from brainformer.search.spec import parse_spec, resolve_spec
@@ -61,7 +66,7 @@ def test_the_shorthand_and_the_mapping_are_one() -> None:
 
 
 def test_a_family_may_have_several_blocks_whose_members_are_told_apart() -> None:
-    cut = {"depths": [2, 4], "model_dims": [48]}
+    cut = {"depths": [2, 4], "model_dims": [48], "heads": [1]}
     both = spec({"family": "glam", "also": ["dense_transformer"], **cut})
     labels = [rival.label for rival in resolve_spec(both).rivals]
     assert labels == [
@@ -74,13 +79,33 @@ def test_a_family_may_have_several_blocks_whose_members_are_told_apart() -> None
     assert [one.label for one in alone] == ["2 sub-layers, d=48", "4 sub-layers, d=48"]
 
 
+def test_attention_as_wide_as_the_zoos_is_tried_under_a_proxy_with_narrow_heads() -> None:
+    # Twelve heads of 64 channels for a model dim of 768: four of 16 for one of 64.
+    made = spec({"family": "glam", "depths": [4], "model_dims": [64]})
+    thin, wide = resolve_spec(made).rivals
+    assert (thin.genome.layers[0].heads, wide.genome.layers[0].heads) == (1, 4)
+    assert wide.genome.layers[1::2] == thin.genome.layers[1::2]
+    assert [thin.label, wide.label] == ["4 sub-layers, d=64", "4 sub-layers, d=64, heads x4"]
+    assert made.proxy.head_dim * wide.genome.layers[0].heads == wide.genome.model_dim
+
+
+def test_heads_as_wide_as_the_zoos_are_tried_as_they_are_and_so_are_those_of_a_genome() -> None:
+    assert default_heads("glam", 64) == default_heads("glam", 128) == (1.0,)
+    assert default_heads(zoo_genome("glam", NANO), 16) == (1.0,)
+
+
+def test_multiples_of_heads_that_come_to_the_same_are_one_member() -> None:
+    made = spec({"family": "glam", "depths": [2], "model_dims": [64], "heads": [1, 3, 4, 64]})
+    assert [one.genome.layers[0].heads for one in resolve_spec(made).rivals] == [1, 3, 4]
+
+
 def test_a_family_of_one_block_is_written_as_before() -> None:
     assert "also" not in spec("glam*").model_dump_json()
 
 
 def test_every_learning_rate_makes_a_rival_of_its_own() -> None:
-    family = {"family": "glam", "depths": [2], "model_dims": [32], "learning_rates": [0.5, 1, 2]}
-    made = spec(family)
+    cut = {"depths": [2], "model_dims": [32], "heads": [1]}
+    made = spec({"family": "glam", **cut, "learning_rates": [0.5, 1, 2]})
     rivals = resolve_spec(made).rivals
     assert len({one.genome.digest for one in rivals}) == 1
     rates = [(one.proxy or made.proxy).peak_learning_rate for one in rivals]

@@ -223,7 +223,8 @@ def test_hosts_that_never_join_are_given_up(group, monkeypatch):
     made = group(first, second)
     assert not made.ready(0.5)
     assert "host 1 has not come" in made.told[0]
-    assert first.calls[-1] == second.calls[-1] == "kill"
+    # A slow machine may have come to the next start, after the pause.
+    assert first.calls[:2] == second.calls[:2] == ["start", "kill"]
 
 
 def test_a_host_that_dies_between_two_leases_costs_none(group):
